@@ -1,0 +1,301 @@
+/**
+ * Agent: keeps one node's kernel as its programs say. It owns what must be remembered between reconciles (fragments, ledger, drains) and runs desired -> plan -> apply over it. It knows neither where programs come from (a folder, an API server) nor when to
+ * run (loop.ts). One reconcile at a time: the caller awaits each.
+ */
+import type { Logger } from 'pino';
+import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
+import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
+import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
+import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
+import { apply, type Failure, type Kernel } from './apply.ts';
+import type { DrainRecords } from './drain.ts';
+import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
+import { Fragments } from './fragments.ts';
+import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
+import { observeNode, sysctlsDrifted } from './observe.ts';
+import { causeOf, formatOperation, isIpvs, type Operation } from './operation.ts';
+import { plan, type ForeignReport, type Plan } from './plan.ts';
+import type { StateFolder } from './state-folder.ts';
+import type { Fragment, Refusal } from './state.ts';
+
+export interface AgentOptions {
+  readonly node: string;
+  readonly role: RoleChoice;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  readonly log: Logger;
+}
+
+/** What one reconcile did. */
+export interface Report {
+  readonly operations: number;
+  readonly failures: readonly Failure[];
+  /** False when something asked for is not in the kernel: failures, refusals, incomplete reads. Drains that wait are settled. */
+  readonly settled: boolean;
+}
+
+/** Everything a status is made of. */
+export interface AgentView {
+  readonly fragments: ReadonlyMap<string, Fragment>;
+  readonly refusals: readonly Refusal[];
+  readonly failures: readonly Failure[];
+  readonly drains: DrainRecords;
+  readonly foreign: ForeignReport;
+  readonly notes: readonly string[];
+  readonly capabilities: IpvsCapabilities | null;
+  readonly netfilter: string | null;
+  readonly operations: number;
+  readonly drifts: number;
+}
+
+/**
+ * How much a reconcile looks at. 'changes': the services of changed programs and of drains, and the node where its needs changed.
+ * 'node': addresses, links, sysctls and rules besides. 'full': everything.
+ */
+export type Extent = 'changes' | 'node' | 'full';
+
+/** Above this many operations a reconcile logs a summary, and single lines only at level debug. */
+const LOG_SINGLY = 200;
+/** Above this many services a list of all is cheaper, and yields to the event loop in between. */
+const READ_SINGLY = 256;
+/** Passes of a cleanup at most. */
+const CLEANUP_TRIES = 3;
+const EMPTY: IpvsObservation = { services: new Map(), complete: true };
+
+export class Agent {
+  readonly #kernel: Kernel;
+  readonly #folder: StateFolder;
+  readonly #options: AgentOptions;
+  readonly #fragments = new Fragments();
+  #index: NodeIndex | null = null;
+  /** False while the facts come from an interrupted read and there are no older, whole ones. */
+  #factsComplete = false;
+  #factsKey = '';
+  #capabilities: IpvsCapabilities | null = null;
+  #ledger: Ledger;
+  #drains: DrainRecords;
+  #busy = false;
+  /** Of the services as they were left; null after changes that it would show: then the next look takes it anew. */
+  #fingerprint: string | null = '';
+  /** Services of others where ours should stand: key -> owner. */
+  #conflicts: ReadonlyMap<string, string> = new Map();
+  #refusals: readonly Refusal[] = [];
+  #failures: readonly Failure[] = [];
+  #foreign: ForeignReport = { services: [], destinations: [], addresses: [] };
+  #notes: readonly string[] = [];
+  #operations = 0;
+  #drifts = 0;
+
+  constructor(kernel: Kernel, folder: StateFolder, options: AgentOptions) {
+    this.#kernel = kernel;
+    this.#folder = folder;
+    this.#options = options;
+    this.#ledger = loadLedger(folder, options.log);
+    const drains = folder.read('drains');
+    this.#drains = drains.state === 'ok' ? drains.value as DrainRecords : {};
+  }
+
+  /** Takes changed programs (null: gone) and, where they changed, the groups. Nothing is done until the next reconcile. */
+  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>): void {
+    this.#fragments.update(changed, groups);
+  }
+
+  /** Whether something was updated that no finished reconcile has dealt with. */
+  get pending(): boolean { return this.#busy || this.#fragments.dirty; }
+  get draining(): boolean { return Object.keys(this.#drains).length > 0; }
+
+  get view(): AgentView {
+    const refusals = [...this.#refusals, ...this.#fragments.refusals];
+    return {
+      fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, foreign: this.#foreign, notes: this.#notes,
+      capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#operations, drifts: this.#drifts,
+    };
+  }
+
+  /** The cheap look of every second: whether services, their schedulers or sizes, or sysctls are not as we left them. */
+  drifted(): boolean {
+    if (this.#usesIpvs()) {
+      const now = this.#kernel.ipvs.fingerprint();
+      if (this.#fingerprint !== null && now !== this.#fingerprint) return true;
+      this.#fingerprint = now;
+    }
+    return sysctlsDrifted(this.#kernel, this.#fragments.shared);
+  }
+
+  /** Brings the kernel to what the programs say, as far as `extent` looks. */
+  async reconcile(extent: Extent, signal?: AbortSignal): Promise<Report> {
+    this.#busy = true;
+    try {
+      const next = await this.#plan(extent, signal);
+      return next ? await this.#execute(next.plan, next.full, signal) : { operations: 0, failures: [], settled: this.#settled() };
+    } catch (error) {
+      // What this pass had taken up is not done.
+      this.#fragments.touchAll();
+      throw error;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** What a full reconcile would do now. Changes neither kernel nor files. */
+  async preview(signal?: AbortSignal): Promise<Plan> {
+    try {
+      return (await this.#plan('full', signal))!.plan;
+    } finally {
+      // Nothing of it was done: the next reconcile starts from the same place.
+      this.#fragments.touchAll();
+    }
+  }
+
+  async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
+    const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
+    if (extent === 'full') this.#fragments.retryMissingFeatures();
+    this.#probe();
+    const { keys, needsChanged } = this.#fragments.refresh(this.#index!);
+    const now = this.#options.clock();
+    const some = this.#scope(keys);
+    const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
+    const scope = full ? null : some;
+    if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
+    const node = full || extent === 'node' || needsChanged ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
+    const ipvs = !this.#usesIpvs() ? EMPTY : scope ? this.#readScope(scope) : await this.#kernel.ipvs.readAll(signal, this.#fragments.services);
+    const planned = plan({
+      desired: this.#fragments, observed: { ipvs, node }, ledger: this.#ledger, drains: this.#drains, now,
+      scope, noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
+      refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#factsComplete,
+    });
+    return { plan: planned, full };
+  }
+
+  async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
+    this.#save(p.ledgerBefore, p.drainsBefore);
+    let failures: Failure[] = [];
+    if (p.operations.length > 0) {
+      this.#log(p.operations);
+      this.#operations += p.operations.length;
+      failures = await apply(p.operations, this.#kernel, signal);
+      for (const { operation, error } of failures) this.#options.log.error({ operation: formatOperation(operation), code: error.code, errno: error.errno, err: error.message }, 'operation failed');
+    }
+    if (failures.length === 0) {
+      const established = full && p.complete && p.ledgerAfter.fresh ? { ...p.ledgerAfter, fresh: false } : p.ledgerAfter;
+      this.#save(established, p.drainsAfter);
+    }
+    if (full) {
+      this.#foreign = p.foreign;
+      this.#notes = p.notes;
+    }
+    this.#conflicts = p.conflicts;
+    this.#refusals = p.refusals;
+    this.#failures = failures;
+    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() ? this.#kernel.ipvs.fingerprint() : null;
+    return { operations: p.operations.length, failures, settled: p.complete && this.#settled() };
+  }
+
+  /** Removes exactly what is ours and restores what stood before. */
+  async cleanup(signal?: AbortSignal): Promise<Report> {
+    this.#fragments.clear();
+    // An asked-for removal: what the ledger names may go, however it came to be.
+    this.#ledger = { ...this.#ledger, fresh: false };
+    let operations = 0;
+    for (let i = 1; ; i++) {
+      const report = await this.reconcile('full', signal);
+      operations += report.operations;
+      const clean = ownsNothing(this.#ledger);
+      // Again after an interrupted read, which permits no deletion; and once more where something failed.
+      if (clean || i === CLEANUP_TRIES) {
+        if (!clean) this.#options.log.warn({ ledger: this.#ledger }, 'left after cleanup');
+        return { operations, failures: report.failures, settled: clean && report.settled };
+      }
+    }
+  }
+
+  #settled(): boolean {
+    if (this.#failures.length > 0 || this.#refusals.length > 0) return false;
+    return this.#fragments.refusals.length === 0;
+  }
+
+  #usesIpvs(): boolean {
+    return this.#fragments.services.size > 0 || Object.keys(this.#ledger.services).length > 0 || this.#fragments.shared.timeouts !== null;
+  }
+
+  #refreshFacts(): NetObservation {
+    const net = this.#kernel.net.observe();
+    // An interrupted list must not look like NICs that are gone: the last whole one counts.
+    if (!net.complete && this.#factsComplete) return net;
+    this.#factsComplete = net.complete;
+    const index = this.#makeIndex(net, new Set(Object.keys(this.#ledger.addresses)));
+    // VIPs that come and go are no new facts; NICs, subnets and the node's own addresses are.
+    const key = JSON.stringify([net.links, index.subnets, [...index.endpoints.keys()]]);
+    if (key !== this.#factsKey) this.#fragments.touchAll();
+    this.#factsKey = key;
+    this.#index = index;
+    return net;
+  }
+
+  #makeIndex(net: NetObservation, ours: ReadonlySet<string>): NodeIndex {
+    const { node, role, labels } = this.#options;
+    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend() });
+  }
+
+  /**
+   * Asks the kernel what it can do, once a scheduler is wanted that was not asked for. Only when this node directs something:
+   * asking loads modules.
+   */
+  #probe(): void {
+    const wanted = this.#fragments.unknownSchedulers(this.#capabilities?.schedulers ?? new Set(), this.#index!);
+    if (wanted.size === 0) return;
+    this.#capabilities = this.#kernel.ipvs.capabilities([...this.#capabilities?.schedulers ?? [], ...wanted, 'none']);
+    this.#index = indexFacts({ ...this.#index!.facts, capabilities: this.#capabilities });
+  }
+
+  #scope(keys: ReadonlySet<string>): Set<string> {
+    const scope = new Set(keys);
+    for (const id of Object.keys(this.#drains)) scope.add(id.slice(0, id.indexOf(' -> ')));
+    return scope;
+  }
+
+  #readScope(scope: ReadonlySet<string>): IpvsObservation {
+    return this.#kernel.ipvs.read([...scope].flatMap((key) => this.#fragments.services.get(key)?.service ?? parseServiceKey(key) ?? []));
+  }
+
+  #save(ledger: Ledger, drains: DrainRecords): void {
+    if (ledger !== this.#ledger) {
+      this.#folder.write('ledger', ledger);
+      this.#ledger = ledger;
+    }
+    if (drains !== this.#drains) {
+      this.#folder.write('drains', drains);
+      this.#drains = drains;
+    }
+  }
+
+  #log(operations: readonly Operation[]): void {
+    const { log } = this.#options;
+    const level = operations.length > LOG_SINGLY ? 'debug' : 'info';
+    if (operations.length > LOG_SINGLY) log.info({ operations: operations.length, first: formatOperation(operations[0]!) }, 'applying');
+    if (!log.isLevelEnabled(level)) return;
+    const { services, shared } = this.#fragments;
+    const ownerOf = (key: string) => (services.get(key) ?? shared.vips.get(key) ?? shared.tunnels.get(key) ?? shared.sysctls.get(key))?.owner;
+    for (const o of operations) log[level]({ operation: formatOperation(o), virtualServer: causeOf(o, ownerOf) }, 'kernel');
+  }
+
+  /** VIPs of ours that this node answers for, by `link address`. */
+  get announced(): ReadonlyMap<string, VipAddress> {
+    const held = new Map<string, VipAddress>();
+    for (const [key, { value: { vip, announce } }] of this.#fragments.shared.vips) if (announce && key in this.#ledger.addresses) held.set(key, vip);
+    return held;
+  }
+
+  /** Counts a drift found, for the status. */
+  countDrift(): void { this.#drifts++; }
+}
+
+function loadLedger(folder: StateFolder, log: Logger): Ledger {
+  const file = folder.read('ledger');
+  const ledger = file.state === 'ok' ? readLedger(file.value) : null;
+  if (ledger) return ledger;
+  if (file.state === 'missing') log.info({ folder: folder.path }, 'no ledger: what stands where ours should stand is adopted, nothing is deleted');
+  else log.warn({ problem: file.state === 'corrupt' ? file.problem : 'not a ledger' }, 'ledger lost: what stands is adopted, nothing is deleted');
+  return emptyLedger(true);
+}

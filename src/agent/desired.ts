@@ -1,0 +1,111 @@
+/**
+ * desired: which part of a program is this node's, in which role, in the kernel's terms. Pure: program + facts in, Fragment out.
+ * It decides no policy (which real server is eligible, who may use an address: controller/compile) except to refuse what would hurt
+ * this node. The two roles are in desired-director.ts and desired-real-server.ts.
+ */
+import { parseRealServer, type GroupSettings, type Program, type RealServer } from '../api/v1alpha1/program.ts';
+import { classOf, familyOf } from '../ip/ip.ts';
+import { desiredDirector, type ReadService } from './desired-director.ts';
+import { desiredRealServer } from './desired-real-server.ts';
+import type { NodeIndex } from './facts.ts';
+import { NO_NEEDS, type Fragment, type NodeNeeds, type Refusal } from './state.ts';
+
+export function desired(program: Program, group: GroupSettings | null, index: NodeIndex): Fragment {
+  const { owner, spec } = program;
+  const refusals: Refusal[] = [];
+  const refusedVips: string[] = [];
+  const nothing = { owner, directorGroup: spec.directorGroup, role: 'none', services: [], needs: NO_NEEDS, refusals, refusedVips } as const;
+  const senseless = contradiction(program);
+  if (senseless) {
+    refusals.push({ owner, code: 'InvalidProgram', message: senseless });
+    return { ...nothing, refusedVips: spec.addresses.map((a) => a.address) };
+  }
+  const vips = spec.addresses.filter(({ address }) => {
+    const problem = reservedHere(address, index);
+    if (!problem) return true;
+    refusals.push({ owner, code: 'AddressReserved', message: problem });
+    refusedVips.push(address);
+    return false;
+  });
+  const services = readServices(program, refusals);
+  const local = localAddresses(services, index);
+  const isDirector = directs(group, index, local.size > 0);
+  const isRealServer = !isDirector && local.size > 0 && index.facts.role !== 'director';
+  if (vips.length === 0 || (!isDirector && !isRealServer)) {
+    // What is not this node's part is nothing that it could refuse.
+    return vips.length === 0 ? nothing : { ...nothing, refusedVips: [] };
+  }
+  if (isRealServer) {
+    // NAT asks nothing of a real server that is ours to change: its default route is its owner's.
+    const needs = spec.mode === 'NAT' ? NO_NEEDS : desiredRealServer(program, vips, local, index);
+    return { ...nothing, role: 'realServer', needs };
+  }
+  const part = desiredDirector(program, vips, services, group, index, refusals);
+  refusedVips.push(...vips.map((v) => v.address).filter((address) => !part.needs.vips.some((b) => b.vip.address === address)));
+  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(part.needs) };
+}
+
+/** What makes a program impossible to follow, or null. Programs come over a network, or from a file of another version. */
+function contradiction({ spec }: Program): string | null {
+  if (spec.addresses.length === 0 || spec.services.length === 0) return 'the program has no address or no service';
+  if (spec.mode === 'TUN' && !spec.tunnel) return 'the program says TUN and names no tunnel';
+  for (const { ports, mark } of spec.services) {
+    if (ports.length === 0) return 'a service of the program has no port';
+    if (mark === 0 && (ports.length > 1 || ports[0]!.port !== ports[0]!.endPort)) return 'a service of the program has several ports and no mark';
+  }
+  return null;
+}
+
+/** Whether this node directs the group's VIPs. Without a group, 'auto' directs unless it is a real server of this program. */
+function directs(group: GroupSettings | null, index: NodeIndex, isEndpoint: boolean): boolean {
+  const { role, labels } = index.facts;
+  if (role === 'director' || role === 'both') return true;
+  if (role === 'real-server') return false;
+  if (group?.nodeSelector) return Object.entries(group.nodeSelector).every(([key, value]) => labels[key] === value);
+  return !isEndpoint;
+}
+
+/** Why this address must never be a VIP of this node; null when it may. Checked here again although compile checked: a program may be forged. */
+function reservedHere(address: string, index: NodeIndex): string | null {
+  if (familyOf(address) === null) return `${JSON.stringify(address)} is not an IP address`;
+  const kind = classOf(address);
+  if (kind !== 'unicast') return `${address} is a ${kind} address and cannot be a VIP`;
+  const own = index.own.get(address);
+  if (own) return `${address} is this node's own address (${address}/${own.prefixLength} on ${own.link}); choose another VIP, or remove it from the interface`;
+  return null;
+}
+
+function readServices(program: Program, refusals: Refusal[]): ReadService[] {
+  const vips = new Set(program.spec.addresses.map((a) => a.address));
+  return program.spec.services.map((service, index) => {
+    const realServers: RealServer[] = [];
+    let bad = 0;
+    let example = '';
+    for (const text of service.realServers) {
+      const r = parseRealServer(text);
+      if (r && permitted(r.address) && !vips.has(r.address)) realServers.push(r);
+      else { bad++; example ||= text; }
+    }
+    if (bad > 0) {
+      refusals.push({ owner: program.owner, code: 'EndpointNotPermitted', message: `${bad} real server${bad > 1 ? 's' : ''} refused, e.g. ${JSON.stringify(example)}: not ip|port|weight|node, or loopback, link-local, multicast or a VIP` });
+    }
+    return { index, realServers };
+  });
+}
+
+function permitted(address: string): boolean {
+  return familyOf(address) !== null && classOf(address) === 'unicast';
+}
+
+/** The real-server addresses that this node itself has. */
+function localAddresses(services: readonly ReadService[], index: NodeIndex): Set<string> {
+  const local = new Set<string>();
+  for (const { realServers } of services) {
+    for (const { address } of realServers) if (index.endpoints.has(address)) local.add(address);
+  }
+  return local;
+}
+
+function compact(needs: NodeNeeds): NodeNeeds {
+  return Object.values(needs).every((list: readonly unknown[]) => list.length === 0) ? NO_NEEDS : needs;
+}

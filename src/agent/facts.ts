@@ -1,0 +1,94 @@
+/**
+ * What desired.ts must know about the node it decides for, read once and indexed. Observed facts, not wishes; the reading is
+ * reconciler.ts's.
+ */
+import type { GroupSettings } from '../api/v1alpha1/program.ts';
+import { ADDRESS_BITS, contains, type Family } from '../ip/ip.ts';
+import type { IpvsCapabilities } from '../kernel/ipvs/contract.ts';
+import { ADDRESS_PROTOCOL, type Address, type Link } from '../kernel/net/types.ts';
+
+/** What the operator of a host says it may be. 'auto': director as the group's selector says, real server where it has an endpoint's address. */
+export type RoleChoice = 'director' | 'real-server' | 'both' | 'auto';
+
+export interface NodeFacts {
+  readonly name: string;
+  readonly role: RoleChoice;
+  /** Node labels; standalone has `kubernetes.io/hostname` and what --label adds. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  /** `link address` of what the ledger says we added. */
+  readonly ours: ReadonlySet<string>;
+  readonly capabilities: IpvsCapabilities | null;
+  readonly netfilter: 'nft' | 'iptables' | null;
+}
+
+export interface NodeIndex {
+  readonly facts: NodeFacts;
+  readonly links: ReadonlyMap<string, Link>;
+  /** Addresses with their subnets (no host prefixes), not on loopback: where a VIP may belong. */
+  readonly subnets: readonly { readonly link: string; readonly address: string; readonly family: Family; readonly prefixLength: number }[];
+  /** The node's own addresses by text: never VIPs. */
+  readonly own: ReadonlyMap<string, Address>;
+  /** Those and host prefixes that we did not add, as routed hosts have them on lo: where a real server may be. A VIP is never one. */
+  readonly endpoints: ReadonlyMap<string, Address>;
+}
+
+export function indexFacts(facts: NodeFacts): NodeIndex {
+  const links = new Map(facts.links.map((l) => [l.name, l]));
+  const hostPrefix = (a: Address) => a.prefixLength === ADDRESS_BITS[a.family];
+  const subnets = facts.addresses.filter((a) => !hostPrefix(a) && !links.get(a.link)?.loopback && !isLinkLocal(a));
+  const perLink = new Map<string, number>();
+  for (const a of facts.addresses) {
+    if (isLinkLocal(a)) continue;
+    const key = `${a.link} ${a.family}`;
+    perLink.set(key, (perLink.get(key) ?? 0) + 1);
+  }
+  const own = new Map<string, Address>();
+  const endpoints = new Map<string, Address>();
+  for (const a of facts.addresses) {
+    if (facts.ours.has(`${a.link} ${a.address}`) || a.protocol === ADDRESS_PROTOCOL) continue;
+    // A host prefix beside other addresses is how VIPs are bound, by us in an earlier life or by the scripts we replace.
+    // A host prefix that is all a NIC has is the node itself (clouds, routed hosts).
+    const alone = perLink.get(`${a.link} ${a.family}`) === 1 && !links.get(a.link)?.loopback && links.get(a.link)?.tunnelLocal === '';
+    endpoints.set(a.address, a);
+    if (!hostPrefix(a) || alone) own.set(a.address, a);
+  }
+  return { facts, links, subnets, own, endpoints };
+}
+
+/** The NIC that holds a VIP, by the group's rule; or why there is none. */
+export function interfaceFor(vip: string, group: GroupSettings | null, index: NodeIndex): { link: string } | { problem: string } {
+  const rule = group?.interface ?? { match: 'SubnetOf' as const };
+  if (rule.match === 'Name') {
+    return index.links.has(rule.name) ? { link: rule.name } : { problem: `DirectorGroup ${group!.name} names interface ${rule.name}, which this node does not have` };
+  }
+  if (rule.match === 'Regex') {
+    const found = [...index.links.keys()].filter((name) => new RegExp(`^(?:${rule.regex})$`).test(name)).sort();
+    return found[0] ? { link: found[0] } : { problem: `no interface of this node matches ${rule.regex} of DirectorGroup ${group!.name}` };
+  }
+  // The most specific subnet wins, as a route lookup would have it.
+  let best: NodeIndex['subnets'][number] | null = null;
+  for (const s of index.subnets) {
+    if (contains(s.address, s.prefixLength, vip) && (!best || s.prefixLength > best.prefixLength)) best = s;
+  }
+  if (best) return { link: best.link };
+  const have = index.subnets.map((s) => `${s.address}/${s.prefixLength} on ${s.link}`).join(', ') || 'none';
+  return { problem: `no interface of this node has a subnet that holds ${vip} (subnets: ${have}); give the node an address there, or set spec.interface of the DirectorGroup to {match: Name, name: ...}` };
+}
+
+/** Links whose subnets hold any of these addresses: where NATed replies come in. */
+export function linksToward(addresses: Iterable<string>, index: NodeIndex): Set<string> {
+  const found = new Set<string>();
+  for (const address of addresses) {
+    for (const s of index.subnets) {
+      if (!found.has(s.link) && contains(s.address, s.prefixLength, address)) found.add(s.link);
+    }
+    if (found.size === index.subnets.length) break;
+  }
+  return found;
+}
+
+function isLinkLocal(a: Address): boolean {
+  return a.address.startsWith('fe80:') || a.address.startsWith('169.254.');
+}

@@ -1,0 +1,133 @@
+/**
+ * Fragments: what every program wants of this node, kept between reconciles and recomputed only for what changed, with the joined
+ * services and needs of all of them. State, no effects: the facts come as arguments, deciding is desired.ts's.
+ */
+import { exact, Sharer } from '../api/share.ts';
+import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
+import { serviceKey } from '../kernel/ipvs/types.ts';
+import { desired } from './desired.ts';
+import type { NodeIndex } from './facts.ts';
+import { joinNeeds, joinServices, NO_NEEDS, sameNeeds, type DesiredService, type Fragment, type Refusal, type SharedState } from './state.ts';
+
+export class Fragments {
+  readonly #programs = new Map<string, Program>();
+  readonly #sharer = new Sharer();
+  #groups: ReadonlyMap<string, GroupSettings> = new Map();
+  readonly #byOwner = new Map<string, Fragment>();
+  /** Those of them that refuse something: few, and asked for after every change. */
+  readonly #refusing = new Map<string, Fragment>();
+  #services = new Map<string, DesiredService>();
+  #shared: SharedState = joinNeeds([], []);
+  #dirty = new Set<string>();
+  #allDirty = true;
+
+  get byOwner(): ReadonlyMap<string, Fragment> { return this.#byOwner; }
+  /** What programs want and this node refuses. */
+  get refusals(): readonly Refusal[] { return [...this.#refusing.values()].flatMap((f) => f.refusals); }
+  /** By serviceKey(). */
+  get services(): ReadonlyMap<string, DesiredService> { return this.#services; }
+  get shared(): SharedState { return this.#shared; }
+  /** Whether something was updated and not recomputed. */
+  get dirty(): boolean { return this.#allDirty || this.#dirty.size > 0; }
+  get allDirty(): boolean { return this.#allDirty; }
+
+  /** Takes changed programs (null: gone) and, where they changed, the groups. */
+  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>): void {
+    for (const [owner, program] of changed) {
+      if (program) this.#programs.set(owner, program);
+      else this.#programs.delete(owner);
+      this.#dirty.add(owner);
+    }
+    if (groups) {
+      this.#groups = groups;
+      this.#allDirty = true;
+    }
+  }
+
+  /** Everything is to be recomputed: the facts changed, or what was recomputed did not come to anything. */
+  touchAll(): void { this.#allDirty = true; }
+
+  /** No program wants anything any more. */
+  clear(): void {
+    this.#programs.clear();
+    this.#byOwner.clear();
+    this.#refusing.clear();
+    this.#groups = new Map();
+    this.#allDirty = true;
+  }
+
+  /** What was refused for want of a kernel feature is looked at anew: a module may have been installed, a tool may work again. */
+  retryMissingFeatures(): void {
+    for (const { owner, refusals } of this.#refusing.values()) if (refusals.some((r) => r.code === 'KernelFeatureMissing')) this.#dirty.add(owner);
+  }
+
+  /** VIPs that this node refuses, by owner. */
+  refused(): Map<string, ReadonlySet<string>> {
+    const refused = new Map<string, ReadonlySet<string>>();
+    for (const { owner, refusedVips } of this.#refusing.values()) if (refusedVips.length > 0) refused.set(owner, new Set(refusedVips));
+    return refused;
+  }
+
+  /** Schedulers that programs to be recomputed want of this node as a director and that `known` does not hold. */
+  unknownSchedulers(known: ReadonlySet<string>, index: NodeIndex): Set<string> {
+    const wanted = new Set<string>();
+    for (const owner of this.#owners()) {
+      const program = this.#programs.get(owner);
+      if (!program || known.has(program.spec.scheduler.name)) continue;
+      const { role } = this.#desired(program, index);
+      if (role === 'director' || role === 'both') wanted.add(program.spec.scheduler.name);
+    }
+    return wanted;
+  }
+
+  /** Recomputes what changed. Returns the service keys that are concerned, and whether the node's needs are. */
+  refresh(index: NodeIndex): { keys: Set<string>; needsChanged: boolean } {
+    const owners = this.#owners();
+    const keys = new Set<string>();
+    let needsChanged = this.#allDirty;
+    for (const owner of owners) {
+      const old = this.#byOwner.get(owner);
+      const program = this.#programs.get(owner);
+      const next = program ? this.#desired(program, index) : undefined;
+      for (const s of old?.services ?? []) keys.add(serviceKey(s.service));
+      for (const s of next?.services ?? []) keys.add(serviceKey(s.service));
+      if (!old || !next || old.role !== next.role || !sameNeeds(old.needs, next.needs)) needsChanged = true;
+      if (next) this.#byOwner.set(owner, next);
+      else this.#byOwner.delete(owner);
+      if (next && next.refusals.length + next.refusedVips.length > 0) this.#refusing.set(owner, next);
+      else this.#refusing.delete(owner);
+    }
+    if (this.#allDirty) {
+      this.#services = joinServices(this.#byOwner.values());
+    } else {
+      for (const key of keys) this.#services.delete(key);
+      for (const owner of owners) for (const s of this.#byOwner.get(owner)?.services ?? []) this.#services.set(serviceKey(s.service), s);
+    }
+    if (needsChanged) this.#shared = joinNeeds(this.#byOwner.values(), this.#groups.values());
+    this.#dirty = new Set();
+    this.#allDirty = false;
+    return { keys, needsChanged };
+  }
+
+  #owners(): ReadonlySet<string> {
+    return this.#allDirty ? new Set([...this.#programs.keys(), ...this.#byOwner.keys()]) : this.#dirty;
+  }
+
+  #desired(program: Program, index: NodeIndex): Fragment {
+    return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index));
+  }
+
+  /** The same with less memory: most programs of a node want the same sysctls, and nothing of most kinds. */
+  #lean({ services, needs, refusals, refusedVips, ...rest }: Fragment): Fragment {
+    return {
+      ...rest,
+      services: exact(services),
+      needs: needs === NO_NEEDS ? needs : {
+        vips: exact(needs.vips), tunnels: exact(needs.tunnels), fou: this.#sharer.share(exact(needs.fou)), sysctls: this.#sharer.share(exact(needs.sysctls)),
+        sourceNat: exact(needs.sourceNat), marks: exact(needs.marks), mss: exact(needs.mss),
+      },
+      refusals: exact(refusals),
+      refusedVips: exact(refusedVips),
+    };
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Reads what plan-node compares: links, addresses, sysctls, rules, timeouts, daemons. Only what somebody wants or the ledger remembers
+ * is read, so a host that is only a real server never touches IPVS, and a host without rules never starts a packet-filter tool.
+ */
+import { NO_RULES, type NetObservation } from '../kernel/net/types.ts';
+import type { Kernel } from './apply.ts';
+import type { Ledger } from './ledger.ts';
+import type { NodeObservation } from './plan-node.ts';
+import { besideForwarding } from './plan-sysctl.ts';
+import type { SharedState } from './state.ts';
+
+export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): NodeObservation {
+  const rules = shared.rules;
+  const anyRule = rules.sourceNat.length + rules.marks.length + rules.mss.length > 0;
+  return {
+    ...net,
+    sysctls: readSysctls(kernel, shared, ledger, net),
+    rules: anyRule || ledger.rules ? kernel.net.readRules() ?? NO_RULES : null,
+    timeouts: shared.timeouts || ledger.timeouts ? kernel.ipvs.timeouts() : null,
+    syncDaemons: shared.syncDaemons.length > 0 || ledger.syncDaemons.length > 0 ? kernel.ipvs.syncDaemons() : null,
+  };
+}
+
+function readSysctls(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): Map<string, string | null> {
+  const beside = besideForwarding(shared, ledger, net.links, (path) => kernel.net.readSysctl(path));
+  const paths = new Set([...shared.sysctls.keys(), ...Object.keys(ledger.sysctls), ...beside]);
+  const values = new Map<string, string | null>();
+  for (const path of paths) values.set(path, kernel.net.readSysctl(path));
+  return values;
+}
+
+/** Whether any desired sysctl stands differently: the cheap check of every second. */
+export function sysctlsDrifted(kernel: Kernel, shared: SharedState): boolean {
+  for (const { value: want } of shared.sysctls.values()) {
+    const current = kernel.net.readSysctl(want.path);
+    if (current !== null && current !== want.value && !(want.onlyFrom && !want.onlyFrom.includes(current))) return true;
+  }
+  return false;
+}

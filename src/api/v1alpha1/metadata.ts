@@ -1,0 +1,29 @@
+/**
+ * What every kind has in common: group and version, object metadata, the key of an object. Plain data, and no schema: those are in
+ * fields.ts and beside each kind.
+ */
+export const GROUP = 'ipvs-operator.dev';
+export const VERSION = 'v1alpha1';
+export const API_VERSION = `${GROUP}/${VERSION}` as const;
+
+/** Longest name of a VirtualServer: it becomes a label value, and label values end at 63 characters. */
+export const MAX_VIRTUAL_SERVER_NAME = 63;
+/** Longest name of any object (Kubernetes). */
+export const MAX_NAME = 253;
+
+/** Metadata as the rest of the program sees it. */
+export interface ObjectMetadata {
+  name: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+export interface NamespacedMetadata extends ObjectMetadata {
+  namespace: string;
+}
+
+/** `VirtualServer/shop/web`, `VIPPool/public`: unique among all objects, and how a person sees it in logs. */
+export function objectKey(o: { readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } }): string {
+  return o.metadata.namespace === undefined
+    ? `${o.kind}/${o.metadata.name}`
+    : `${o.kind}/${o.metadata.namespace}/${o.metadata.name}`;
+}

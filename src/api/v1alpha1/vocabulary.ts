@@ -1,0 +1,33 @@
+/**
+ * Words and numbers of the API that code needs beside the schemas: schedulers, defaults, bounds. Free of zod, so that a process that
+ * parses manifests does not load it.
+ */
+
+export const FAMILIES = ['IPv4', 'IPv6'] as const;
+
+/** Every scheduler of Linux IPVS that can be asked for (`twos` exists in no kernel that distributions ship). */
+export const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'dh', 'sed', 'nq', 'lblc', 'lblcr', 'mh', 'fo', 'ovf'] as const;
+
+export type SchedulerName = (typeof SCHEDULERS)[number];
+
+/** Largest weight accepted: the kernel takes 2^31-1, but its weighted sums overflow far below that. */
+export const MAX_WEIGHT = 65_535;
+/** Weight of a real server that neither its endpoint nor its backend gives one. */
+export const DEFAULT_WEIGHT = 1;
+/** IANA's port of GUE (draft-ietf-intarea-gue). */
+export const GUE_PORT = 6080;
+
+export const MAX_PORTS = 64;
+export const MAX_BACKENDS = 16;
+export const MAX_ENDPOINTS = 1000;
+export const MAX_ADDRESSES = 16;
+
+/** Most labels in a selector: a bound that the CRD needs to price its rules. */
+export const MAX_LABELS = 64;
+
+/**
+ * Largest number of seconds the kernel keeps in a timer of 32 bits without overflow: INT_MAX / HZ with HZ=1000, the largest
+ * HZ there is (net/netfilter/ipvs/ip_vs_ctl.c computes value * HZ; smaller HZ allow more, but a manifest must mean the
+ * same on every director).
+ */
+export const MAX_KERNEL_SECONDS = 2_147_483;

@@ -1,0 +1,51 @@
+/**
+ * `ipvs-operator import`: what `ipvsadm-save -n` wrote, as manifests. Touches no kernel; runs anywhere.
+ */
+import { readFileSync } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
+import { text as streamText } from 'node:stream/consumers';
+import { UsageError } from '../standalone/options.ts';
+import { formatLineProblem, parseIpvsadm } from './ipvsadm-parse.ts';
+import { MANIFEST_OPTIONS_USAGE, count, printList, printManifests, readManifestOptions } from './manifest-output.ts';
+import { print, readArguments } from './output.ts';
+
+export const IMPORT_USAGE = `ipvs-operator import [FILE|-]
+
+Reads what ipvsadm-save -n wrote (FILE, or stdin) and prints VirtualServer and VIPPool manifests that say the same.
+
+${MANIFEST_OPTIONS_USAGE}
+Exit code: 0 all of it, 1 something that manifests cannot say is left out (said on stderr and on top of the YAML),
+2 the text cannot be read (each line with its number on stderr; nothing is printed).
+
+A first start of standalone, without a state folder, adopts the services that it finds in the kernel and the manifests name:
+  ipvsadm-save -n | ipvs-operator import > /etc/ipvs/imported.yaml && ipvs-operator plan --manifests /etc/ipvs`;
+
+export async function importCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = readArguments({
+    args: [...args], strict: true, allowPositionals: true,
+    options: { namespace: { type: 'string' }, pool: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  });
+  if (values.help) {
+    await print(`${IMPORT_USAGE}\n`);
+    return 0;
+  }
+  if (positionals.length > 1) throw new UsageError(`import reads one file, not ${positionals.length}: ${positionals.join(', ')}`);
+  const options = readManifestOptions(values);
+  const file = positionals[0] ?? '-';
+  const text = await readText(file, signal);
+  const { entries, problems } = parseIpvsadm(text);
+  if (problems.length > 0) {
+    printList(problems.map(formatLineProblem), 'correct these first');
+    process.stderr.write(`${count(problems.length, 'line')} cannot be read; nothing is printed\n`);
+    return 2;
+  }
+  return printManifests(entries, options, `${count(entries.length, 'service')} of ${file === '-' ? 'stdin' : file}`);
+}
+
+/** Rejects with what reading reports, the file by name; with the signal's reason when the person has had enough. */
+async function readText(file: string, signal: AbortSignal): Promise<string> {
+  if (file !== '-') return readFileSync(file, 'utf8');
+  if (process.stdin.isTTY) process.stderr.write('reading ipvsadm-save text from the terminal; end it with Ctrl-D\n');
+  // Not readFileSync(0): a pipe may be non-blocking, and then an empty moment is an error (EAGAIN).
+  return streamText(addAbortSignal(signal, process.stdin));
+}

@@ -1,0 +1,59 @@
+/**
+ * `ipvs-operator save`: the kernel's IPVS table as text, for `ipvsadm -R` or as manifests. Reads only; does not even load ip_vs.
+ */
+import { existsSync } from 'node:fs';
+import { openIpvs } from '../kernel/ipvs/client.ts';
+import type { IpvsClient } from '../kernel/ipvs/contract.ts';
+import { printIpvsadm } from './ipvsadm-text.ts';
+import { tableOf, type TableEntry } from './ipvs-table.ts';
+import { MANIFEST_OPTIONS_USAGE, count, printManifests, readManifestOptions } from './manifest-output.ts';
+import { print, readArguments, readFormat } from './output.ts';
+
+/** There when ip_vs is loaded, for everybody to read. */
+const PROC_IP_VS = '/proc/net/ip_vs';
+
+export const SAVE_USAGE = `ipvs-operator save [-o ipvsadm|yaml]
+
+Prints the IPVS table of this host (this network namespace), whoever made it. Changes nothing.
+
+  -o ipvsadm        as ipvsadm-save -n, with the thresholds that ipvsadm-save forgets (default); for ipvsadm -R
+  -o yaml           as VirtualServer and VIPPool manifests, for ipvs-operator standalone
+${MANIFEST_OPTIONS_USAGE}
+Exit code: 0 all of it, 1 something is left out (said on stderr and on top of the YAML) or cannot be read.`;
+
+export async function saveCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
+  const { values } = readArguments({
+    args: [...args], strict: true, allowPositionals: false,
+    options: { output: { type: 'string', short: 'o' }, namespace: { type: 'string' }, pool: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  });
+  if (values.help) {
+    await print(`${SAVE_USAGE}\n`);
+    return 0;
+  }
+  const format = readFormat(values.output, ['ipvsadm', 'yaml']);
+  const options = readManifestOptions(values);
+  let table: TableEntry[] = [];
+  if (existsSync(PROC_IP_VS)) {
+    const ipvs = openIpvs();
+    try {
+      table = await readTable(ipvs, signal);
+    } finally {
+      ipvs.close();
+    }
+  } else {
+    process.stderr.write('ip_vs is not loaded: there is no IPVS table on this host\n');
+  }
+  if (format === 'yaml') return printManifests(table, options, `${count(table.length, 'service')} of the kernel`);
+  await print(printIpvsadm(table));
+  return 0;
+}
+
+/** The whole table or an error: half a table looks like a whole one. */
+async function readTable(ipvs: IpvsClient, signal: AbortSignal): Promise<TableEntry[]> {
+  const observation = await ipvs.readAll(signal);
+  const broken = [...observation.services.values()].filter((s) => !s.complete).length;
+  if (!observation.complete || broken > 0) {
+    throw Object.assign(new Error(`the table changed while it was read${broken > 0 ? ` (${broken} services are incomplete)` : ''}; try again`), { code: 'INCOMPLETE' });
+  }
+  return tableOf(observation);
+}

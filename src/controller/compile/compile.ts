@@ -1,0 +1,147 @@
+/**
+ * compile: what people wrote -> programs. Pure: no file system, no API server, no clock. Two steps: who gets which address
+ * (claims.ts, needs everybody) and what each VirtualServer becomes (needs itself and its claim), so that a change of one backend
+ * costs one program.
+ */
+import { createHash } from 'node:crypto';
+import { endPortOf, targetPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
+import { formatRealServer, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
+import { familyOf } from '../../ip/ip.ts';
+import { claimAll, groupOf, type Claim, type Claims } from './claims.ts';
+import { endpointsOf, type Endpoint, type Exclusion } from './endpoints.ts';
+import { assignMarks, markNames } from './marks.ts';
+import type { Memory } from './memory.ts';
+import { readPool, type Pool } from './pools.ts';
+
+export interface CompileInput {
+  readonly servers: ReadonlyMap<string, VirtualServer>;
+  readonly pools: ReadonlyMap<string, VIPPool>;
+  readonly groups: ReadonlyMap<string, DirectorGroup>;
+  readonly memory: Memory;
+  readonly namespaceLabels: (namespace: string) => Readonly<Record<string, string>> | null;
+  /** `namespace/name` of VirtualServers that cannot be read now and are served as they were. */
+  readonly unread?: ReadonlySet<string>;
+}
+
+/** What compile decided about one VirtualServer: the source of its Accepted and ResolvedRefs conditions. */
+export interface Verdict {
+  readonly accepted: boolean;
+  /** A reason of the Accepted condition. */
+  readonly reason: string;
+  readonly message: string;
+  readonly addresses: readonly string[];
+  readonly backends: number;
+  readonly excluded: readonly Exclusion[];
+  readonly excludedCount: number;
+  /** Null when nothing is to be programmed. */
+  readonly program: Program | null;
+}
+
+/** What compiling one VirtualServer needs to know of all the others. */
+export interface Context {
+  readonly claims: Claims;
+  readonly marks: ReadonlyMap<string, number>;
+  readonly groups: ReadonlyMap<string, GroupSettings>;
+  readonly memory: Memory;
+}
+
+/** The first step. Its result stays right until a pool, a group, or a VIP, port or suspension of a VirtualServer changes. */
+export function prepare(input: CompileInput): Context {
+  const pools = new Map<string, Pool>();
+  for (const [name, pool] of input.pools) pools.set(name, readPool(pool));
+  const unread = input.unread ?? new Set();
+  const claims = claimAll({ servers: input.servers, pools, memory: input.memory, namespaceLabels: input.namespaceLabels, unread });
+  const names = [...input.servers].flatMap(([key, server]) => markNames(key, server));
+  for (const name of Object.keys(input.memory.marks)) if (unread.has(name.slice(0, name.indexOf('#')))) names.push(name);
+  const marks = assignMarks(names, input.memory);
+  const groups = new Map([...input.groups.values()].map((g) => [g.metadata.name, groupSettings(g)]));
+  return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) } };
+}
+
+/** The second step. */
+export function compileOne(key: string, server: VirtualServer, context: Context): Verdict {
+  const claim = context.claims.byServer.get(key)!;
+  if (!claim.ok) return refused(claim.reason, claim.message);
+  if (markNames(key, server).some((name) => !context.marks.has(name))) return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
+  const group = resolveGroup(claim, context.groups);
+  if ('problem' in group) return refused('Pending', group.problem);
+  const { eligible, excluded, excludedCount } = endpointsOf(server, claim.pool, claim.addresses, context.claims.vips, group.settings?.connectionSync !== null && group.settings !== null);
+  const verdict = { accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, backends: eligible.length, excluded, excludedCount };
+  if (server.spec.suspend) return { ...verdict, reason: 'Suspended', message: 'spec.suspend is true: the address is kept, nothing is served', program: null };
+  return { ...verdict, program: { owner: key, spec: programSpec(key, server, claim.addresses, eligible, group.settings?.name ?? '', context) } };
+}
+
+/** What of a VirtualServer the first step looks at: while this text is the same, so is its claim and everybody else's. */
+export function claimSignature(server: VirtualServer): string {
+  const { vip, ports, persistence } = server.spec;
+  return JSON.stringify([vip, ports, persistence?.scope]);
+}
+
+function programSpec(key: string, server: VirtualServer, addresses: readonly string[], eligible: readonly Endpoint[], group: string, context: Context): ProgramSpec {
+  const { spec } = server;
+  const content: Omit<ProgramSpec, 'contentHash'> = {
+    directorGroup: group,
+    addresses: addresses.map((address) => ({ address, family: familyOf(address)! })),
+    mode: spec.mode,
+    sourceAddress: spec.mode !== 'NAT' ? 'Preserve' : sourceAddress(spec.nat?.sourceAddress ?? 'Auto'),
+    tunnel: spec.mode !== 'TUN' ? null : {
+      encapsulation: spec.tun?.encapsulation ?? 'IPIP',
+      port: spec.tun?.encapsulation === 'GUE' ? spec.tun.port ?? GUE_PORT : 0,
+      checksum: spec.tun?.checksum ?? 'None',
+    },
+    // Written out: the hash must not depend on the order in which somebody built the object.
+    scheduler: { name: spec.scheduler.name, fallback: spec.scheduler.fallback, portAware: spec.scheduler.portAware, onePacket: spec.scheduler.onePacket },
+    persistence: !spec.persistence ? null : {
+      timeoutSeconds: spec.persistence.timeoutSeconds, ipv4PrefixLength: spec.persistence.ipv4PrefixLength,
+      ipv6PrefixLength: spec.persistence.ipv6PrefixLength, engine: spec.persistence.engine ?? '',
+    },
+    services: programServices(key, server, eligible, context.marks),
+    connectionLimits: { upper: spec.connectionLimits.upper, lower: spec.connectionLimits.lower },
+    drainTimeoutSeconds: spec.drain.timeoutSeconds,
+  };
+  return { ...content, contentHash: createHash('sha256').update(JSON.stringify(content)).digest().toString('hex', 0, 8) };
+}
+
+/** Ordinary ports are a service each; a range is one, and scope AllPorts makes one of everything. */
+function programServices(key: string, server: VirtualServer, eligible: readonly Endpoint[], marks: ReadonlyMap<string, number>): ProgramService[] {
+  const ports = server.spec.ports.map((p) => ({ name: p.name ?? '', protocol: p.protocol, port: p.port, endPort: endPortOf(p), target: targetPortOf(p) }));
+  const strip = ({ target: _, ...p }: (typeof ports)[number]) => p;
+  const servers = (port: number) => eligible.map((e) => formatRealServer({ address: e.address, port, weight: e.weight, node: '' })).sort();
+  if (server.spec.persistence?.scope === 'AllPorts') {
+    return [{ ports: ports.map(strip), mark: marks.get(`${key}#all`)!, realServers: servers(0) }];
+  }
+  return ports.map((p) => {
+    const range = p.endPort !== p.port;
+    return { ports: [strip(p)], mark: range ? marks.get(`${key}#${p.protocol}/${p.port}-${p.endPort}`)! : 0, realServers: servers(range ? 0 : p.target) };
+  });
+}
+
+function sourceAddress(choice: 'Auto' | 'Preserve' | 'Masquerade' | 'VirtualIP'): ProgramSpec['sourceAddress'] {
+  // Auto works from every network; whoever wants to see clients routes replies through the director and says Preserve.
+  return choice === 'Auto' ? 'Masquerade' : choice;
+}
+
+function resolveGroup(claim: Claim & { ok: true }, groups: ReadonlyMap<string, GroupSettings>): { settings: GroupSettings | null } | { problem: string } {
+  const name = groupOf(claim.pool);
+  if (name) {
+    const settings = groups.get(name);
+    return settings ? { settings } : { problem: `DirectorGroup ${name} of VIPPool ${claim.pool.name} does not exist; create it` };
+  }
+  if (groups.size > 1) return { problem: `VIPPool ${claim.pool.name} names no directorGroupRef and there are ${groups.size} DirectorGroups; name one` };
+  return { settings: [...groups.values()][0] ?? null };
+}
+
+export function groupSettings(group: DirectorGroup): GroupSettings {
+  const { interface: nic, timeouts, connectionSync, nodeSelector } = group.spec;
+  return {
+    name: group.metadata.name,
+    nodeSelector: nodeSelector?.matchLabels ?? null,
+    interface: nic.match === 'Name' ? { match: 'Name', name: nic.name! } : nic.match === 'Regex' ? { match: 'Regex', regex: nic.regex! } : { match: 'SubnetOf' },
+    timeouts: timeouts ? { tcp: timeouts.tcpSeconds, tcpFin: timeouts.tcpFinSeconds, udp: timeouts.udpSeconds } : null,
+    connectionSync: connectionSync.enabled ? { interface: connectionSync.interface!, syncId: connectionSync.syncId } : null,
+  };
+}
+
+function refused(reason: string, message: string): Verdict {
+  return { accepted: false, reason, message, addresses: [], backends: 0, excluded: [], excludedCount: 0, program: null };
+}

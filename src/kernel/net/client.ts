@@ -1,0 +1,111 @@
+/**
+ * NetClient on the real kernel: wires rtnetlink, generic netlink, sysctls, the packet filter and announcements behind the contract
+ * of types.ts. Order and wishes are the caller's; here operations are only put into as few system calls as possible.
+ */
+import { setImmediate as yieldToLoop } from 'node:timers/promises';
+import { NETLINK } from '../netlink/constants.ts';
+import { NetlinkConnection } from '../netlink/connection.ts';
+import { createDebug, createGenericDebug, debugPrinter } from '../netlink/debug.ts';
+import { CONTROL, routeVocabulary } from '../netlink/vocabulary.ts';
+import { announce } from './announce.ts';
+import { systemCommands, type CommandRunner } from './command.ts';
+import { FouPorts } from './fou.ts';
+import { Links } from './links.ts';
+import { lazyNetfilter } from './netfilter.ts';
+import { RouteBatch, asKernelError, isRouteOperation } from './route-batch.ts';
+import { readAddresses, readLinks, readLocalRoutes } from './rtnetlink-read.ts';
+import { PROC_SYS, readSysctl, writeSysctl } from './sysctl.ts';
+import { watchNet } from './watch.ts';
+import type { NetClient, NetFailure, NetObservation, NetOperation } from './types.ts';
+
+export interface NetOptions {
+  readonly commands?: CommandRunner;
+  /** Where sysctls are; a container may have a writable mount of the host's elsewhere. */
+  readonly procSys?: string;
+  /** Replaces the sockets in tests. */
+  readonly connections?: { readonly route: NetlinkConnection; readonly generic: NetlinkConnection };
+}
+
+/** Opens the sockets in the current network namespace, to which the client belongs for ever. Throws KernelError. */
+export function openNet(options: NetOptions = {}): NetClient {
+  const commands = options.commands ?? systemCommands;
+  const procSys = options.procSys ?? PROC_SYS;
+  const { route, generic } = options.connections ?? openConnections();
+  const fou = new FouPorts(generic, commands);
+  const netfilter = lazyNetfilter(commands);
+
+  function observe(): NetObservation {
+    const links = readLinks(route);
+    const names = new Map(links.items.map((link) => [link.index, link.name]));
+    const addresses = readAddresses(route, names);
+    const localRoutes = readLocalRoutes(route, names);
+    const ports = fou.list();
+    return {
+      links: links.items, addresses: addresses.items, localRoutes: localRoutes.items, fou: ports.ports,
+      complete: links.complete && addresses.complete && localRoutes.complete && ports.complete,
+    };
+  }
+
+  /** What is no rtnetlink message: one call each. */
+  async function applySingle(operation: NetOperation, links: Links): Promise<void> {
+    switch (operation.kind) {
+      case 'addFou': return fou.add(operation.fou);
+      case 'delFou': return fou.delete(operation.fou);
+      case 'setSysctl': return writeSysctl(operation.sysctl, procSys);
+      case 'setRules': return netfilter.set(operation.rules);
+      case 'announce': return announce(operation.vip, links.require(operation.vip.link, 'announce'));
+      default: throw new TypeError(`${operation.kind} is a matter of rtnetlink`);
+    }
+  }
+
+  async function apply(operations: readonly NetOperation[]): Promise<NetFailure[]> {
+    const failures: NetFailure[] = [];
+    const fail = (index: number, error: unknown): void => {
+      failures.push({ index, operation: operations[index]!, error: asKernelError(error, operations[index]!) });
+    };
+    const links = new Links(route);
+    const batch = new RouteBatch(route, links, fail);
+    for (const [index, operation] of operations.entries()) {
+      if (isRouteOperation(operation)) {
+        if (batch.isFull) {
+          batch.flush();
+          await yieldToLoop();
+        }
+        batch.add(index, operation);
+        continue;
+      }
+      batch.flush();
+      try {
+        await applySingle(operation, links);
+      } catch (error) {
+        fail(index, error);
+      }
+    }
+    batch.flush();
+    return failures.sort((a, b) => a.index - b.index);
+  }
+
+  return {
+    observe, apply,
+    readSysctl: (path) => readSysctl(path, procSys),
+    readRules: () => netfilter.backend()?.read() ?? null,
+    netfilterBackend: () => netfilter.backend()?.name ?? null,
+    watch: (onChange, signal) => watchNet(onChange, signal),
+    close() {
+      route.close();
+      generic.close();
+    },
+  };
+}
+
+function openConnections(): { route: NetlinkConnection; generic: NetlinkConnection } {
+  const print = debugPrinter();
+  // Strict: the kernel then filters the dump of routes, and refuses what it does not understand instead of ignoring it.
+  const route = new NetlinkConnection(NETLINK.ROUTE, { strict: true, ...(print && { debug: createDebug(routeVocabulary, print) }) });
+  try {
+    return { route, generic: new NetlinkConnection(NETLINK.GENERIC, { ...(print && { debug: createGenericDebug([], CONTROL, print) }) }) };
+  } catch (error) {
+    route.close();
+    throw error;
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * The only file that knows koffi: system calls as typed functions, errno read at once after the call. No protocol and no
+ * policy. koffi is loaded by the first call, so importing this file costs nothing and needs no native code.
+ *
+ * A wrong signature here is memory corruption in a root process: every prototype is copied from the manual page, every
+ * length is taken from a typed array and checked, and nothing else in the house may build one.
+ */
+import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
+import { ERRNO, KernelError } from './errors.ts';
+
+/** linux/socket.h */
+export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
+/** linux/net.h and linux/fcntl.h; the same on every architecture that Kubernetes and Node share. */
+export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, NONBLOCK: 0x800, CLOEXEC: 0x80000 } as const;
+/** linux/socket.h */
+export const MSG = { TRUNC: 0x20, DONTWAIT: 0x40, NOSIGNAL: 0x4000 } as const;
+/** asm-generic/socket.h */
+export const SOL_SOCKET = 1;
+export const SO = { SNDBUF: 7, RCVBUF: 8, RCVTIMEO: 20, BINDTODEVICE: 25, RCVBUFFORCE: 33 } as const;
+/** bits/fcntl-linux.h */
+export const LOCK = { SH: 1, EX: 2, NB: 4, UN: 8 } as const;
+/** linux/sched.h */
+export const CLONE_NEWNET = 0x40000000;
+/** asm-generic/poll.h */
+const POLLIN = 1;
+
+interface Calls {
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array, length: number): number;
+  setsockopt(fd: number, level: number, option: number, value: Uint8Array, length: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Uint8Array, length: Int32Array): number;
+  send(fd: number, data: Uint8Array, length: number, flags: number): number;
+  sendto(fd: number, data: Uint8Array, length: number, flags: number, address: Uint8Array, addressLength: number): number;
+  recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
+  poll: { async(fds: Int32Array, count: number, timeout: number, done: (error: unknown, result: number) => void): void };
+  close(fd: number): number;
+  flock(fd: number, operation: number): number;
+  unshare(flags: number): number;
+  setns(fd: number, type: number): number;
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  errno(): number;
+  /** glibc only. */
+  malloc_trim: ((pad: number) => number) | null;
+}
+
+let loaded: Calls | undefined;
+
+function libc(): Calls {
+  if (loaded !== undefined) return loaded;
+  // The codec reads and writes whole words in host order where the wire is host order, and swaps where it is big-endian.
+  if (endianness() !== 'LE') throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'libc', message: 'this program needs a little-endian machine' });
+  let koffi: typeof import('koffi');
+  try {
+    koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  } catch (cause) {
+    throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'koffi', message: `no prebuilt binary for ${process.platform} ${process.arch}?`, cause });
+  }
+  // null is the process itself, so glibc and musl need no different name. koffi has no ssize_t; long is it on 64-bit Linux.
+  const library = koffi.load(null);
+  const define = (prototype: string): never => library.func(prototype) as never;
+  loaded = {
+    socket: define('int socket(int domain, int type, int protocol)'),
+    bind: define('int bind(int fd, const void *address, uint32_t length)'),
+    setsockopt: define('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
+    getsockopt: define('int getsockopt(int fd, int level, int option, void *value, void *length)'),
+    send: define('long send(int fd, const void *data, size_t length, int flags)'),
+    sendto: define('long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)'),
+    recv: define('long recv(int fd, void *buffer, size_t length, int flags)'),
+    poll: define('int poll(void *fds, ulong count, int timeout)'),
+    close: define('int close(int fd)'),
+    flock: define('int flock(int fd, int operation)'),
+    unshare: define('int unshare(int flags)'),
+    setns: define('int setns(int fd, int type)'),
+    ioctl: define('int ioctl(int fd, ulong request, void *argument)'),
+    errno: () => koffi.errno(),
+    malloc_trim: optional(() => define('int malloc_trim(size_t pad)')),
+  };
+  return loaded;
+}
+
+/** What not every C library has. */
+function optional<T>(find: () => T): T | null {
+  try {
+    return find();
+  } catch {
+    return null; // koffi knows no other way to ask
+  }
+}
+
+function failed(call: string, object: string, errno: number): KernelError {
+  const permission = errno === ERRNO.EPERM || errno === ERRNO.EACCES;
+  return new KernelError({ code: permission ? 'PERMISSION_DENIED' : 'SYSTEM_CALL', errno, operation: call, object });
+}
+
+function check(result: number, call: string, object: string): number {
+  if (result < 0) throw failed(call, object, libc().errno());
+  return result;
+}
+
+/** Opens a socket, close-on-exec. Throws KernelError SYSTEM_CALL or PERMISSION_DENIED (so does every function below). */
+export function socket(domain: number, type: number, protocol: number): number {
+  return check(libc().socket(domain, type | SOCK.CLOEXEC, protocol), 'socket', `family ${domain} type ${type} protocol ${protocol}`);
+}
+
+/** Binds to a whole struct sockaddr_*, given as bytes. */
+export function bind(fd: number, address: Uint8Array): void {
+  check(libc().bind(fd, address, address.length), 'bind', `fd ${fd}`);
+}
+
+/** Sets an option to an int, or to the bytes of a struct. */
+export function setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): void {
+  const bytes = typeof value === 'number' ? new Uint8Array(Int32Array.of(value).buffer) : value;
+  check(libc().setsockopt(fd, level, option, bytes, bytes.length), 'setsockopt', `level ${level} option ${option}`);
+}
+
+const OPTION_LENGTH = new Int32Array(1);
+
+/**
+ * Reads an option into the first `length` bytes of `buffer`. Returns the length that the kernel reports, or a negative errno:
+ * IPVS answers ESRCH for a service that is gone, which is no exception.
+ */
+export function getsockopt(fd: number, level: number, option: number, buffer: Uint8Array, length = buffer.length): number {
+  if (length > buffer.length) throw new RangeError('getsockopt: length exceeds the buffer');
+  OPTION_LENGTH[0] = length;
+  const result = libc().getsockopt(fd, level, option, buffer, OPTION_LENGTH);
+  return result < 0 ? -libc().errno() : OPTION_LENGTH[0]!;
+}
+
+/** Sends the first `length` bytes. Netlink sends all or nothing. */
+export function send(fd: number, data: Uint8Array, length = data.length, flags = 0): number {
+  if (length > data.length) throw new RangeError('send: length exceeds the buffer');
+  return check(libc().send(fd, data, length, flags), 'send', `${length} bytes`);
+}
+
+/** Sends a datagram to a whole struct sockaddr_*, given as bytes. */
+export function sendto(fd: number, data: Uint8Array, address: Uint8Array, flags = 0): number {
+  return check(libc().sendto(fd, data, data.length, flags, address, address.length), 'sendto', `${data.length} bytes`);
+}
+
+/**
+ * Receives into `buffer`. Returns the number of bytes (with MSG.TRUNC: of the datagram, which may exceed the buffer), or
+ * -EAGAIN (nothing there), -ENOBUFS (the kernel dropped something), -EINTR, -ENETDOWN. Any other errno throws.
+ */
+export function recv(fd: number, buffer: Uint8Array, flags = 0): number {
+  const result = libc().recv(fd, buffer, buffer.length, flags);
+  if (result >= 0) return result;
+  const errno = libc().errno();
+  if (errno === ERRNO.EAGAIN || errno === ERRNO.ENOBUFS || errno === ERRNO.EINTR || errno === ERRNO.ENETDOWN) return -errno;
+  throw failed('recv', `fd ${fd}`, errno);
+}
+
+/**
+ * Resolves true when `fd` has something to read (or an error to report), false after `timeoutMs`. Takes a thread of libuv's
+ * pool meanwhile, and the process cannot exit before it returns: keep the timeout below a second.
+ */
+export function waitReadable(fd: number, timeoutMs: number): Promise<boolean> {
+  // struct pollfd { int fd; short events; short revents; }
+  const fds = Int32Array.of(fd, POLLIN);
+  return new Promise((resolve, reject) => {
+    libc().poll.async(fds, 1, timeoutMs, (error, result) => {
+      // poll's errno belongs to the pool thread; EINTR and ENOMEM are its only errors here, and both mean "look again".
+      if (error) reject(error instanceof Error ? error : new Error(String(error)));
+      else resolve(result !== 0);
+    });
+  });
+}
+
+/** Closes a descriptor that one of these functions opened. */
+export function close(fd: number): void {
+  check(libc().close(fd), 'close', `fd ${fd}`);
+}
+
+/** Takes or releases an advisory lock. Returns false when LOCK.NB was given and another process holds it. */
+export function flock(fd: number, operation: number): boolean {
+  if (libc().flock(fd, operation) === 0) return true;
+  const errno = libc().errno();
+  if (errno === ERRNO.EAGAIN) return false;
+  throw failed('flock', `fd ${fd}`, errno);
+}
+
+/** Moves the calling thread (Node's main one) into new namespaces. Only CLONE_NEWNET is allowed in a process with threads. */
+export function unshare(flags: number): void {
+  check(libc().unshare(flags), 'unshare', `flags 0x${flags.toString(16)}`);
+}
+
+/** Moves the calling thread into the namespace behind `fd`. Do synchronous work only, and return in `finally`. */
+export function setns(fd: number, type: number): void {
+  check(libc().setns(fd, type), 'setns', `fd ${fd}`);
+}
+
+/** ioctl with a struct as argument, read and written in place. */
+export function ioctl(fd: number, request: number, argument: Uint8Array): void {
+  check(libc().ioctl(fd, request, argument), 'ioctl', `request 0x${request.toString(16)}`);
+}
+
+/** Returns free memory of the C heap to the system, where the C library can (musl has nothing to return). */
+export function trimHeap(): void {
+  libc().malloc_trim?.(0);
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+/**
+ * The program: a table of sub-commands, the root AbortController, and exit codes. Nothing else. A sub-command's code is loaded only
+ * when it runs.
+ */
+
+interface Command {
+  readonly about: string;
+  /** Returns the exit code. */
+  readonly run: (args: readonly string[], signal: AbortSignal) => Promise<number>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  standalone: {
+    about: 'make this host what a folder of manifests says',
+    run: async (args, signal) => {
+      (await import('./standalone/footprint.ts')).growLate();
+      return (await import('./standalone/run.ts')).standalone(args, signal);
+    },
+  },
+  plan: { about: 'print what standalone would change, and change nothing', run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal) },
+  preflight: { about: 'look whether this host has what it takes, and who stands in the way', run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal) },
+  status: { about: 'show what standalone last reported, with live counters', run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal) },
+  save: { about: 'print the IPVS table of this host, for ipvsadm -R or as manifests', run: async (args, signal) => (await import('./cli/save.ts')).saveCommand(args, signal) },
+  import: { about: 'turn the text of ipvsadm-save into manifests', run: async (args, signal) => (await import('./cli/import.ts')).importCommand(args, signal) },
+};
+
+/** sysexits.h EX_USAGE is 64; ours is 2 as of most command-line tools, except `plan`, which documents its own. */
+const EXIT_USAGE = 64;
+
+async function main(): Promise<number> {
+  const [name, ...args] = process.argv.slice(2);
+  const command = name === undefined ? undefined : COMMANDS[name];
+  if (!command) {
+    const wanted = name === undefined || name === 'help' || name === '--help' || name === '-h';
+    (wanted ? process.stdout : process.stderr).write(`${wanted ? '' : `unknown command ${name}\n\n`}${usage()}\n`);
+    return wanted ? 0 : EXIT_USAGE;
+  }
+  const root = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => root.abort(signal));
+  try {
+    return await command.run(args, root.signal);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    process.stderr.write(`ipvs-operator ${name}: ${code ? `${code}: ` : ''}${message ?? String(error)}\n`);
+    if (code === undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    return code === 'USAGE' ? EXIT_USAGE : 1;
+  }
+}
+
+function usage(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((n) => n.length)) + 2;
+  return ['ipvs-operator: Linux IPVS with an owner', '', 'usage: ipvs-operator COMMAND [options]', '',
+    ...Object.entries(COMMANDS).map(([name, { about }]) => `  ${name.padEnd(width)}${about}`), '',
+    'ipvs-operator COMMAND --help says more.'].join('\n');
+}
+
+process.exitCode = await main();
+// Nothing may keep the process alive once its command has returned: sockets and timers of a command end with it.
+process.exit();

@@ -1,0 +1,178 @@
+/**
+ * The controller of a host without a cluster: turns the objects of a folder into programs, and only those that changed. It keeps
+ * what compile needs between calls and calls it; every decision is compile's, except one: what worked goes on working. A VirtualServer
+ * that is refused after it was accepted keeps its last program, unless its right to the address was withdrawn; and one that cannot be
+ * read at start keeps the program of the snapshot.
+ */
+import { exact, Sharer } from '../api/share.ts';
+import type { DirectorGroup, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
+import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
+import { claimSignature, compileOne, prepare, type Context, type Verdict } from '../controller/compile/compile.ts';
+import type { Memory } from '../controller/compile/memory.ts';
+
+export interface CompileChange {
+  /** Programs that changed; null: gone. */
+  readonly programs: ReadonlyMap<string, Program | null>;
+  /** Present when a DirectorGroup changed. */
+  readonly groups: ReadonlyMap<string, GroupSettings> | null;
+  /** Whether claims or marks changed: the memory is to be saved. */
+  readonly memoryChanged: boolean;
+}
+
+/** What a folder holds, by objectKey: `VirtualServer/default/shop`. */
+export type Objects = ReadonlyMap<string, { readonly object: VirtualServer | VIPPool | DirectorGroup }>;
+
+/** Refusals that withdraw a right: serving on would be wrong. */
+const WITHDRAWN: ReadonlySet<string> = new Set(['NamespaceNotAllowed', 'PoolNotFound']);
+
+export class Compiler {
+  /** The last accepted program of each owner. */
+  readonly #last: Map<string, Program>;
+  /** Owners that were read in this process: when such a one is missing, it was deleted. */
+  readonly #seen = new Set<string>();
+  readonly #servers = new Map<string, VirtualServer>();
+  readonly #pools = new Map<string, VIPPool>();
+  readonly #groups = new Map<string, DirectorGroup>();
+  readonly #verdicts = new Map<string, Verdict>();
+  readonly #sharer = new Sharer();
+  /** Groups of the snapshot that were not read in this process, while some file cannot be read. */
+  readonly #lastGroups: Map<string, GroupSettings>;
+  #context: Context | null = null;
+  #incomplete = false;
+  #memory: Memory;
+
+  /** `last` and `lastGroups`: programs and groups of the snapshot. */
+  constructor(memory: Memory, last: ReadonlyMap<string, Program> = new Map(), lastGroups: ReadonlyMap<string, GroupSettings> = new Map()) {
+    this.#memory = memory;
+    this.#last = new Map(last);
+    this.#lastGroups = new Map(lastGroups);
+  }
+
+  get memory(): Memory { return this.#memory; }
+  get verdicts(): ReadonlyMap<string, Verdict> { return this.#verdicts; }
+  get servers(): ReadonlyMap<string, VirtualServer> { return this.#servers; }
+  /** What is served: for the snapshot. */
+  get programs(): ReadonlyMap<string, Program> { return this.#last; }
+  get groups(): ReadonlyMap<string, GroupSettings> { return this.#context?.groups ?? new Map(); }
+
+  /**
+   * Takes the folder's objects, of which `changed` (objectKeys) are new, different or gone. `incomplete`: some file could not be read,
+   * so an object that was never seen may be in there.
+   */
+  update(objects: Objects, changed: ReadonlySet<string>, incomplete: boolean): CompileChange {
+    const dirty = new Set<string>();
+    const first = this.#context === null;
+    // What could not be read may be what a pool, a group or an address depends on.
+    let all = first || incomplete !== this.#incomplete;
+    let groups = all;
+    this.#incomplete = incomplete;
+    if (!incomplete) this.#lastGroups.clear();
+    for (const key of changed) {
+      const kind = key.slice(0, key.indexOf('/'));
+      const name = key.slice(kind.length + 1);
+      const object = objects.get(key)?.object;
+      if (kind === 'VirtualServer') {
+        if (this.#claimChanged(name, object as VirtualServer | undefined)) all = true;
+        put(this.#servers, name, object as VirtualServer | undefined);
+        dirty.add(name);
+        if (object) this.#seen.add(name);
+      } else {
+        all = true;
+        if (kind === 'DirectorGroup') groups = true;
+        if (kind === 'VIPPool') put(this.#pools, name, object as VIPPool | undefined);
+        else {
+          put(this.#groups, name, object as DirectorGroup | undefined);
+          this.#lastGroups.delete(name);
+        }
+      }
+    }
+    const before = this.#memory;
+    if (all) this.#prepare();
+    const programs = new Map<string, Program | null>();
+    for (const name of all ? this.#servers.keys() : dirty) this.#compile(name, first, programs);
+    // Whoever came or went changed the claims.
+    if (all) this.#forgetGone(first, programs);
+    return { programs, groups: groups ? this.#context!.groups : null, memoryChanged: before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory) };
+  }
+
+  /** Programs without a VirtualServer are gone, unless theirs may stand in what could not be read. */
+  #forgetGone(first: boolean, programs: Map<string, Program | null>): void {
+    for (const [name, program] of this.#last) {
+      if (this.#servers.has(name)) continue;
+      if (!this.#unread(name)) {
+        this.#last.delete(name);
+        this.#verdicts.delete(name);
+        programs.set(name, null);
+      } else if (first) {
+        programs.set(name, program);
+      }
+    }
+    for (const name of this.#verdicts.keys()) if (!this.#servers.has(name)) this.#verdicts.delete(name);
+  }
+
+  #claimChanged(name: string, next: VirtualServer | undefined): boolean {
+    const old = this.#servers.get(name);
+    return !old || !next || claimSignature(old) !== claimSignature(next);
+  }
+
+  #prepare(): void {
+    this.#context = prepare({
+      servers: this.#servers, pools: this.#pools, groups: this.#groups, memory: this.#memory,
+      // A folder has no Namespace objects; pools admit by name or all.
+      namespaceLabels: () => null,
+      unread: new Set([...this.#last.keys()].filter((name) => !this.#servers.has(name) && this.#unread(name))),
+    });
+    // A group that cannot be read goes on selecting its nodes: without it, hosts would direct that must not.
+    if (this.#lastGroups.size > 0) this.#context = { ...this.#context, groups: new Map([...this.#lastGroups, ...this.#context.groups]) };
+    this.#memory = this.#context.memory;
+  }
+
+  /** Whether an owner of the snapshot may stand in what could not be read. */
+  #unread(name: string): boolean {
+    return this.#incomplete && !this.#seen.has(name);
+  }
+
+  /** The same with less memory: what most programs say, they share. */
+  #lean(verdict: Verdict): Verdict {
+    const { program } = verdict;
+    if (program === null) return { ...verdict, excluded: exact(verdict.excluded) };
+    const { spec } = program;
+    const services = spec.services.map((s) => ({ ...s, ports: this.#sharer.share(s.ports), realServers: exact(s.realServers) }));
+    return {
+      ...verdict,
+      excluded: exact(verdict.excluded),
+      program: {
+        ...program,
+        spec: {
+          ...spec, services, scheduler: this.#sharer.share(spec.scheduler), connectionLimits: this.#sharer.share(spec.connectionLimits),
+          tunnel: this.#sharer.share(spec.tunnel), persistence: this.#sharer.share(spec.persistence),
+        },
+      },
+    };
+  }
+
+  #compile(name: string, first: boolean, programs: Map<string, Program | null>): void {
+    const server = this.#servers.get(name);
+    if (!server) return;
+    const old = this.#last.get(name);
+    let verdict = this.#lean(compileOne(name, server, this.#context!));
+    // A pool that cannot be read withdraws nothing.
+    const withdrawn = WITHDRAWN.has(verdict.reason) && !(this.#incomplete && verdict.reason === 'PoolNotFound');
+    if (!verdict.accepted && old && !withdrawn) {
+      verdict = { ...verdict, addresses: old.spec.addresses.map((a) => a.address), message: `${verdict.message}. Until then its last accepted form is served` };
+      if (first) programs.set(name, old);
+    } else if (verdict.program) {
+      this.#last.set(name, verdict.program);
+      if (first || verdict.program.spec.contentHash !== old?.spec.contentHash) programs.set(name, verdict.program);
+    } else {
+      this.#last.delete(name);
+      if (first || old) programs.set(name, null);
+    }
+    this.#verdicts.set(name, verdict);
+  }
+}
+
+function put<T>(map: Map<string, T>, key: string, value: T | undefined): void {
+  if (value) map.set(key, value);
+  else map.delete(key);
+}

@@ -1,0 +1,72 @@
+/**
+ * The process's own memory. Node takes memory for a burst of work and keeps it for the next; an agent has one burst, when it starts,
+ * and then idles for months on hosts whose memory belongs to others. Here it is told to grow late and to give back early. It changes no
+ * behaviour and may be left out.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { trimHeap } from '../kernel/netlink/libc.ts';
+
+/** Looks at the size every so many milliseconds. */
+const LOOK_MS = 2_000;
+/** Nothing is given back while there is work, and this long after. A collection holds the event loop up: 100 ms with 100,000 real servers. */
+const QUIET_MS = 3_000;
+/** Garbage that is left alone: an eighth of what was left by the collection before. */
+const GROWTH = 1.125;
+
+/**
+ * Call before the program loads its code. The young generation stays at 1 MB instead of growing to 3 × 16 MB, of which nothing
+ * comes back. Loading 100,000 real servers then takes a tenth longer, and 100 MB less at its peak.
+ */
+export function growLate(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
+
+/** Collects all garbage and returns free memory to the system. */
+export function giveBack(): void {
+  setFlagsFromString('--expose-gc');
+  // 'last-resort' also shrinks what is kept for later and throws away code that can be compiled again.
+  (runInNewContext('gc') as (options: object) => void)({ type: 'major', flavor: 'last-resort' });
+  trimHeap();
+}
+
+export interface FootprintOptions {
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+  /** Bytes. */
+  readonly residentMemory?: () => number;
+  readonly giveBack?: () => void;
+}
+
+/** Gives memory back when the process is quiet and larger than it needs to be. */
+export class Footprint {
+  readonly #now: () => number;
+  readonly #residentMemory: () => number;
+  readonly #giveBack: () => void;
+  #worked: number;
+  /** Bytes after the last collection; 0 before the first, which is due once the start is over. */
+  #least = 0;
+
+  constructor({ now = () => performance.now(), residentMemory = () => process.memoryUsage.rss(), giveBack: give = giveBack }: FootprintOptions = {}) {
+    this.#now = now;
+    this.#residentMemory = residentMemory;
+    this.#giveBack = give;
+    this.#worked = now();
+  }
+
+  /** There was work that may come again soon. */
+  worked(): void { this.#worked = this.#now(); }
+
+  /** Looks once. */
+  look(): void {
+    if (this.#now() - this.#worked < QUIET_MS || this.#residentMemory() < this.#least * GROWTH) return;
+    this.#giveBack();
+    this.#least = this.#residentMemory();
+  }
+
+  /** Looks until the signal aborts. */
+  watch(signal: AbortSignal): void {
+    const timer = setInterval(() => this.look(), LOOK_MS).unref();
+    signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+  }
+}

@@ -1,0 +1,89 @@
+/** Reading with an expectation: what is as expected is the expected object itself, and whatever differs is told all the same. */
+import { afterEach, beforeEach, test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { IpvsClient } from '../../../src/kernel/ipvs/contract.ts';
+import { DestinationTable } from '../../../src/kernel/ipvs/destinations.ts';
+import { serviceKey, type Destination, type Service } from '../../../src/kernel/ipvs/types.ts';
+import { destination, service } from '../../unit/kernel/ipvs/values.ts';
+import { adding, applied, client, closeClients, freshNamespace, plain, run } from './guest.ts';
+
+beforeEach(() => freshNamespace());
+afterEach(closeClients);
+
+const vip = (n: number): Service => service({ address: `10.96.0.${n + 1}`, port: 80, scheduler: 'rr' });
+const real = (n: number, weight = 1 + (n % 3)): Destination => destination({ address: `172.16.0.${n + 1}`, port: 8080, weight });
+const reals = [0, 1, 2, 3].map((n) => real(n));
+const services = [0, 1, 2, 3, 4, 5].map(vip);
+const expected = new Map(services.map((s) => [serviceKey(s), { service: s, destinations: DestinationTable.from(reals) }]));
+const last = vip(5);
+
+/** A client that has read everything before, so that it knows of nothing but IPv4. */
+async function loaded(): Promise<IpvsClient> {
+  const ipvs = client();
+  await applied(ipvs, services.flatMap((s) => adding(s, reals)));
+  assert.deepEqual(plain(await ipvs.readAll()), plain(await ipvs.readAll(undefined, expected)));
+  return ipvs;
+}
+
+test('an untouched table is read as the expected objects, again and again', async () => {
+  const ipvs = await loaded();
+  for (let i = 0; i < 8; i++) {
+    const observed = await ipvs.readAll(undefined, expected);
+    assert.ok(observed.complete);
+    assert.deepEqual([...observed.services.keys()].sort(), [...expected.keys()].sort());
+    for (const [key, { service: s, destinations }] of observed.services) {
+      assert.equal(destinations, expected.get(key)!.destinations);
+      assert.equal(s, expected.get(key)!.service);
+    }
+  }
+});
+
+const t = `${last.address}:80`;
+const changes: [what: string, command: string][] = [
+  ['a weight', `-e -t ${t} -r 172.16.0.2:8080 -m -w 9`],
+  ['a destination of another method', `-a -t ${t} -r 172.16.0.9 -g`],
+  ['a threshold', `-e -t ${t} -r 172.16.0.2:8080 -m -w 2 -x 10 -y 5`],
+  ['a destination through a tunnel', `-a -t ${t} -r 172.16.0.9 -i`],
+  ['a destination less', `-d -t ${t} -r 172.16.0.2:8080`],
+  ['a destination more', `-a -t ${t} -r 172.16.0.9:8080 -m`],
+  ['another scheduler', `-E -t ${t} -s wlc`],
+  ['persistence', `-E -t ${t} -s rr -p 60`],
+  ['a service less', `-D -t ${t}`],
+  ['a service more', '-A -t 10.96.0.99:80 -s rr'],
+  ['a service with a mark', '-A -f 7 -s rr'],
+];
+
+for (const [what, command] of changes) {
+  test(`${what} by somebody else is told, as without an expectation`, async () => {
+    const ipvs = await loaded();
+    run('ipvsadm', ...command.split(' '));
+    const [same, withExpectation] = [plain(await client().readAll()), plain(await ipvs.readAll(undefined, expected))];
+    assert.deepEqual(withExpectation, same);
+    assert.notDeepEqual(withExpectation, plain({ services: new Map([...expected].map(([key, e]) => [key, { ...e, complete: true }])), complete: true }));
+  });
+}
+
+test('destinations in another order than ours are the same destinations', async () => {
+  const ipvs = client();
+  await applied(ipvs, services.flatMap((s) => adding(s, [reals[2]!, reals[0]!, reals[3]!, reals[1]!])));
+  await ipvs.readAll();
+  const observed = await ipvs.readAll(undefined, expected);
+  assert.deepEqual(plain(observed), plain(await client().readAll()));
+});
+
+test('an IPv6 service of ours is told at once, one of somebody else within a few reads', async () => {
+  const ipvs = await loaded();
+  run('ipvsadm', '-A', '-t', '[2001:db8::9]:80', '-s', 'rr');
+  const seen: boolean[] = [];
+  for (let i = 0; i < 8; i++) seen.push((await ipvs.readAll(undefined, expected)).services.has('TCP [2001:db8::9]:80'));
+  assert.ok(seen.at(-1), seen.join());
+  const six = service({ family: 'IPv6', address: '2001:db8::1', port: 80, prefixLength: 128 });
+  const other = await loaded2();
+  await applied(other, adding(six));
+  assert.ok((await other.readAll(undefined, expected)).services.has(serviceKey(six)));
+});
+
+async function loaded2(): Promise<IpvsClient> {
+  freshNamespace();
+  return loaded();
+}

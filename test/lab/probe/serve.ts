@@ -1,0 +1,85 @@
+// The server side of the probe. TCP: greets with a JSON line {server, client}, then answers lines: `echo TEXT` with
+// `echo TEXT`, `download N` with N bytes, `upload N` followed by N bytes with `done`. UDP: answers with the JSON line.
+
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { createServer, type Socket } from 'node:net';
+
+export interface ServeRequest {
+  readonly name: string;
+  readonly tcp: readonly number[];
+  readonly udp: readonly number[];
+  readonly bind: readonly string[];
+}
+
+/** What a server says first. */
+export interface Greeting {
+  readonly server: string;
+  readonly client: string;
+}
+
+/** Resolves when every socket is bound. */
+export async function serve(request: ServeRequest): Promise<void> {
+  // An empty bind list means every address: one dual-stack TCP socket, two UDP sockets.
+  const tcpAddresses = request.bind.length > 0 ? request.bind : ['::'];
+  const udpAddresses = request.bind.length > 0 ? request.bind : ['0.0.0.0', '::'];
+  await Promise.all([
+    ...request.tcp.flatMap((port) => tcpAddresses.map((address) => listenTcp(request.name, address, port))),
+    ...request.udp.flatMap((port) => udpAddresses.map((address) => listenUdp(request.name, address, port))),
+  ]);
+}
+
+function listenTcp(name: string, host: string, port: number): Promise<void> {
+  const server = createServer((socket) => talk(name, socket));
+  return new Promise((done, failed) => {
+    server.once('error', failed);
+    server.listen({ host, port, backlog: 1024 }, () => done());
+  });
+}
+
+function talk(name: string, socket: Socket): void {
+  socket.setNoDelay(true);
+  socket.on('error', () => socket.destroy()); // A client may vanish at any time; that is its side's finding.
+  socket.write(`${JSON.stringify(greeting(name, socket.remoteAddress ?? ''))}\n`);
+  let pending = Buffer.alloc(0);
+  let uploading = 0;
+  socket.on('data', (chunk) => {
+    if (uploading > 0) {
+      const taken = Math.min(uploading, chunk.length);
+      uploading -= taken;
+      if (uploading === 0) socket.write('done\n');
+      chunk = chunk.subarray(taken);
+    }
+    pending = Buffer.concat([pending, chunk]);
+    for (let end = pending.indexOf(10); end >= 0; end = pending.indexOf(10)) {
+      const line = pending.subarray(0, end).toString();
+      pending = pending.subarray(end + 1);
+      if (line.startsWith('download ')) socket.write(Buffer.alloc(Number(line.slice(9)), 0x78));
+      else if (line.startsWith('upload ')) {
+        uploading = Number(line.slice(7)) - pending.length;
+        pending = Buffer.alloc(0);
+        if (uploading <= 0) socket.write('done\n');
+      } else socket.write(`${line}\n`);
+    }
+  });
+}
+
+function listenUdp(name: string, address: string, port: number): Promise<void> {
+  const six = address.includes(':');
+  const socket: DatagramSocket = createSocket({ type: six ? 'udp6' : 'udp4', ipv6Only: six, reuseAddr: true });
+  socket.on('message', (_message, from) => {
+    // A failed answer (no route, refused) is what the client then sees as a timeout.
+    socket.send(JSON.stringify(greeting(name, from.address)), from.port, from.address, () => {});
+  });
+  return new Promise((done, failed) => {
+    socket.once('error', failed);
+    socket.bind(port, address, () => {
+      socket.removeListener('error', failed);
+      socket.on('error', () => {}); // Asynchronous ICMP errors of earlier answers.
+      done();
+    });
+  });
+}
+
+function greeting(server: string, client: string): Greeting {
+  return { server, client: client.replace(/^::ffff:/, '').replace(/%.*$/, '') };
+}

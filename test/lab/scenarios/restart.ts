@@ -1,0 +1,154 @@
+// The process may die at any moment: the kernel forwards on, and the next one goes on from where it was.
+
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { scenario, type Agent, type Lab } from '../lab.ts';
+import { file, pool, server } from '../manifests.ts';
+import { lan, vip } from '../topologies.ts';
+
+/** A service with traffic, and many beside it whose programming the kills interrupt. */
+function many(count: number, variant: number): string {
+  const others = Array.from({ length: count }, (_, i) => server({
+    name: `bulk-${i}`, mode: 'NAT', vips: [`10.0.1.${201 + (i % 40)}`], ports: [{ port: 1000 + Math.floor(i / 40) }],
+    endpoints: Array.from({ length: 10 }, (_, k) => ({ address: `172.16.${(i + variant) % 250}.${k + 1}`, weight: variant + 1 })),
+  }));
+  return file(pool(), server({ mode: 'NAT', endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'], more: { scheduler: { name: 'rr' } } }), ...others);
+}
+
+/** What must be the same after all the kills as after one undisturbed apply. */
+async function table(lab: Lab): Promise<string> {
+  return (await lab.host('dir1').ipvsSave()).filter((line) => !/ -w 0$/.test(line)).join('\n');
+}
+
+/** A small generator with a seed, so that a failing run can be repeated (Numerical Recipes' LCG). */
+function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+function kills(name: string, seed: number, times: number) {
+  return scenario({
+    name, about: `${times} times kill -9 at random moments of a large apply, with 200 held connections: none breaks, and the end state is right`,
+    topology: lan, tags: ['restart'], timeoutSeconds: 420,
+    run: async (lab) => {
+      const next = random(seed);
+      const agent = await lab.agent('dir1', { manifests: { 'a.yaml': many(400, 0) } });
+      await agent.settled(60_000);
+      for (const rs of ['rs1', 'rs2', 'rs3']) await lab.serve(rs, { tcp: [80] });
+      const held = await lab.hold('c1', { address: vip, port: 80, count: 200, everyMs: 2000 });
+      for (let i = 1; i <= times; i++) {
+        agent.write('a.yaml', many(400, i % 3));
+        // From "not even read" to "almost done": measured from the write while it runs, from the start after a kill.
+        await lab.sleep(next() * 1500);
+        await agent.kill();
+        await agent.start();
+        if (i % 10 === 0) {
+          await agent.settled(60_000);
+          const { broken } = await held.check();
+          assert.equal(broken, 0, `after ${i} kills (seed ${seed})`);
+        }
+      }
+      await agent.settled(60_000);
+      const { alive, broken } = await held.check();
+      assert.deepEqual({ alive, broken }, { alive: 200, broken: 0 }, `seed ${seed}`);
+      // Nothing is lost and nothing too much, once what drains has gone (nothing has connections there).
+      await lab.eventually(async () => {
+        const lines = (await lab.host('dir1').ipvsSave()).filter((l) => l.startsWith('-a'));
+        assert.equal(lines.length, 400 * 10 + 3);
+      }, { withinMs: 30_000, what: 'old real servers are gone' });
+      const after = await table(lab);
+      assert.equal(after.split('\n').filter((l) => l.startsWith('-A')).length, 401);
+      assert.ok(after.includes(`-w ${times % 3 + 1}`));
+    },
+  });
+}
+export const kill1 = kills('restart-kill-1', 20_261_123, 25);
+export const kill2 = kills('restart-kill-2', 4_711, 25);
+
+export const idle = scenario({
+  name: 'restart-idle',
+  about: 'a restart with nothing to do sends no changing message; SIGTERM leaves the kernel forwarding',
+  topology: lan,
+  tags: ['restart'],
+  run: async (lab) => {
+    const text = file(pool(),
+      server({ name: 'nat', mode: 'NAT', vips: [vip, 'fd00:1::200'], ports: [{ port: 80 }, { port: 53, protocol: 'UDP' }], endpoints: ['10.0.1.21', '10.0.1.22', 'fd00:1::21'] }),
+      server({ name: 'gue', mode: 'TUN', vips: ['10.0.1.204'], endpoints: ['10.0.1.21', '10.0.1.22'], more: { tun: { encapsulation: 'GUE' } } }),
+      server({ name: 'mh', mode: 'DR', vips: ['10.0.1.205'], endpoints: ['10.0.1.21', '10.0.1.22'], more: { scheduler: { name: 'mh', fallback: true, portAware: true }, persistence: { timeoutSeconds: 60, ipv4PrefixLength: 24 } } }),
+      server({ name: 'range', mode: 'NAT', vips: ['10.0.1.206'], ports: [{ port: 3000, endPort: 3010 }], endpoints: ['10.0.1.21'] }));
+    const agents: Agent[] = [];
+    for (const host of ['dir1', 'rs1']) agents.push(await lab.agent(host, { manifests: { 'lab.yaml': text }, environment: { IPVS_NETLINK_DEBUG: '1' } }));
+    for (const agent of agents) assert.equal((await agent.settled())['ok'], true, agent.log.slice(-3000));
+    for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { tcp: [80] });
+    for (const agent of agents) {
+      assert.equal(await agent.stop(), 0);
+      const mark = agent.log.length;
+      const answers = await lab.get('c1', { address: vip, port: 80, count: 4 });
+      assert.deepEqual(answers.by, { rs1: 2, rs2: 2 }, 'forwarding goes on without us');
+      await agent.start();
+      const status = await agent.settled();
+      assert.equal(status['operations'], 0, JSON.stringify(status));
+      // Not only by its own word: no changing message was sent, except to the scratch namespace of the capability probe, which
+      // uses a mark of its own ('IPVS' as a number).
+      const changing = /netlink > .*\b(NEW_|SET_|DEL_|FLUSH|ZERO|RTM_NEW|RTM_DEL|RTM_SET)/;
+      const sent = agent.log.slice(mark).split('\n').filter((line) => changing.test(line) && !line.includes('FWMARK=1230001747'));
+      assert.deepEqual(sent, [], `${agent.host} sent changes`);
+    }
+  },
+});
+
+export const lostState = scenario({
+  name: 'restart-lost-state',
+  about: 'a lost or corrupt state folder means observe and adopt: nothing is deleted, no connection breaks, and changes work again afterwards',
+  topology: lan,
+  tags: ['restart'],
+  run: async (lab) => {
+    const one = server({ name: 'one', mode: 'NAT', endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'] });
+    const two = server({ name: 'two', mode: 'NAT', vips: ['10.0.1.201'], endpoints: ['10.0.1.21'] });
+    const agent = await lab.agent('dir1', { manifests: { 'a.yaml': file(pool(), one), 'b.yaml': two } });
+    await agent.settled();
+    for (const rs of ['rs1', 'rs2', 'rs3']) await lab.serve(rs, { tcp: [80] });
+    const held = await lab.hold('c1', { address: vip, port: 80, count: 30 });
+    const before = await lab.host('dir1').ipvsSave();
+    for (const how of ['lost', 'corrupt', 'truncated'] as const) {
+      await agent.kill();
+      for (const name of ['ledger.json', 'snapshot.json', 'drains.json']) {
+        const path = join(agent.state, name);
+        if (how === 'lost') rmSync(path, { force: true });
+        else writeFileSync(path, how === 'corrupt' ? '{"version":1,"sha256":"0"}\n{"services":{}}' : '{"ver');
+      }
+      // A manifest went away together with the state: what it made must stay, since nothing proves that it is ours.
+      if (how === 'lost') agent.remove('b.yaml');
+      await agent.start();
+      await agent.settled();
+      assert.deepEqual(await lab.host('dir1').ipvsSave(), before, how);
+      assert.equal((await held.check()).broken, 0, how);
+    }
+    agent.write('a.yaml', file(pool(), server({ name: 'one', mode: 'NAT', endpoints: ['10.0.1.21', '10.0.1.22'], more: { drain: { timeoutSeconds: 0 } } })));
+    await agent.settled();
+    const after = await lab.host('dir1').ipvsSave();
+    assert.ok(!after.some((l) => l.includes('10.0.1.23')), 'after one clean pass the ledger is trusted again');
+    await held.close();
+  },
+});
+
+export const secondInstance = scenario({
+  name: 'restart-second-instance',
+  about: 'a second instance on the same state folder is refused by name and disturbs nothing',
+  topology: lan,
+  tags: ['restart', 'bad-input'],
+  run: async (lab) => {
+    const agent = await lab.agent('dir1', { manifests: { 'a.yaml': file(pool(), server({ mode: 'NAT', endpoints: ['10.0.1.21'] })) } });
+    await agent.settled();
+    const before = await lab.host('dir1').ipvsSave();
+    const second = await lab.cli('dir1', ['standalone', '--manifests', agent.manifests, '--state', agent.state, '--node', 'dir1']);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /STATE_LOCKED.*in use by another ipvs-operator/);
+    assert.deepEqual(await lab.host('dir1').ipvsSave(), before);
+    assert.ok(agent.running);
+  },
+});

@@ -1,0 +1,156 @@
+/** When the agent reconciles: at once, on drift, when due, and after failures slower each time. Time is fake. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { Agent, Extent, Report } from '../../../src/agent/agent.ts';
+import { Loop } from '../../../src/agent/loop.ts';
+import { formatOperation } from '../../../src/agent/operation.ts';
+import type { VipAddress } from '../../../src/kernel/net/types.ts';
+import { silent } from './setup.ts';
+
+/** A loop over an agent that only takes notes. Time passes when it is told to. */
+class Bench {
+  readonly done: string[] = [];
+  readonly reports: (Report | unknown)[] = [];
+  drifted: () => boolean = () => false;
+  draining = false;
+  outcome: () => Report = () => ({ operations: 0, failures: [], settled: true });
+  change: () => void = () => {};
+  drifts = 0;
+  now = 0;
+  announced: ReadonlyMap<string, VipAddress> = new Map();
+  readonly announcements: string[] = [];
+  readonly loop: Loop;
+  readonly #stop = new AbortController();
+  readonly ended: Promise<void>;
+
+  constructor(t: { after(fn: () => void | Promise<void>): void }, outcome?: () => Report) {
+    if (outcome) this.outcome = outcome;
+    const bench = this;
+    const agent = {
+      reconcile: async (extent: Extent) => { bench.done.push(`${bench.now} ${extent}`); return bench.outcome(); },
+      drifted: () => bench.drifted(), countDrift: () => { bench.drifts++; }, get draining() { return bench.draining; }, get pending() { return false; }, get announced() { return bench.announced; },
+    } as unknown as Agent;
+    this.loop = new Loop({ agent, net: { watch: (f) => { this.change = f; }, apply: async (operations) => { for (const o of operations) this.announcements.push(`${this.now} ${formatOperation(o)}`); return []; } }, log: silent, now: () => this.now, sleep: (ms, signal) => this.#sleep(ms, signal), onReport: (report, error) => this.reports.push(error ?? report) });
+    this.ended = this.loop.run(this.#stop.signal);
+    t.after(async () => {
+      this.#stop.abort();
+      await this.ended;
+    });
+  }
+
+  stop(): void { this.#stop.abort(); }
+
+  #alarm: { readonly at: number; readonly ring: () => void } | null = null;
+
+  #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      signal.addEventListener('abort', () => { this.#alarm = null; reject(new DOMException('woken', 'AbortError')); }, { once: true });
+      this.#alarm = { at: this.now + ms, ring: resolve };
+    });
+  }
+
+  async pass(ms: number): Promise<void> {
+    const idle = async (): Promise<void> => { for (let k = 0; k < 5; k++) await new Promise((resolve) => { setImmediate(resolve); }); };
+    const until = this.now + ms;
+    for (await idle(); this.#alarm && this.#alarm.at <= until; await idle()) {
+      const { at, ring } = this.#alarm;
+      this.#alarm = null;
+      this.now = at;
+      ring();
+    }
+    this.now = until;
+  }
+}
+
+test('everything at the start and every ten seconds; nothing in between while nothing happens', async (t) => {
+  const b = new Bench(t);
+  await b.pass(21_000);
+  assert.deepEqual(b.done, ['0 full', '10000 full', '20000 full']);
+});
+
+test('a trigger is obeyed at once, the widest of several, once', async (t) => {
+  const b = new Bench(t);
+  await b.pass(200);
+  b.loop.trigger('changes');
+  b.loop.trigger('node');
+  b.loop.trigger('changes');
+  await b.pass(100);
+  b.change();
+  await b.pass(100);
+  assert.deepEqual(b.done, ['0 full', '200 node', '300 node']);
+});
+
+test('the look of every second finds drift, and then everything is read', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  b.drifted = () => b.done.length === 1;
+  await b.pass(3_000);
+  assert.deepEqual([b.done, b.drifts], [['0 full', '1000 full'], 1]);
+});
+
+test('a look that fails reads everything instead of failing the loop', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  b.drifted = () => { if (b.done.length === 1) throw new Error('EIO'); return false; };
+  await b.pass(1_500);
+  assert.deepEqual(b.done, ['0 full', '1000 full']);
+});
+
+test('while something drains, its services are looked at each second', async (t) => {
+  const b = new Bench(t);
+  b.draining = true;
+  await b.pass(2_500);
+  assert.deepEqual(b.done.map((l) => l.split(' ')[1]), ['full', 'changes', 'changes']);
+});
+
+test('failures are tried again after 1, 2, 4 ... seconds, at most 30, and at once when something changes', async (t) => {
+  let fail = true;
+  const b = new Bench(t, () => { if (fail) throw new Error('no'); return { operations: 1, failures: [], settled: true }; });
+  await b.pass(15_000);
+  assert.deepEqual(b.done.map((l) => Number(l.split(' ')[0])), [0, 1000, 3000, 7000, 15_000]);
+  assert.ok(b.reports.every((r) => r instanceof Error));
+  await b.pass(90_000);
+  const times = b.done.map((l) => Number(l.split(' ')[0]));
+  assert.equal(times.at(-1)! - times.at(-2)!, 30_000);
+  fail = false;
+  b.loop.trigger('changes');
+  await b.pass(50);
+  assert.equal(b.done.length, times.length + 1);
+  await b.pass(9_000);
+  assert.equal(b.done.length, times.length + 1, 'all is well: no more haste');
+});
+
+test('an operation that failed is a reason to try again, too', async (t) => {
+  let tries = 0;
+  const b = new Bench(t, () => ({ operations: 1, failures: ++tries < 3 ? [{} as never] : [], settled: false }));
+  await b.pass(8_000);
+  assert.deepEqual(b.done, ['0 full', '1000 full', '3000 full']);
+});
+
+test('an operation that goes on failing does not slow the comparison of everything else', async (t) => {
+  const b = new Bench(t, () => ({ operations: 1, failures: [{} as never], settled: false }));
+  await b.pass(60_000);
+  const times = b.done.map((l) => Number(l.split(' ')[0]));
+  for (let i = 1; i < times.length; i++) assert.ok(times[i]! - times[i - 1]! <= 10_000, times.join());
+});
+
+test('a VIP that is held is announced again after one and two seconds, then once a minute, and no more when it is gone', async (t) => {
+  const b = new Bench(t);
+  b.announced = new Map([['e0 192.0.2.1', { link: 'e0', family: 'IPv4', address: '192.0.2.1' }]]);
+  await b.pass(125_500);
+  const times = b.announcements.map((l) => Math.round(Number(l.split(' ')[0]) / 1000));
+  assert.deepEqual(times, [1, 2, 62, 122]);
+  assert.match(b.announcements[0]!, /announce 192\.0\.2\.1 on e0/);
+  b.announced = new Map();
+  await b.pass(120_000);
+  assert.equal(b.announcements.length, 4);
+});
+
+test('the signal ends it, also in the middle of a wait', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  b.stop();
+  await b.ended;
+  assert.deepEqual(b.done, ['0 full']);
+});

@@ -1,0 +1,154 @@
+/** The compiler of a folder: what changed and nothing else; what worked goes on working; what cannot be read is not deleted. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { objectKey, type ApiObject } from '../../../src/api/v1alpha1/index.ts';
+import type { GroupSettings, Program } from '../../../src/api/v1alpha1/program.ts';
+import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
+import { Compiler, type CompileChange } from '../../../src/standalone/compiler.ts';
+import { endpoints, group, pin, pool, ports, server } from '../controller/compile/setup.ts';
+
+/** A folder that says which objects changed since it was last asked. */
+class Folder {
+  readonly compiler: Compiler;
+  #objects = new Map<string, ApiObject>();
+
+  constructor(before?: Compiler) {
+    this.compiler = before
+      ? new Compiler(before.memory, new Map([...before.programs]), new Map([...before.groups]))
+      : new Compiler(NO_MEMORY);
+  }
+
+  /** Tells the compiler that the folder holds exactly these. */
+  holds(objects: readonly ApiObject[], incomplete = false): CompileChange {
+    const next = new Map(objects.map((o) => [objectKey(o), o]));
+    const changed = new Set([...this.#objects.keys(), ...next.keys()].filter((k) => JSON.stringify(this.#objects.get(k)) !== JSON.stringify(next.get(k))));
+    this.#objects = next;
+    return this.compiler.update(new Map([...next].map(([k, object]) => [k, { object: object as never }])), changed, incomplete);
+  }
+}
+
+const names = (c: CompileChange): string[] => [...c.programs].map(([k, p]) => `${k}${p ? '' : ' gone'}`);
+const address = (f: Folder, owner: string): string | undefined => f.compiler.programs.get(owner)?.spec.addresses[0]?.address;
+
+test('the first reading gives every program; the next only what changed', () => {
+  const f = new Folder();
+  const a = server('a');
+  const b = server('b');
+  assert.deepEqual(names(f.holds([pool(), a, b])), ['default/a', 'default/b']);
+  assert.deepEqual(names(f.holds([pool(), a, b])), []);
+  const changed = f.holds([pool(), a, server('b', endpoints('10.0.0.9'))]);
+  assert.deepEqual([names(changed), changed.groups, changed.memoryChanged], [['default/b'], null, false]);
+  assert.deepEqual(names(f.holds([pool(), server('b', endpoints('10.0.0.9'))])), ['default/a gone']);
+});
+
+test('what changes in an object without changing its program is no change', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a', endpoints('10.0.0.1', '10.0.0.2'))]);
+  assert.deepEqual(names(f.holds([pool(), server('a', endpoints('10.0.0.2', '10.0.0.1'))])), []);
+});
+
+test('a pool or a group that changes reaches everybody whom it concerns', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a', endpoints('10.0.0.1', '172.16.0.1')), server('b')]);
+  assert.deepEqual(names(f.holds([pool('public', { allowStaticBackendCIDRs: ['10.0.0.0/8', '172.16.0.0/12'] }), server('a', endpoints('10.0.0.1', '172.16.0.1')), server('b')])), ['default/a']);
+  const withGroup = f.holds([pool('public', { allowStaticBackendCIDRs: ['10.0.0.0/8', '172.16.0.0/12'] }), server('a', endpoints('10.0.0.1', '172.16.0.1')), server('b'), group('edge')]);
+  assert.deepEqual([names(withGroup), [...withGroup.groups!.keys()]], [['default/a', 'default/b'], ['edge']]);
+});
+
+test('a newcomer in conflict is refused and changes nobody\'s program', () => {
+  const f = new Folder();
+  f.holds([pool(), server('z', pin('203.0.113.1'))]);
+  const change = f.holds([pool(), server('z', pin('203.0.113.1')), server('a', pin('203.0.113.1'))]);
+  assert.deepEqual(names(change), []);
+  assert.deepEqual([f.compiler.verdicts.get('default/a')?.reason, f.compiler.verdicts.get('default/z')?.reason], ['PortConflict', 'Accepted']);
+});
+
+test('a VirtualServer that is refused after it was accepted is served in its last accepted form, and says so', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a', pin('203.0.113.1'))]);
+  const change = f.holds([pool(), server('a', pin('192.0.2.1'))]);
+  const verdict = f.compiler.verdicts.get('default/a')!;
+  assert.deepEqual([names(change), verdict.accepted, verdict.reason, verdict.addresses], [[], false, 'AddressOutsidePools', ['203.0.113.1']]);
+  assert.match(verdict.message, /Until then its last accepted form is served$/);
+  // And nobody is let in where it is served.
+  f.holds([pool(), server('a', pin('192.0.2.1')), server('b', pin('203.0.113.1')), server('c')]);
+  assert.deepEqual([f.compiler.verdicts.get('default/b')?.reason, address(f, 'default/c')], ['PortConflict', '203.0.113.2']);
+});
+
+for (const [name, next, reason] of [
+  ['its namespace is no longer admitted', pool('public', { allowedNamespaces: {} }), 'NamespaceNotAllowed'],
+  ['its pool is gone', pool('other'), 'PoolNotFound'],
+] as const) {
+  test(`the right to an address ends when ${name}: then the program goes`, () => {
+    const f = new Folder();
+    f.holds([pool(), server('a')]);
+    assert.deepEqual(names(f.holds([next, server('a')])), ['default/a gone']);
+    assert.equal(f.compiler.verdicts.get('default/a')?.reason, reason);
+  });
+}
+
+test('suspended, a VirtualServer has no program and keeps its address', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a'), server('b')]);
+  assert.deepEqual(names(f.holds([pool(), server('a', { suspend: true }), server('b')])), ['default/a gone']);
+  f.holds([pool(), server('a'), server('b')]);
+  assert.deepEqual([address(f, 'default/a'), address(f, 'default/b')], ['203.0.113.1', '203.0.113.2']);
+});
+
+// ---- a restart while something cannot be read
+
+function restarted(objects: readonly ApiObject[], then: readonly ApiObject[], incomplete = true): { f: Folder; change: CompileChange } {
+  const before = new Folder();
+  before.holds(objects);
+  const f = new Folder(before.compiler);
+  return { f, change: f.holds(then, incomplete) };
+}
+
+test('a VirtualServer that cannot be read at the start is served from the snapshot, and its address and ports stay its own', () => {
+  const { f, change } = restarted([pool(), server('m'), server('n')], [pool(), server('n'), server('a'), server('b', pin('203.0.113.1'))]);
+  assert.deepEqual([change.programs.get('default/m')?.spec.addresses[0]?.address, address(f, 'default/n'), address(f, 'default/a')], ['203.0.113.1', '203.0.113.2', '203.0.113.3']);
+  assert.equal(f.compiler.verdicts.get('default/b')?.reason, 'PortConflict');
+  // Read at last, it is where it was; and when the folder is whole without it, it was deleted.
+  assert.deepEqual(names(f.holds([pool(), server('m'), server('n'), server('a')])), []);
+  assert.equal(address(f, 'default/m'), '203.0.113.1');
+  const gone = restarted([pool(), server('m')], [pool()]).f;
+  assert.deepEqual(names(gone.holds([pool()])), ['default/m gone'], 'nothing in the folder changed but that all of it can be read now');
+});
+
+test('a VirtualServer that was read and is missing was deleted, whatever else cannot be read', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a'), server('b')], true);
+  assert.deepEqual(names(f.holds([pool(), server('b')], true)), ['default/a gone']);
+});
+
+test('a pool that cannot be read at the start withdraws nothing; gone for good it does', () => {
+  const { f, change } = restarted([pool(), server('a')], [server('a')]);
+  assert.deepEqual([...change.programs.values()].map((p) => p?.spec.addresses[0]?.address), ['203.0.113.1']);
+  assert.equal(f.compiler.verdicts.get('default/a')?.reason, 'PoolNotFound');
+  assert.deepEqual(names(f.holds([server('a')])), ['default/a gone']);
+});
+
+test('a group that cannot be read at the start goes on selecting its nodes, and survives a second such start', () => {
+  const edge = group('edge', { nodeSelector: { matchLabels: { site: 'a' } } });
+  const selects = (groups: ReadonlyMap<string, GroupSettings> | null) => [...groups ?? []].map(([k, g]) => [k, g.nodeSelector]);
+  const { f, change } = restarted([pool(), edge, server('a')], [pool(), server('a')]);
+  assert.deepEqual(selects(change.groups), [['edge', { site: 'a' }]]);
+  assert.equal(change.programs.get('default/a')?.spec.directorGroup, 'edge');
+  assert.deepEqual(selects(new Folder(f.compiler).holds([pool(), server('a')], true).groups), [['edge', { site: 'a' }]]);
+  const read = restarted([pool(), edge, server('a')], [pool(), server('a')]).f;
+  read.holds([pool(), server('a'), edge], true);
+  assert.deepEqual(selects(read.holds([pool(), server('a')], true).groups), [], 'read and then missing, it was deleted');
+  assert.deepEqual(selects(f.holds([pool(), server('a')]).groups), [], 'when all can be read, it is gone');
+  assert.deepEqual(selects(f.holds([pool(), server('a')], true).groups), [], 'and does not come back with the next unreadable file');
+});
+
+test('an incomplete start with no snapshot makes what it can', () => {
+  const f = new Folder();
+  assert.deepEqual(names(f.holds([pool(), server('a', ports(80, 81))], true)), ['default/a']);
+});
+
+test('programs of a snapshot are only told when they are needed: a program of the manifest wins', () => {
+  const { change } = restarted([pool(), server('a')], [pool(), server('a', endpoints('10.0.0.9'))]);
+  const program: Program | null | undefined = change.programs.get('default/a');
+  assert.deepEqual(program?.spec.services[0]?.realServers, ['10.0.0.9|80|1|']);
+});

@@ -1,0 +1,44 @@
+/** Memory is given back once the work is over, and again only when garbage has grown. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Footprint, giveBack } from '../../../src/standalone/footprint.ts';
+
+function setUp() {
+  const state = { now: 0, resident: 100, given: 0 };
+  const footprint = new Footprint({ now: () => state.now, residentMemory: () => state.resident, giveBack: () => { state.given++; state.resident = 80; } });
+  return { state, footprint };
+}
+
+test('nothing is given back during the start, nor soon after work', () => {
+  const { state, footprint } = setUp();
+  state.now = 2_000;
+  footprint.look();
+  footprint.worked();
+  state.now = 4_900;
+  footprint.look();
+  assert.equal(state.given, 0);
+  state.now = 5_000;
+  footprint.look();
+  assert.equal(state.given, 1);
+});
+
+test('after that, only growth by an eighth is worth the pause', () => {
+  const { state, footprint } = setUp();
+  state.now = 10_000;
+  footprint.look();
+  state.resident = 89;
+  footprint.look();
+  assert.equal(state.given, 1);
+  state.resident = 90;
+  footprint.look();
+  assert.equal(state.given, 2);
+});
+
+test('a large amount of garbage is really given back', () => {
+  let garbage: number[][] | null = Array.from({ length: 2_000 }, () => new Array<number>(4_000).fill(1.5));
+  const before = process.memoryUsage.rss();
+  assert.equal(garbage.length, 2_000);
+  garbage = null;
+  giveBack();
+  assert.ok(process.memoryUsage.rss() < before - 30e6, `${before} ${process.memoryUsage.rss()}`);
+});

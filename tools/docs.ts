@@ -1,0 +1,68 @@
+/** The reference pages, as text made from the tables in the source: docs/errors.md and docs/api.md. Pure; generate-docs.ts writes them. */
+import { allDefinitions, type SchemaNode } from '../src/api/crd.ts';
+import { CONDITIONS, EXCLUSION_REASONS } from '../src/api/v1alpha1/conditions.ts';
+import { PROBLEM_CODES } from '../src/api/v1alpha1/problems.ts';
+import { REFUSAL_CODES } from '../src/agent/state.ts';
+import { STATE_FOLDER_CODES } from '../src/agent/state-folder.ts';
+import { KERNEL_ERROR_CODES } from '../src/kernel/netlink/errors.ts';
+import { FILE_PROBLEM_CODES } from '../src/standalone/problems.ts';
+
+const NOTE = '<!-- Made by `npm run generate` from the tables in the source; a test proves it fresh. -->';
+
+/** Pages by file name below docs/. */
+export function pages(): Map<string, string> {
+  return new Map([['errors.md', errorsPage()], ['api.md', apiPage()]]);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n');
+}
+
+const meanings = (codes: Readonly<Record<string, string>>) => table(['code', 'meaning'], Object.entries(codes).map(([code, meaning]) => [`\`${code}\``, meaning]));
+
+function errorsPage(): string {
+  const conditions = Object.entries(CONDITIONS).map(([type, { meaning, reasons }]) => `### ${type}\n\n${meaning}\n\n${table(['reason', 'meaning'], Object.entries(reasons).map(([reason, text]) => [`\`${reason}\``, text]))}`);
+  return [
+    NOTE, '# Reasons and error codes', 'Every code is stable: scripts and alerts may match on it. Each comes with a message that names the object, the field or the operation, and what to do.',
+    '## Conditions of a VirtualServer', 'In `ipvs-operator status NAMESPACE/NAME` and `status.json`.', ...conditions,
+    '## Real servers that are left out', meanings(EXCLUSION_REASONS),
+    '## What is wrong with an object', 'Found when it is read; the object stays in its last good form.', meanings(PROBLEM_CODES),
+    '## What is wrong with the folder or a file', meanings(FILE_PROBLEM_CODES),
+    '## Why this node does not serve a part', meanings(REFUSAL_CODES),
+    '## The kernel', 'With errno and operation in the message.', meanings(KERNEL_ERROR_CODES),
+    '## The process', meanings({ ...STATE_FOLDER_CODES, USAGE: 'A command-line option is unknown, missing or wrong. Exit code 64.' }),
+  ].join('\n\n') + '\n';
+}
+
+function apiPage(): string {
+  const parts = [NOTE, '# The manifests', 'Group `ipvs-operator.dev`, version `v1alpha1`. A field is here only when it works. Rules that join several fields are listed under each kind.'];
+  for (const crd of allDefinitions()) {
+    const root = crd.spec.versions[0]!.schema.openAPIV3Schema;
+    const spec = root.properties!['spec']!;
+    const rows: string[][] = [];
+    const rules: string[] = [];
+    walk(spec, 'spec', rows, rules);
+    parts.push(`## ${crd.spec.names.kind}`, root.description ?? '', table(['field', 'type', 'default', 'meaning'], rows));
+    if (rules.length > 0) parts.push(`Rules:\n\n${[...new Set(rules)].map((r) => `* ${r}`).join('\n')}`);
+  }
+  return parts.filter((p) => p !== '').join('\n\n') + '\n';
+}
+
+function walk(node: SchemaNode, path: string, rows: string[][], rules: string[]): void {
+  for (const { message } of node['x-kubernetes-validations'] ?? []) rules.push(message);
+  if (node.items) walk(node.items, `${path}[]`, rows, rules);
+  for (const [name, child] of Object.entries(node.properties ?? {})) {
+    const needed = node.required?.includes(name) ? ' (required)' : '';
+    rows.push([`\`${path}.${name}\`${needed}`, typeOf(child), child.default === undefined || typeof child.default === 'object' ? '' : `\`${String(child.default)}\``, child.description ?? '']);
+    walk(child, `${path}.${name}`, rows, rules);
+  }
+}
+
+function typeOf(node: SchemaNode): string {
+  if (node.enum) return node.enum.map((v) => `\`${String(v)}\``).join(', ');
+  if (node.items) return `list of ${typeOf(node.items)}`;
+  if (node.type === 'integer') return `${node.minimum ?? ''}..${node.maximum ?? ''}`;
+  if (node.additionalProperties) return 'map';
+  return node.type ?? 'any';
+}

@@ -1,0 +1,88 @@
+// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, then kernel tests and scenarios in lab guests
+// (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft). Ends with one line: N passed, N failed.
+// Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
+
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { chooseScenarios, labFolder, runSuite } from '../test/lab/suite.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interrupted.abort());
+mkdirSync(labFolder, { recursive: true });
+
+interface Count { passed: number; failed: number; skipped: number }
+const total: Count = { passed: 0, failed: 0, skipped: 0 };
+
+function add(count: Count): void {
+  total.passed += count.passed;
+  total.failed += count.failed;
+  total.skipped += count.skipped;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Runs a program with its output on ours; resolves to its exit code. */
+function run(program: string, args: readonly string[]): Promise<number> {
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], signal: interrupted.signal });
+  return new Promise((done, failed) => {
+    child.once('error', (error) => { if (interrupted.signal.aborted) done(130); else failed(error); });
+    child.once('close', (code) => done(code ?? 1));
+  });
+}
+
+async function phase(name: string, work: () => Promise<Count>): Promise<void> {
+  print(`\n== ${name}`);
+  const started = performance.now();
+  const count = await work();
+  add(count);
+  print(`== ${name}: ${count.passed} passed, ${count.failed} failed in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+}
+
+async function types(): Promise<Count> {
+  const code = await run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.json']);
+  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
+}
+
+async function units(): Promise<Count> {
+  const report = join(labFolder, 'unit-tests.tap');
+  const code = await run(process.execPath, [
+    '--import', './test/unit/property-seed.ts', '--test', '--test-reporter=dot', '--test-reporter-destination=stdout', '--test-reporter=tap', `--test-reporter-destination=${report}`,
+    'test/unit/**/*.test.ts',
+  ]);
+  const text = readFileSync(report, 'utf8');
+  const of = (what: string): number => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+  const count = { passed: of('pass'), failed: of('fail') + of('cancelled'), skipped: of('skipped') + of('todo') };
+  if (code !== 0 && count.failed === 0) count.failed = 1;
+  if (count.passed === 0) count.failed += 1; // A pattern that matches nothing is no success.
+  for (const line of text.split('\n')) if (/^\s*(not )?ok .*# (SKIP|TODO)/.test(line)) print(`SKIPPED ${line.trim()}`);
+  if (count.failed > 0) print(`whole report: ${report}`);
+  return count;
+}
+
+async function guests(): Promise<Count> {
+  const { chosen, broken } = await chooseScenarios([]);
+  const results = await runSuite(chosen, { backend: 'auto', signal: interrupted.signal, print });
+  for (const { file, error } of broken) print(`FAILED cannot load test/lab/scenarios/${file}: ${error}`);
+  const count: Count = { passed: 0, failed: broken.length, skipped: 0 };
+  for (const result of results) {
+    count.passed += result.count.passed;
+    count.failed += result.passed ? 0 : Math.max(1, result.count.failed);
+    count.skipped += result.count.skipped;
+  }
+  return count;
+}
+
+await phase('types', types);
+await phase('unit tests', units);
+if (!interrupted.signal.aborted) await phase('kernel tests and scenarios in lab guests', guests);
+if (interrupted.signal.aborted) {
+  print('\ninterrupted');
+  total.failed += 1;
+}
+print(total.skipped > 0 ? `\n${total.skipped} SKIPPED, see above` : '');
+print(`${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed > 0 ? 1 : 0;
