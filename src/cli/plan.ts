@@ -4,15 +4,16 @@
  */
 import { pino } from 'pino';
 import { Agent } from '../agent/agent.ts';
-import { formatOperation } from '../agent/operation.ts';
+import type { Kernel } from '../agent/apply.ts';
+import { formatOperation, type Operation } from '../agent/operation.ts';
 import { StateFolder } from '../agent/state-folder.ts';
 import { openIpvs } from '../kernel/ipvs/client.ts';
 import { openNet } from '../kernel/net/client.ts';
-import { Compiler } from '../standalone/compiler.ts';
-import { readMemory } from '../controller/compile/memory.ts';
-import { settledScan } from '../standalone/first-read.ts';
+import { untilSettled } from '../standalone/first-read.ts';
+import { Host } from '../standalone/host.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
-import { readOptions } from '../standalone/options.ts';
+import { readOptions, type StandaloneOptions } from '../standalone/options.ts';
+import type { Condition } from '../standalone/status.ts';
 
 export const PLAN_USAGE = `ipvs-operator plan --manifests DIR [--state DIR] [--node NAME] [--role ROLE] [--label K=V] [-o json]
 
@@ -27,28 +28,43 @@ export async function planCommand(args: readonly string[], signal: AbortSignal):
   const at = args.indexOf('-o');
   const json = at >= 0 && args[at + 1] === 'json';
   const options = readOptions(json ? args.toSpliced(at, 2) : args);
-  const folder = StateFolder.view(options.state);
   const kernel = { ipvs: openIpvs(), net: openNet() };
   try {
-    const scan = await settledScan(new ManifestFolder(options.manifests), signal);
-    const snapshot = folder.read('snapshot');
-    const compiler = new Compiler(readMemory(snapshot.state === 'ok' ? (snapshot.value as { memory?: unknown }).memory : null));
-    const change = compiler.update(scan.objects, new Set(scan.objects.keys()), !scan.complete);
-    const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock: Date.now, log: pino({ level: 'silent' }) });
-    agent.update(change.programs, change.groups ?? undefined);
-    const plan = await agent.preview(signal);
-    const problems = [
-      ...scan.problems.filter((p) => p.severity === 'error').map((p) => `${p.file}: ${p.object ? `${p.object}: ` : ''}${p.message}`),
-      ...[...compiler.verdicts].filter(([, v]) => !v.accepted).map(([name, v]) => `VirtualServer ${name}: ${v.reason}: ${v.message}`),
-      ...agent.view.refusals.map((r) => `VirtualServer ${r.owner}: ${r.code}: ${r.message}`),
-      ...plan.refusals.map((r) => `VirtualServer ${r.owner}: ${r.code}: ${r.message}`),
-    ];
-    process.stdout.write(json ? `${JSON.stringify({ operations: plan.operations, problems })}\n` : plan.operations.map((o) => `${formatOperation(o)}\n`).join(''));
+    const { operations, problems } = await planHost(options, kernel, signal);
+    process.stdout.write(json ? `${JSON.stringify({ operations, problems })}\n` : operations.map((o) => `${formatOperation(o)}\n`).join(''));
     for (const problem of problems) process.stderr.write(`${problem}\n`);
     if (problems.length > 0) return 1;
-    return plan.operations.length > 0 ? 2 : 0;
+    return operations.length > 0 ? 2 : 0;
   } finally {
     kernel.ipvs.close();
     kernel.net.close();
   }
+}
+
+/**
+ * What standalone would do to this kernel now, and what of the manifests it could not do. By standalone's own Host, so that both know the
+ * same: also the last good forms of what is broken now. A folder opened for looking only keeps it from writing.
+ * `clock`: milliseconds since the epoch.
+ */
+export async function planHost(options: StandaloneOptions, kernel: Kernel, signal: AbortSignal, clock: () => number = Date.now): Promise<{ operations: readonly Operation[]; problems: readonly string[] }> {
+  const folder = StateFolder.view(options.state);
+  const log = pino({ level: 'silent' });
+  const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock, log });
+  const host = new Host({ node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock });
+  await untilSettled(() => host.readManifests(), signal);
+  const { operations, refusals } = await agent.preview(signal);
+  const { problems, virtualServers } = host.status();
+  return {
+    operations,
+    problems: [
+      ...problems.filter((p) => p.severity === 'error').map((p) => `${p.file}: ${p.object ? `${p.object}: ` : ''}${p.message}`),
+      ...Object.entries(virtualServers).flatMap(([name, { conditions }]) => conditions.filter(isObstacle).map((c) => `VirtualServer ${name}: ${c.reason}: ${c.message}`)),
+      ...[...agent.view.refusals, ...refusals].map((r) => `VirtualServer ${r.owner}: ${r.code}: ${r.message}`),
+    ],
+  };
+}
+
+/** What the manifests alone tell: whether it is programmed is what a plan is about. */
+function isObstacle({ type, status, reason }: Condition): boolean {
+  return (type === 'Accepted' || type === 'ResolvedRefs') && status === 'False' && reason !== 'Suspended';
 }

@@ -54,6 +54,7 @@ export function wantsOf(input: WantsInput): Wants {
     problems: [
       ...input.problems,
       ...[...compiler.verdicts].filter(([, v]) => !v.accepted).map(([name, v]) => `VirtualServer ${name}: ${v.reason}: ${v.message}`),
+      ...[...compiler.verdicts].flatMap(([name, { excluded }]) => excluded.map((e) => `VirtualServer ${name}: ${e.reason}: ${e.message}`)),
       ...fragments.flatMap((f) => f.refusals.map((r) => `VirtualServer ${r.owner}: ${r.code}: ${r.message}`)),
     ],
     director: fragments.some((f) => f.role === 'director' || f.role === 'both'),

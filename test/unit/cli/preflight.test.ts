@@ -184,6 +184,11 @@ apiVersion: ipvs-operator.dev/v1alpha1
 kind: VirtualServer
 metadata: {name: lost}
 spec: {vip: {addresses: [198.51.100.1]}, mode: DR, ports: [{port: 80}], backends: [{static: {endpoints: [{address: 192.0.2.30}]}}]}
+---
+apiVersion: ipvs-operator.dev/v1alpha1
+kind: VirtualServer
+metadata: {name: part}
+spec: {vip: {addresses: [192.0.2.12]}, mode: DR, suspend: true, ports: [{port: 80}], backends: [{static: {endpoints: [{address: 203.0.113.9}]}}]}
 `;
 
 test('the pipeline tells what manifests want of this host', () => {
@@ -196,11 +201,13 @@ test('the pipeline tells what manifests want of this host', () => {
       addresses: [{ link: 'e0', family: 'IPv4', address: '192.0.2.30', prefixLength: 24, deprecated: false, dadFailed: false, protocol: 0 }],
     },
   });
-  assert.deepEqual([wanted.director, wanted.realServer, wanted.virtualServers], [true, true, 3]);
+  assert.deepEqual([wanted.director, wanted.realServer, wanted.virtualServers], [true, true, 4]);
   assert.deepEqual([wanted.schedulers, wanted.tunnelTypes, wanted.tunnelModules, wanted.rules], [['mh'], [], ['fou', 'ipip'], true]);
   assert.deepEqual(wanted.services, ['TCP 192.0.2.10:80']);
   assert.equal(wanted.problems[0], 'x.yaml: broken');
   assert.match(wanted.problems[1]!, /^VirtualServer default\/lost: AddressOutsidePools/);
+  assert.match(wanted.problems[2]!, /^VirtualServer default\/part: EndpointNotPermitted: .*203\.0\.113\.9/, 'a real server that is left out');
+  assert.equal(wanted.problems.length, 3);
   const sysctl = (path: string) => wanted.sysctls.find((s) => s.path === path);
   assert.equal(sysctl('net/ipv4/ip_forward'), undefined, 'it stands right already');
   assert.deepEqual(sysctl('net/ipv4/conf/all/arp_announce'), { path: 'net/ipv4/conf/all/arp_announce', value: '2', current: '0' });
