@@ -7,6 +7,7 @@ import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
 import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
 import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
+import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
 import type { DrainRecords } from './drain.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
@@ -115,7 +116,7 @@ export class Agent {
 
   /** The cheap look of every second: whether services, their schedulers or sizes, or sysctls are not as we left them. */
   drifted(): boolean {
-    if (this.#usesIpvs()) {
+    if (this.#usesIpvs() && !this.#lacksIpvs()) {
       const now = this.#kernel.ipvs.fingerprint();
       if (this.#fingerprint !== null && now !== this.#fingerprint) return true;
       this.#fingerprint = now;
@@ -159,7 +160,7 @@ export class Agent {
     const scope = full ? null : some;
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
     const node = full || extent === 'node' || needsChanged ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
-    const ipvs = !this.#usesIpvs() ? EMPTY : scope ? this.#readScope(scope) : await this.#kernel.ipvs.readAll(signal, this.#fragments.services);
+    const ipvs = this.#usesIpvs() ? await this.#readIpvs(scope, signal) : EMPTY;
     const planned = plan({
       desired: this.#fragments, observed: { ipvs, node }, ledger: this.#ledger, drains: this.#drains, now,
       scope, noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
@@ -188,7 +189,7 @@ export class Agent {
     this.#conflicts = p.conflicts;
     this.#refusals = p.refusals;
     this.#failures = failures;
-    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() ? this.#kernel.ipvs.fingerprint() : null;
+    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
     return { operations: p.operations.length, failures, settled: p.complete && this.#settled() };
   }
 
@@ -218,6 +219,9 @@ export class Agent {
   #usesIpvs(): boolean {
     return this.#fragments.services.size > 0 || Object.keys(this.#ledger.services).length > 0 || this.#fragments.shared.timeouts !== null;
   }
+
+  /** Whether the kernel was asked and has no IPVS. Programs for a director are refused then; everything else goes on. */
+  #lacksIpvs(): boolean { return this.#capabilities?.version === null; }
 
   #refreshFacts(): NetObservation {
     const net = this.#kernel.net.observe();
@@ -255,8 +259,16 @@ export class Agent {
     return scope;
   }
 
-  #readScope(scope: ReadonlySet<string>): IpvsObservation {
-    return this.#kernel.ipvs.read([...scope].flatMap((key) => this.#fragments.services.get(key)?.service ?? parseServiceKey(key) ?? []));
+  /** Services of these keys; null: all. Without ip_vs there is none, ours or anybody's. */
+  async #readIpvs(scope: ReadonlySet<string> | null, signal?: AbortSignal): Promise<IpvsObservation> {
+    const { ipvs } = this.#kernel;
+    try {
+      if (scope === null) return await ipvs.readAll(signal, this.#fragments.services);
+      return ipvs.read([...scope].flatMap((key) => this.#fragments.services.get(key)?.service ?? parseServiceKey(key) ?? []));
+    } catch (error) {
+      if (isModuleMissing(error)) return EMPTY;
+      throw error;
+    }
   }
 
   #save(ledger: Ledger, drains: DrainRecords): void {

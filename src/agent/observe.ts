@@ -3,6 +3,7 @@
  * is read, so a host that is only a real server never touches IPVS, and a host without rules never starts a packet-filter tool.
  */
 import { NO_RULES, type NetObservation } from '../kernel/net/types.ts';
+import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import type { Kernel } from './apply.ts';
 import type { Ledger } from './ledger.ts';
 import type { NodeObservation } from './plan-node.ts';
@@ -16,9 +17,19 @@ export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger,
     ...net,
     sysctls: readSysctls(kernel, shared, ledger, net),
     rules: anyRule || ledger.rules ? kernel.net.readRules() ?? NO_RULES : null,
-    timeouts: shared.timeouts || ledger.timeouts ? kernel.ipvs.timeouts() : null,
-    syncDaemons: shared.syncDaemons.length > 0 || ledger.syncDaemons.length > 0 ? kernel.ipvs.syncDaemons() : null,
+    timeouts: shared.timeouts || ledger.timeouts ? unlessMissing(() => kernel.ipvs.timeouts()) : null,
+    syncDaemons: shared.syncDaemons.length > 0 || ledger.syncDaemons.length > 0 ? unlessMissing(() => kernel.ipvs.syncDaemons()) : null,
   };
+}
+
+/** What `read` returns, or null where there is no ip_vs, and so nothing of the kind. */
+function unlessMissing<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (isModuleMissing(error)) return null;
+    throw error;
+  }
 }
 
 function readSysctls(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): Map<string, string | null> {

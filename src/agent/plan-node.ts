@@ -16,6 +16,7 @@ export interface NodeObservation extends NetObservation {
   readonly sysctls: ReadonlyMap<string, string | null>;
   /** null: not read in this pass, so not planned. */
   readonly rules: NetfilterRules | null;
+  /** null: nobody wants any and none is remembered, or there is no ip_vs, with which they went. */
   readonly timeouts: Timeouts | null;
   readonly syncDaemons: readonly SyncDaemon[] | null;
 }
@@ -164,7 +165,7 @@ function planFou(input: NodePlanInput, plan: NodePlan): void {
 function planTimeouts({ shared, observed, ledger, holding, additive }: NodePlanInput, plan: NodePlan): void {
   const now = observed.timeouts;
   const known = ledger.timeouts;
-  if (!now) return;
+  if (!now) return set(plan, 'timeouts', null, null);
   const same = (a: Timeouts, b: Timeouts) => a.tcp === b.tcp && a.tcpFin === b.tcpFin && a.udp === b.udp;
   if (shared.timeouts) {
     if (!same(now, shared.timeouts)) plan.prepare.push({ kind: 'setTimeouts', timeouts: shared.timeouts });
@@ -179,7 +180,7 @@ function planTimeouts({ shared, observed, ledger, holding, additive }: NodePlanI
 
 function planSync(input: NodePlanInput, plan: NodePlan): void {
   const { shared, observed, ledger } = input;
-  if (!observed.syncDaemons) return;
+  if (!observed.syncDaemons) return set(plan, 'syncDaemons', [], []);
   const running = (d: SyncDaemon) => observed.syncDaemons!.find((o) => o.role === d.role);
   const same = (a: SyncDaemon | undefined, b: SyncDaemon) => a !== undefined && a.interface === b.interface && a.syncId === b.syncId;
   const before: SyncDaemon[] = [];

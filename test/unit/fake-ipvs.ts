@@ -61,7 +61,7 @@ export class FakeIpvs implements IpvsClient {
 
   async apply(operations: readonly IpvsOperation[], signal?: AbortSignal): Promise<IpvsFailure[]> {
     const failures: IpvsFailure[] = [];
-    if (!this.module) throw new KernelError({ code: 'MODULE_MISSING', operation: 'apply', message: 'no ip_vs' });
+    this.#need('apply');
     this.#load();
     for (const [index, operation] of operations.entries()) {
       if (index % 64 === 0) signal?.throwIfAborted();
@@ -125,7 +125,7 @@ export class FakeIpvs implements IpvsClient {
   }
 
   #observe(keys: readonly string[], hide: ((key: string) => boolean) | undefined): IpvsObservation {
-    if (!this.module) throw new KernelError({ code: 'MODULE_MISSING', operation: 'GET_SERVICE', message: 'no ip_vs' });
+    this.#need('GET_SERVICE');
     this.#load();
     const services = new Map<string, ObservedService>();
     for (const key of keys) {
@@ -140,12 +140,20 @@ export class FakeIpvs implements IpvsClient {
 
   fingerprint(): string {
     this.reads.fingerprint++;
-    if (!this.module) throw new KernelError({ code: 'MODULE_MISSING', operation: 'GET_SERVICE', message: 'no ip_vs' });
+    this.#need('GET_SERVICE');
     return [...this.services].map(([key, { service, destinations }]) => `${key} ${service.scheduler} ${service.flags} ${destinations.size}`).sort().join('\n');
   }
 
-  timeouts(): Timeouts { return this.timeoutsNow; }
-  syncDaemons(): SyncDaemon[] { return [...this.daemons]; }
+  timeouts(): Timeouts {
+    this.#need('GET_CONFIG');
+    return this.timeoutsNow;
+  }
+
+  syncDaemons(): SyncDaemon[] {
+    this.#need('GET_DAEMON');
+    return [...this.daemons];
+  }
+
   statistics(): Map<string, ServiceStatistics> { return new Map(); }
 
   capabilities(schedulers: readonly string[] = [...this.schedulers]): IpvsCapabilities {
@@ -163,6 +171,18 @@ export class FakeIpvs implements IpvsClient {
   snapshot(): unknown {
     const services = [...this.services].map(([key, { service, destinations }]) => [key, { service, destinations: sortedEntries(destinations, (d) => d.destination) }] as const);
     return { services: Object.fromEntries(services.sort(byKey)), timeouts: this.timeoutsNow, daemons: [...this.daemons].sort((a, b) => (a.role < b.role ? -1 : 1)) };
+  }
+
+  #need(operation: string): void {
+    if (!this.module) throw new KernelError({ code: 'MODULE_MISSING', operation, message: 'no ip_vs' });
+  }
+
+  /** The module goes, as on a host that boots a kernel without it: nothing of it is left. */
+  unload(): void {
+    this.module = false;
+    this.services.clear();
+    this.daemons.length = 0;
+    this.timeoutsNow = { tcp: 900, tcpFin: 120, udp: 300 };
   }
 
   /** net.ipv4.vs exists from the moment the module is loaded. */

@@ -44,6 +44,11 @@ export class KernelError extends Error {
   get errnoName(): string { return this.errno ? errnoName(this.errno) : ''; }
 }
 
+/** No such family, device kind, scheduler or engine in this kernel. */
+export function isModuleMissing(error: unknown): boolean {
+  return error instanceof KernelError && error.code === 'MODULE_MISSING';
+}
+
 /** asm-generic/errno-base.h and errno.h (x86, arm64 and riscv64 share them), as far as netlink returns them. */
 export const ERRNO = {
   EPERM: 1, ENOENT: 2, ESRCH: 3, EINTR: 4, EIO: 5, ENXIO: 6, E2BIG: 7, EBADF: 9, EAGAIN: 11, ENOMEM: 12, EACCES: 13, EFAULT: 14,

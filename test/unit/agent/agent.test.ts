@@ -273,16 +273,38 @@ test('a program that makes no sense is refused by itself', async (t) => {
   assert.deepEqual([...host.kernel.ipvs.services.keys()], ['TCP 10.0.1.200:80']);
 });
 
-test('a node without ip_vs says so and does everything else', async (t) => {
-  const host = new TestNode(t, { role: 'auto' });
-  host.kernel.ipvs.module = false;
-  const agent = host.start([program(), program({ owner: 'default/dr', mode: 'DR', vips: ['10.0.1.201'], realServers: ['10.0.1.11'] })]);
-  const report = await agent.reconcile('full');
-  assert.deepEqual([report.failures, report.settled], [[], false]);
-  assert.match(agent.view.refusals[0]!.message, /modprobe ip_vs/);
-  assert.deepEqual(host.kernel.net.addresses.filter((a) => a.protocol !== 0).map((a) => `${a.address} on ${a.link}`), ['10.0.1.201 on lo']);
-  host.kernel.ipvs.module = true;
-  assert.equal((await agent.reconcile('full')).settled, true);
+const EDGE = group({ timeouts: { tcp: 60, tcpFin: 10, udp: 10 }, connectionSync: { interface: 'e1', syncId: 9 } });
+for (const [how, groups] of [['', []], [', nor a group that sets its timeouts and sync daemons', [EDGE]]] as const) {
+  for (const served of [false, true]) {
+    test(`a node ${served ? 'that lost' : 'without'} ip_vs says so and does everything else: no program stands in its way${how}`, async (t) => {
+      const host = new TestNode(t, { role: 'auto' });
+      const programs = [program({ directorGroup: 'edge' }), program({ owner: 'default/dr', mode: 'DR', vips: ['10.0.1.201'], realServers: ['10.0.1.11'] })];
+      if (served) await host.start([programs[0]!], groups).reconcile('full');
+      host.kernel.ipvs.unload();
+      const agent = host.start(programs, groups);
+      for (let i = 0; i < 2; i++) {
+        const report = await agent.reconcile('full');
+        assert.deepEqual([report.failures, report.settled, agent.drifted()], [[], false, false]);
+      }
+      assert.match(agent.view.refusals[0]!.message, /modprobe ip_vs/);
+      assert.deepEqual(host.kernel.net.addresses.filter((a) => a.protocol !== 0 && a.link === 'lo').map((a) => `${a.address} on ${a.link}`), ['10.0.1.201 on lo']);
+      host.kernel.ipvs.module = true;
+      assert.equal((await agent.reconcile('full')).settled, true);
+      assert.deepEqual([...host.kernel.ipvs.services.keys()], ['TCP 10.0.1.200:80']);
+      assert.deepEqual([host.kernel.ipvs.timeoutsNow.tcp, host.kernel.ipvs.daemons.length], groups.length > 0 ? [60, 2] : [900, 0]);
+    });
+  }
+}
+
+test('what a cleanup removes does not depend on a module that is gone', async (t) => {
+  const host = new TestNode(t);
+  const before = JSON.stringify(host.kernel.net.addresses);
+  await host.start([program({ directorGroup: 'edge', sourceAddress: 'Masquerade' })], [EDGE]).reconcile('full');
+  host.kernel.ipvs.unload();
+  const report = await host.start([]).cleanup();
+  assert.deepEqual([report.failures, report.settled], [[], true]);
+  assert.equal(JSON.stringify(host.kernel.net.addresses), before);
+  assert.equal(host.kernel.net.readSysctl('net/ipv4/ip_forward'), '0');
 });
 
 // ---- state that is lost
