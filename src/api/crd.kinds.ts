@@ -4,7 +4,15 @@
  */
 import type { z } from 'zod';
 import type { CelRule, Rule } from './v1alpha1/rules.ts';
-import { MAX_VIRTUAL_SERVER_NAME } from './v1alpha1/metadata.ts';
+import { LABEL } from './v1alpha1/fields.ts';
+import { ipvsNodeSpec, ipvsNodeStatus } from './v1alpha1/ipvsnode.ts';
+import { PROGRAM_RULES, PROGRAM_TRANSITIONS, VIRTUAL_IP_RULES, VIRTUAL_IP_TRANSITIONS } from './v1alpha1/machine.rules.ts';
+import { MAX_DIRECTOR_GROUP_NAME, MAX_VIRTUAL_SERVER_NAME } from './v1alpha1/metadata.ts';
+import { sliceName } from './v1alpha1/slices.ts';
+import { virtualIPSpec, virtualIPStatus } from './v1alpha1/virtualip.ts';
+import { MAX_VIRTUAL_IP_NAME } from './v1alpha1/virtualip.name.ts';
+import { virtualServerProgramSpec } from './v1alpha1/virtualserverprogram.ts';
+import { MAX_SLICES } from './v1alpha1/vocabulary.ts';
 import { virtualServerSpec } from './v1alpha1/virtualserver.ts';
 import { vipPoolSpec } from './v1alpha1/vippool.ts';
 import { directorGroupSpec } from './v1alpha1/directorgroup.ts';
@@ -27,13 +35,17 @@ export interface Definition {
   readonly shortNames: readonly string[];
   readonly scope: 'Namespaced' | 'Cluster';
   readonly description: string;
-  readonly maxName?: number;
+  /** What a name must be beyond what Kubernetes asks; also the bound that rules about names are priced by. */
+  readonly name?: { readonly maxLength: number; readonly pattern?: string };
   readonly spec: z.ZodType;
-  readonly status: z.ZodType;
+  /** Absent: the kind has none. */
+  readonly status?: z.ZodType;
   readonly rules: readonly CelRule[];
   /** For every list: the keys that identify an item, `set` for unique scalars, or `atomic`. */
   readonly lists: Readonly<Record<string, 'set' | 'atomic' | readonly string[]>>;
   readonly columns: readonly Column[];
+  /** Fields that a watch can select by. */
+  readonly selectable?: readonly string[];
 }
 
 const celOf = <T>(rules: readonly Rule<T>[]): CelRule[] => rules.flatMap((r) => r.cel);
@@ -47,7 +59,7 @@ export const DEFINITIONS: readonly Definition[] = [
     shortNames: ['ivs', 'ipvs'],
     scope: 'Namespaced',
     description: 'A service on an address of its own (VIP), balanced over real servers by Linux IPVS.',
-    maxName: MAX_VIRTUAL_SERVER_NAME,
+    name: { maxLength: MAX_VIRTUAL_SERVER_NAME, pattern: LABEL.source },
     spec: virtualServerSpec.describe('What is wanted.'),
     status: virtualServerStatus,
     rules: celOf(VIRTUAL_SERVER_RULES),
@@ -108,6 +120,7 @@ export const DEFINITIONS: readonly Definition[] = [
     shortNames: ['dgroup'],
     scope: 'Cluster',
     description: 'Nodes that direct, the interface they do it on, and settings that belong to the director rather than to a service.',
+    name: { maxLength: MAX_DIRECTOR_GROUP_NAME },
     spec: directorGroupSpec.prefault({}).describe('What is wanted.'),
     status: directorGroupStatus,
     rules: celOf(DIRECTOR_GROUP_RULES),
@@ -118,8 +131,101 @@ export const DEFINITIONS: readonly Definition[] = [
     columns: [
       { name: 'Interface', type: 'string', jsonPath: '.spec.interface.match' },
       { name: 'Sync', type: 'boolean', jsonPath: '.spec.connectionSync.enabled' },
+      { name: 'Members', type: 'string', jsonPath: '.status.summary.members' },
+      { name: 'VIPs', type: 'integer', jsonPath: '.status.summary.ownedVIPs' },
       { name: 'Ready', type: 'string', jsonPath: condition('Ready', 'status') },
       AGE,
+      { name: 'Lease', type: 'integer', jsonPath: '.spec.failover.leaseDurationSeconds', priority: 1 },
+    ],
+  },
+  {
+    kind: 'VirtualIP',
+    plural: 'virtualips',
+    shortNames: ['vip'],
+    scope: 'Cluster',
+    description: 'The claim on one address, and the director that holds it. Written by the operator; not for people.',
+    name: { maxLength: MAX_VIRTUAL_IP_NAME },
+    spec: virtualIPSpec.describe('Who has the address. Written by the controller.'),
+    status: virtualIPStatus,
+    rules: [...celOf(VIRTUAL_IP_RULES), ...VIRTUAL_IP_TRANSITIONS],
+    lists: {
+      'spec.claims': ['namespace', 'name'],
+      'spec.claims[].ports': 'atomic',
+      'status.conditions': ['type'],
+    },
+    columns: [
+      { name: 'Address', type: 'string', jsonPath: '.spec.address' },
+      { name: 'Node', type: 'string', jsonPath: '.status.activeNode' },
+      { name: 'Group', type: 'string', jsonPath: '.spec.directorGroup' },
+      { name: 'Claims', type: 'integer', jsonPath: '.status.claims' },
+      { name: 'Owned', type: 'string', jsonPath: condition('Owned', 'status') },
+      AGE,
+      { name: 'Pool', type: 'string', jsonPath: '.spec.poolRef.name', priority: 1 },
+      { name: 'MAC', type: 'string', jsonPath: '.status.mac', priority: 1 },
+      { name: 'Epoch', type: 'integer', jsonPath: '.status.epoch', priority: 1 },
+      { name: 'Since', type: 'date', jsonPath: '.status.since', priority: 1 },
+    ],
+    selectable: ['.spec.directorGroup'],
+  },
+  {
+    kind: 'VirtualServerProgram',
+    plural: 'virtualserverprograms',
+    shortNames: ['ivsp'],
+    scope: 'Namespaced',
+    description: 'What directors are told about one VirtualServer, compiled. Written by the controller; not for people.',
+    name: { maxLength: sliceName('x'.repeat(MAX_VIRTUAL_SERVER_NAME), MAX_SLICES).length },
+    spec: virtualServerProgramSpec.describe('The program, or one slice of it.'),
+    rules: [...celOf(PROGRAM_RULES), ...PROGRAM_TRANSITIONS],
+    lists: {
+      'spec.addresses': 'atomic',
+      'spec.services': 'atomic',
+      'spec.services[].ports': 'atomic',
+      'spec.services[].realServers': 'atomic',
+    },
+    columns: [
+      { name: 'Group', type: 'string', jsonPath: '.spec.directorGroup' },
+      { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
+      { name: 'Slice', type: 'integer', jsonPath: '.spec.slice.index' },
+      { name: 'Of', type: 'integer', jsonPath: '.spec.slice.count' },
+      { name: 'Generation', type: 'integer', jsonPath: '.spec.generation' },
+      { name: 'Hash', type: 'string', jsonPath: '.spec.contentHash' },
+      AGE,
+    ],
+    selectable: ['.spec.directorGroup'],
+  },
+  {
+    kind: 'IPVSNode',
+    plural: 'ipvsnodes',
+    shortNames: ['ivn'],
+    scope: 'Cluster',
+    description: 'What one node is told, and what its agent observed and did. Written by the operator; not for people.',
+    spec: ipvsNodeSpec.describe('What the node is told. Written by the controller.'),
+    status: ipvsNodeStatus,
+    rules: [],
+    lists: {
+      'spec.directorGroups': 'set',
+      'spec.realServer.binds': 'atomic',
+      'spec.reservedAddresses': 'atomic',
+      'status.capabilities.schedulers': 'atomic',
+      'status.capabilities.tunnels': 'atomic',
+      'status.interfaces': 'atomic',
+      'status.interfaces[].addresses': 'atomic',
+      'status.applied': 'atomic',
+      'status.failures': 'atomic',
+      'status.ownedVIPs': 'atomic',
+      'status.foreign.examples': 'atomic',
+      'status.conditions': ['type'],
+    },
+    columns: [
+      { name: 'Ready', type: 'string', jsonPath: condition('Ready', 'status') },
+      { name: 'Groups', type: 'string', jsonPath: '.spec.directorGroups' },
+      { name: 'Programs', type: 'integer', jsonPath: '.status.programs.applied' },
+      { name: 'Kernel', type: 'string', jsonPath: '.status.kernel' },
+      { name: 'Version', type: 'string', jsonPath: '.status.agentVersion' },
+      AGE,
+      { name: 'Failed', type: 'integer', jsonPath: '.status.programs.failed', priority: 1 },
+      { name: 'Degraded', type: 'string', jsonPath: condition('Degraded', 'reason'), priority: 1 },
+      { name: 'Reason', type: 'string', jsonPath: condition('Ready', 'reason'), priority: 1 },
     ],
   },
 ];

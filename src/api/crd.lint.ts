@@ -11,17 +11,27 @@ const FORBIDDEN_KEYS = new Set([
 ]);
 const TYPES = new Set(['object', 'array', 'string', 'integer', 'boolean', 'number']);
 /** CEL names that may follow `self.` without being a field. */
-const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith']);
+const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith', 'replace']);
 
 export function lintDefinition(crd: CustomResourceDefinition): string[] {
   const complaints: string[] = [];
   const root = crd.spec.versions[0]!.schema.openAPIV3Schema;
-  for (const name of ['spec', 'status']) walk(root.properties![name]!, name, complaints);
+  for (const name of ['spec', 'status']) if (root.properties![name] !== undefined) walk(root.properties![name], name, complaints);
+  for (const { rule, message } of root['x-kubernetes-validations'] ?? []) lintRule(withName(root), rule, message, (what) => complaints.push(`object: ${what}`));
+  for (const { jsonPath } of crd.spec.versions[0]!.selectableFields ?? []) {
+    if (!exists(root, jsonPath.split('.').filter((f) => f !== ''))) complaints.push(`selectable field: there is no ${jsonPath}`);
+  }
   for (const column of crd.spec.versions[0]!.additionalPrinterColumns) {
     const fields = column.jsonPath.replace(/\[[^\]]*\]/g, '[]').split('.').filter((f) => f !== '');
     if (fields[0] !== 'metadata' && !exists(root, fields)) complaints.push(`column ${column.name}: there is no ${column.jsonPath}`);
   }
   return complaints;
+}
+
+/** Every object has a name, whether the schema says so or not. */
+function withName(root: SchemaNode): SchemaNode {
+  const metadata = { ...root.properties!['metadata'], required: ['name'] };
+  return { ...root, properties: { ...root.properties, metadata }, required: [...(root.required ?? []), 'metadata'] };
 }
 
 function exists(root: SchemaNode, fields: readonly string[]): boolean {
@@ -36,7 +46,9 @@ function exists(root: SchemaNode, fields: readonly string[]): boolean {
 function walk(node: SchemaNode, path: string, out: string[]): void {
   const say = (what: string) => out.push(`${path}: ${what}`);
   for (const key of Object.keys(node)) if (FORBIDDEN_KEYS.has(key)) say(`${key} is not allowed`);
-  if (node.type === undefined || !TYPES.has(node.type)) say('has no type');
+  if (node['x-kubernetes-int-or-string'] === true) {
+    if (node.type !== undefined) say('int-or-string has no type');
+  } else if (node.type === undefined || !TYPES.has(node.type)) say('has no type');
   if (node.properties !== undefined && node.additionalProperties !== undefined) say('properties and additionalProperties exclude each other');
   if (node.type === 'object' && node.properties === undefined && node.additionalProperties === undefined) say('an object without fields keeps nothing');
   if (node.type === 'string' && node.maxLength === undefined && node.enum === undefined && node.format === undefined) say('a text needs maxLength or enum');

@@ -20,8 +20,9 @@ export interface CustomResourceDefinition {
     names: { kind: string; listKind: string; plural: string; singular: string; shortNames: string[]; categories: string[] };
     versions: {
       name: string; served: true; storage: true;
-      subresources: { status: Record<string, never> };
+      subresources?: { status: Record<string, never> };
       additionalPrinterColumns: { name: string; type: string; jsonPath: string; priority?: number; description?: string }[];
+      selectableFields?: { jsonPath: string }[];
       schema: { openAPIV3Schema: SchemaNode };
     }[];
   };
@@ -40,11 +41,11 @@ export function customResourceDefinition(d: Definition): CustomResourceDefinitio
     properties: {
       apiVersion: { type: 'string', description: `Always ${GROUP}/${VERSION}.` },
       kind: { type: 'string', description: `Always ${d.kind}.` },
-      metadata: d.maxName === undefined ? { type: 'object' } : { type: 'object', properties: { name: { type: 'string', maxLength: d.maxName } } },
+      metadata: d.name === undefined ? { type: 'object' } : { type: 'object', properties: { name: { type: 'string', ...d.name } } },
       spec,
-      status: { ...structural(d.status), description: 'What was observed. Written by controllers only.' },
     },
   };
+  if (d.status !== undefined) root.properties!['status'] = { ...structural(d.status), description: 'What was observed. Written by controllers and agents only.' };
   if (spec.default === undefined) root.required = ['spec'];
   for (const [path, keys] of Object.entries(d.lists)) setListType(nodeAt(root, path), keys);
   for (const rule of d.rules) placeRule(root, rule);
@@ -58,16 +59,18 @@ export function customResourceDefinition(d: Definition): CustomResourceDefinitio
       names: { kind: d.kind, listKind: `${d.kind}List`, plural: d.plural, singular: d.kind.toLowerCase(), shortNames: [...d.shortNames], categories: ['ipvs'] },
       versions: [{
         name: VERSION, served: true, storage: true,
-        subresources: { status: {} },
+        ...(d.status === undefined ? {} : { subresources: { status: {} } }),
         additionalPrinterColumns: d.columns.map((c) => ({ ...c })),
+        ...(d.selectable === undefined ? {} : { selectableFields: d.selectable.map((jsonPath) => ({ jsonPath })) }),
         schema: { openAPIV3Schema: root },
       }],
     },
   };
 }
 
-/** The node at `spec.ports[].name`. Throws Error when there is none: a rule or list key names a field that is gone. */
+/** The node at `spec.ports[].name`; '' is the object itself. Throws Error when there is none: a rule or list key names a field that is gone. */
 export function nodeAt(root: SchemaNode, path: string): SchemaNode {
+  if (path === '') return root;
   let node: SchemaNode | undefined = root;
   for (const step of path.replaceAll('[]', '.[]').split('.')) node = step === '[]' ? node?.items : node?.properties?.[step];
   if (node === undefined) throw new Error(`there is no field ${path} in this schema`);

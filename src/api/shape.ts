@@ -6,7 +6,7 @@
 import type { Problem } from './v1alpha1/problems.ts';
 import { formatPath, nearest, quote } from './v1alpha1/problems.ts';
 
-/** A structural schema (the words of JSON Schema, as in a CRD), every unknown field an error. Without type: accepted and dropped. */
+/** A structural schema (the words of JSON Schema, as in a CRD). Without type: accepted and dropped, unless it is a number or a text. */
 export interface Shape {
   readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean' | 'number';
   readonly default?: unknown;
@@ -20,29 +20,38 @@ export interface Shape {
   readonly required?: readonly string[];
   readonly items?: Shape;
   readonly additionalProperties?: Shape;
+  readonly 'x-kubernetes-int-or-string'?: true;
 }
+
+/** Fields that no shape has: somebody's typing error, or, in what a machine of another version wrote, news that are not for us. */
+export type UnknownFields = 'refuse' | 'strip';
 
 /**
  * Reads `value`. The result shares nothing with it but texts, has every default, and lacks what the shape drops. When `problems` is not
  * empty the result means nothing.
  */
-export function readShape(shape: Shape, value: unknown): { value: unknown; problems: readonly Problem[] } {
-  const reader = new ShapeReader();
+export function readShape(shape: Shape, value: unknown, unknownFields: UnknownFields = 'refuse'): { value: unknown; problems: readonly Problem[] } {
+  const reader = new ShapeReader(unknownFields);
   const result = reader.read(shape, value);
   return { value: result, problems: reader.problems };
 }
 
-/** Compiled once each; there are three. */
+/** Compiled once each; there are a few. */
 const PATTERNS = new Map<string, RegExp>();
 
 class ShapeReader {
   readonly problems: Problem[] = [];
   /** Where the reader is; formatted only for a problem. */
   readonly #path: (string | number)[] = [];
+  readonly #strict: boolean;
+
+  constructor(unknownFields: UnknownFields) {
+    this.#strict = unknownFields === 'refuse';
+  }
 
   read(shape: Shape, value: unknown): unknown {
     switch (shape.type) {
-      case undefined: return undefined;
+      case undefined: return shape['x-kubernetes-int-or-string'] ? this.#numberOrText(shape, value) : undefined;
       case 'object': return this.#object(shape, value);
       case 'array': return this.#list(shape, value);
       case 'string': return shape.enum === undefined ? this.#text(shape, value) : this.#word(shape, value);
@@ -55,7 +64,7 @@ class ShapeReader {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.#wrongType(shape, value);
     if (shape.properties === undefined) return this.#map(shape, value as Record<string, unknown>);
     const properties = shape.properties;
-    for (const key of Object.keys(value)) if (!Object.hasOwn(properties, key)) this.#unknownField(key, shape);
+    if (this.#strict) for (const key of Object.keys(value)) if (!Object.hasOwn(properties, key)) this.#unknownField(key, shape);
     const out: Record<string, unknown> = {};
     for (const name in properties) {
       const child = properties[name]!;
@@ -136,6 +145,10 @@ class ShapeReader {
     return value;
   }
 
+  #numberOrText(shape: Shape, value: unknown): unknown {
+    return typeof value === 'number' ? this.#number({ ...shape, type: 'integer' }, value) : typeof value === 'string' ? this.#text(shape, value) : this.#wrongType(shape, value);
+  }
+
   #missing(name: string, child: Shape): void {
     this.#path.push(name);
     this.#say('MissingField', `${name} is required`, `add it: ${child.enum === undefined ? typeName(child) : oneOf(child.enum as readonly string[])}`);
@@ -150,7 +163,7 @@ class ShapeReader {
   #unknownField(key: string, shape: Shape): void {
     this.#path.push(key);
     const toCome = FIELDS_TO_COME[key];
-    const known = Object.keys(shape.properties!).filter((name) => shape.properties![name]!.type !== undefined);
+    const known = Object.keys(shape.properties!).filter((name) => isRead(shape.properties![name]!));
     const near = nearest(key, known);
     if (toCome !== undefined && Object.hasOwn(FIELDS_TO_COME, key)) this.#say('UnknownField', `this version has no ${toCome} yet`, `remove ${key}`);
     else if (key === 'namespace') this.#say('UnknownField', 'this kind belongs to no namespace', 'remove namespace');
@@ -165,15 +178,21 @@ class ShapeReader {
 
 /** Fields of the design that this version does not have: named, so that nobody searches for a typing error. */
 const FIELDS_TO_COME: Readonly<Record<string, string>> = {
-  healthCheck: 'health checks', slowStart: 'slow start', trafficPolicy: 'traffic policies', allowedSourceRanges: 'source ranges',
-  serviceRef: 'Services as backends', nodes: 'nodes as backends', failover: 'failover settings', preferredNodes: 'preferred nodes',
+  healthCheck: 'health checks', slowStart: 'slow start', allowedSourceRanges: 'source ranges',
+  failback: 'failing back', restartHoldSeconds: 'hold after a restart', preferredNodes: 'preferred nodes',
 };
 
 const TYPE_NAMES: Readonly<Record<NonNullable<Shape['type']>, string>> = {
   string: 'a text', number: 'a number', integer: 'a whole number', boolean: 'true or false', object: 'a mapping', array: 'a list',
 };
+/** Whether values of this shape are kept. */
+function isRead(shape: Shape): boolean {
+  return shape.type !== undefined || shape['x-kubernetes-int-or-string'] === true;
+}
+
 function typeName(shape: Shape): string {
-  return shape.type === undefined ? 'anything' : TYPE_NAMES[shape.type];
+  if (shape.type !== undefined) return TYPE_NAMES[shape.type];
+  return shape['x-kubernetes-int-or-string'] ? 'a whole number or a text' : 'anything';
 }
 
 function typeFix(shape: Shape, found: unknown): string {

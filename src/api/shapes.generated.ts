@@ -1,7 +1,7 @@
 /** Generated from src/api/v1alpha1 by tools/generate-crds.ts (npm run generate). Do not edit. */
 import type { Shape } from './shape.ts';
 
-export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGroup', Shape>> = {
+export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGroup' | 'VirtualIP' | 'VirtualServerProgram' | 'IPVSNode', Shape>> = {
  "VirtualServer": {
   "type": "object",
   "required": [
@@ -31,7 +31,7 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
     "properties": {
      "name": {
       "type": "string",
-      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
       "maxLength": 63
      },
      "namespace": {
@@ -299,9 +299,6 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
       "maxItems": 16,
       "items": {
        "type": "object",
-       "required": [
-        "static"
-       ],
        "properties": {
         "weight": {
          "type": "integer",
@@ -338,9 +335,66 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
            }
           }
          }
+        },
+        "serviceRef": {
+         "type": "object",
+         "required": [
+          "name"
+         ],
+         "properties": {
+          "name": {
+           "type": "string",
+           "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+           "maxLength": 63
+          },
+          "namespace": {
+           "type": "string",
+           "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+           "maxLength": 63
+          },
+          "port": {
+           "x-kubernetes-int-or-string": true,
+           "minimum": 1,
+           "maximum": 65535,
+           "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+           "maxLength": 63
+          }
+         }
+        },
+        "nodes": {
+         "type": "object",
+         "required": [
+          "selector"
+         ],
+         "properties": {
+          "selector": {
+           "type": "object",
+           "required": [
+            "matchLabels"
+           ],
+           "properties": {
+            "matchLabels": {
+             "type": "object",
+             "maxProperties": 64,
+             "additionalProperties": {
+              "type": "string",
+              "maxLength": 63
+             }
+            }
+           }
+          }
+         }
         }
        }
       }
+     },
+     "trafficPolicy": {
+      "type": "string",
+      "default": "Cluster",
+      "enum": [
+       "Cluster",
+       "Local"
+      ]
      },
      "connectionLimits": {
       "type": "object",
@@ -533,7 +587,7 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
        "name": {
         "type": "string",
         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-        "maxLength": 253
+        "maxLength": 63
        }
       }
      },
@@ -585,7 +639,7 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      "name": {
       "type": "string",
       "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-      "maxLength": 253
+      "maxLength": 63
      },
      "labels": {
       "type": "object",
@@ -658,6 +712,24 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
        }
       }
      },
+     "failover": {
+      "type": "object",
+      "default": {},
+      "properties": {
+       "leaseDurationSeconds": {
+        "type": "integer",
+        "default": 6,
+        "minimum": 3,
+        "maximum": 60
+       },
+       "renewSeconds": {
+        "type": "integer",
+        "default": 2,
+        "minimum": 1,
+        "maximum": 20
+       }
+      }
+     },
      "connectionSync": {
       "type": "object",
       "default": {},
@@ -706,6 +778,1297 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
     }
    },
    "status": {}
+  }
+ },
+ "VirtualIP": {
+  "type": "object",
+  "required": [
+   "apiVersion",
+   "kind",
+   "metadata",
+   "spec"
+  ],
+  "properties": {
+   "apiVersion": {
+    "type": "string",
+    "enum": [
+     "ipvs-operator.dev/v1alpha1"
+    ]
+   },
+   "kind": {
+    "type": "string",
+    "enum": [
+     "VirtualIP"
+    ]
+   },
+   "metadata": {
+    "type": "object",
+    "required": [
+     "name"
+    ],
+    "properties": {
+     "name": {
+      "type": "string",
+      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+      "maxLength": 253
+     },
+     "labels": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "annotations": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "uid": {},
+     "resourceVersion": {},
+     "generation": {},
+     "generateName": {},
+     "creationTimestamp": {},
+     "deletionTimestamp": {},
+     "deletionGracePeriodSeconds": {},
+     "managedFields": {},
+     "ownerReferences": {},
+     "finalizers": {},
+     "selfLink": {}
+    }
+   },
+   "spec": {
+    "type": "object",
+    "required": [
+     "address",
+     "family",
+     "poolRef",
+     "directorGroup",
+     "claims"
+    ],
+    "properties": {
+     "address": {
+      "type": "string",
+      "minLength": 2,
+      "maxLength": 45
+     },
+     "family": {
+      "type": "string",
+      "enum": [
+       "IPv4",
+       "IPv6"
+      ]
+     },
+     "poolRef": {
+      "type": "object",
+      "required": [
+       "name"
+      ],
+      "properties": {
+       "name": {
+        "type": "string",
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "maxLength": 253
+       }
+      }
+     },
+     "directorGroup": {
+      "type": "string",
+      "maxLength": 63
+     },
+     "claims": {
+      "type": "array",
+      "maxItems": 256,
+      "items": {
+       "type": "object",
+       "required": [
+        "namespace",
+        "name",
+        "uid",
+        "ports"
+       ],
+       "properties": {
+        "namespace": {
+         "type": "string",
+         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+         "maxLength": 63
+        },
+        "name": {
+         "type": "string",
+         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+         "maxLength": 63
+        },
+        "uid": {
+         "type": "string",
+         "maxLength": 128
+        },
+        "ports": {
+         "type": "array",
+         "maxItems": 64,
+         "items": {
+          "type": "string",
+          "maxLength": 16
+         }
+        }
+       }
+      }
+     }
+    }
+   },
+   "status": {
+    "type": "object",
+    "properties": {
+     "activeNode": {
+      "type": "string",
+      "maxLength": 253
+     },
+     "since": {
+      "type": "string"
+     },
+     "epoch": {
+      "type": "integer",
+      "minimum": 0
+     },
+     "mac": {
+      "type": "string",
+      "maxLength": 17
+     },
+     "claims": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 256
+     },
+     "conditions": {
+      "type": "array",
+      "maxItems": 16,
+      "items": {
+       "type": "object",
+       "required": [
+        "type",
+        "status",
+        "reason",
+        "message",
+        "lastTransitionTime"
+       ],
+       "properties": {
+        "type": {
+         "type": "string",
+         "maxLength": 316
+        },
+        "status": {
+         "type": "string",
+         "enum": [
+          "True",
+          "False",
+          "Unknown"
+         ]
+        },
+        "reason": {
+         "type": "string",
+         "maxLength": 1024
+        },
+        "message": {
+         "type": "string",
+         "maxLength": 32768
+        },
+        "lastTransitionTime": {
+         "type": "string"
+        },
+        "observedGeneration": {
+         "type": "integer",
+         "minimum": 0
+        }
+       }
+      }
+     }
+    }
+   }
+  }
+ },
+ "VirtualServerProgram": {
+  "type": "object",
+  "required": [
+   "apiVersion",
+   "kind",
+   "metadata",
+   "spec"
+  ],
+  "properties": {
+   "apiVersion": {
+    "type": "string",
+    "enum": [
+     "ipvs-operator.dev/v1alpha1"
+    ]
+   },
+   "kind": {
+    "type": "string",
+    "enum": [
+     "VirtualServerProgram"
+    ]
+   },
+   "metadata": {
+    "type": "object",
+    "required": [
+     "name",
+     "namespace"
+    ],
+    "properties": {
+     "name": {
+      "type": "string",
+      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+      "maxLength": 253
+     },
+     "namespace": {
+      "type": "string",
+      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+      "maxLength": 63
+     },
+     "labels": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "annotations": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "uid": {},
+     "resourceVersion": {},
+     "generation": {},
+     "generateName": {},
+     "creationTimestamp": {},
+     "deletionTimestamp": {},
+     "deletionGracePeriodSeconds": {},
+     "managedFields": {},
+     "ownerReferences": {},
+     "finalizers": {},
+     "selfLink": {}
+    }
+   },
+   "spec": {
+    "type": "object",
+    "required": [
+     "directorGroup",
+     "contentHash",
+     "addresses",
+     "mode",
+     "sourceAddress",
+     "scheduler",
+     "services",
+     "connectionLimits",
+     "drainTimeoutSeconds",
+     "slice",
+     "generation",
+     "virtualServer"
+    ],
+    "properties": {
+     "directorGroup": {
+      "type": "string",
+      "maxLength": 63
+     },
+     "contentHash": {
+      "type": "string",
+      "maxLength": 64
+     },
+     "addresses": {
+      "type": "array",
+      "maxItems": 16,
+      "items": {
+       "type": "object",
+       "required": [
+        "address",
+        "family"
+       ],
+       "properties": {
+        "address": {
+         "type": "string",
+         "minLength": 2,
+         "maxLength": 45
+        },
+        "family": {
+         "type": "string",
+         "enum": [
+          "IPv4",
+          "IPv6"
+         ]
+        }
+       }
+      }
+     },
+     "mode": {
+      "type": "string",
+      "enum": [
+       "NAT",
+       "DR",
+       "TUN"
+      ]
+     },
+     "sourceAddress": {
+      "type": "string",
+      "enum": [
+       "Preserve",
+       "Masquerade",
+       "VirtualIP"
+      ]
+     },
+     "tunnel": {
+      "type": "object",
+      "required": [
+       "encapsulation",
+       "port",
+       "checksum"
+      ],
+      "properties": {
+       "encapsulation": {
+        "type": "string",
+        "enum": [
+         "IPIP",
+         "GUE",
+         "GRE"
+        ]
+       },
+       "port": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 65535
+       },
+       "checksum": {
+        "type": "string",
+        "enum": [
+         "None",
+         "Checksum",
+         "RemoteChecksum"
+        ]
+       }
+      }
+     },
+     "scheduler": {
+      "type": "object",
+      "required": [
+       "name",
+       "fallback",
+       "portAware",
+       "onePacket"
+      ],
+      "properties": {
+       "name": {
+        "type": "string",
+        "maxLength": 16
+       },
+       "fallback": {
+        "type": "boolean"
+       },
+       "portAware": {
+        "type": "boolean"
+       },
+       "onePacket": {
+        "type": "boolean"
+       }
+      }
+     },
+     "persistence": {
+      "type": "object",
+      "required": [
+       "timeoutSeconds",
+       "ipv4PrefixLength",
+       "ipv6PrefixLength",
+       "engine"
+      ],
+      "properties": {
+       "timeoutSeconds": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 2147483
+       },
+       "ipv4PrefixLength": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 32
+       },
+       "ipv6PrefixLength": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 128
+       },
+       "engine": {
+        "type": "string",
+        "maxLength": 16
+       }
+      }
+     },
+     "services": {
+      "type": "array",
+      "maxItems": 64,
+      "items": {
+       "type": "object",
+       "required": [
+        "ports",
+        "mark",
+        "realServers"
+       ],
+       "properties": {
+        "ports": {
+         "type": "array",
+         "minItems": 1,
+         "maxItems": 64,
+         "items": {
+          "type": "object",
+          "required": [
+           "name",
+           "protocol",
+           "port",
+           "endPort"
+          ],
+          "properties": {
+           "name": {
+            "type": "string",
+            "maxLength": 63
+           },
+           "protocol": {
+            "type": "string",
+            "enum": [
+             "TCP",
+             "UDP",
+             "SCTP"
+            ]
+           },
+           "port": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 65535
+           },
+           "endPort": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 65535
+           }
+          }
+         }
+        },
+        "mark": {
+         "type": "integer",
+         "minimum": 0,
+         "maximum": 2147483647
+        },
+        "realServers": {
+         "type": "array",
+         "maxItems": 1000,
+         "items": {
+          "type": "string",
+          "maxLength": 320
+         }
+        }
+       }
+      }
+     },
+     "connectionLimits": {
+      "type": "object",
+      "required": [
+       "upper",
+       "lower"
+      ],
+      "properties": {
+       "upper": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "lower": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       }
+      }
+     },
+     "drainTimeoutSeconds": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 86400
+     },
+     "slice": {
+      "type": "object",
+      "required": [
+       "index",
+       "count"
+      ],
+      "properties": {
+       "index": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2047
+       },
+       "count": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 2048
+       }
+      }
+     },
+     "generation": {
+      "type": "integer",
+      "minimum": 0
+     },
+     "virtualServer": {
+      "type": "object",
+      "required": [
+       "name",
+       "uid"
+      ],
+      "properties": {
+       "name": {
+        "type": "string",
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "maxLength": 63
+       },
+       "uid": {
+        "type": "string",
+        "maxLength": 128
+       }
+      }
+     }
+    }
+   }
+  }
+ },
+ "IPVSNode": {
+  "type": "object",
+  "required": [
+   "apiVersion",
+   "kind",
+   "metadata",
+   "spec"
+  ],
+  "properties": {
+   "apiVersion": {
+    "type": "string",
+    "enum": [
+     "ipvs-operator.dev/v1alpha1"
+    ]
+   },
+   "kind": {
+    "type": "string",
+    "enum": [
+     "IPVSNode"
+    ]
+   },
+   "metadata": {
+    "type": "object",
+    "required": [
+     "name"
+    ],
+    "properties": {
+     "name": {
+      "type": "string",
+      "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+      "maxLength": 253
+     },
+     "labels": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "annotations": {
+      "type": "object",
+      "additionalProperties": {
+       "type": "string"
+      }
+     },
+     "uid": {},
+     "resourceVersion": {},
+     "generation": {},
+     "generateName": {},
+     "creationTimestamp": {},
+     "deletionTimestamp": {},
+     "deletionGracePeriodSeconds": {},
+     "managedFields": {},
+     "ownerReferences": {},
+     "finalizers": {},
+     "selfLink": {}
+    }
+   },
+   "spec": {
+    "type": "object",
+    "required": [
+     "directorGroups",
+     "realServer",
+     "reservedAddresses"
+    ],
+    "properties": {
+     "directorGroups": {
+      "type": "array",
+      "maxItems": 64,
+      "items": {
+       "type": "string",
+       "maxLength": 63
+      }
+     },
+     "realServer": {
+      "type": "object",
+      "required": [
+       "binds"
+      ],
+      "properties": {
+       "binds": {
+        "type": "array",
+        "maxItems": 4096,
+        "items": {
+         "type": "object",
+         "required": [
+          "address",
+          "family",
+          "mode",
+          "localAddress",
+          "virtualServer"
+         ],
+         "properties": {
+          "address": {
+           "type": "string",
+           "minLength": 2,
+           "maxLength": 45
+          },
+          "family": {
+           "type": "string",
+           "enum": [
+            "IPv4",
+            "IPv6"
+           ]
+          },
+          "mode": {
+           "type": "string",
+           "enum": [
+            "DR",
+            "TUN"
+           ]
+          },
+          "tunnel": {
+           "type": "object",
+           "required": [
+            "encapsulation",
+            "port",
+            "checksum"
+           ],
+           "properties": {
+            "encapsulation": {
+             "type": "string",
+             "enum": [
+              "IPIP",
+              "GUE",
+              "GRE"
+             ]
+            },
+            "port": {
+             "type": "integer",
+             "minimum": 0,
+             "maximum": 65535
+            },
+            "checksum": {
+             "type": "string",
+             "enum": [
+              "None",
+              "Checksum",
+              "RemoteChecksum"
+             ]
+            }
+           }
+          },
+          "localAddress": {
+           "type": "string",
+           "minLength": 2,
+           "maxLength": 45
+          },
+          "virtualServer": {
+           "type": "string",
+           "maxLength": 127
+          }
+         }
+        }
+       }
+      }
+     },
+     "reservedAddresses": {
+      "type": "array",
+      "maxItems": 10000,
+      "items": {
+       "type": "string",
+       "minLength": 2,
+       "maxLength": 45
+      }
+     }
+    }
+   },
+   "status": {
+    "type": "object",
+    "properties": {
+     "observedGeneration": {
+      "type": "integer",
+      "minimum": 0
+     },
+     "agentVersion": {
+      "type": "string",
+      "maxLength": 64
+     },
+     "kernel": {
+      "type": "string",
+      "maxLength": 128
+     },
+     "capabilities": {
+      "type": "object",
+      "required": [
+       "schedulers",
+       "tunnels",
+       "netfilter"
+      ],
+      "properties": {
+       "schedulers": {
+        "type": "array",
+        "maxItems": 64,
+        "items": {
+         "type": "string",
+         "maxLength": 16
+        }
+       },
+       "tunnels": {
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+         "type": "string",
+         "maxLength": 16
+        }
+       },
+       "netfilter": {
+        "type": "string",
+        "maxLength": 16
+       }
+      }
+     },
+     "interfaces": {
+      "type": "array",
+      "maxItems": 128,
+      "items": {
+       "type": "object",
+       "required": [
+        "name",
+        "addresses"
+       ],
+       "properties": {
+        "name": {
+         "type": "string",
+         "maxLength": 15
+        },
+        "addresses": {
+         "type": "array",
+         "maxItems": 64,
+         "items": {
+          "type": "string",
+          "maxLength": 49
+         }
+        }
+       }
+      }
+     },
+     "programs": {
+      "type": "object",
+      "required": [
+       "applied",
+       "failed",
+       "digest"
+      ],
+      "properties": {
+       "applied": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "failed": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "digest": {
+        "type": "string",
+        "maxLength": 64
+       }
+      }
+     },
+     "applied": {
+      "type": "array",
+      "maxItems": 5000,
+      "items": {
+       "type": "string",
+       "maxLength": 192
+      }
+     },
+     "failures": {
+      "type": "array",
+      "maxItems": 64,
+      "items": {
+       "type": "object",
+       "required": [
+        "virtualServer",
+        "code",
+        "message"
+       ],
+       "properties": {
+        "virtualServer": {
+         "type": "string",
+         "maxLength": 127
+        },
+        "code": {
+         "type": "string",
+         "maxLength": 64
+        },
+        "message": {
+         "type": "string",
+         "maxLength": 1024
+        }
+       }
+      }
+     },
+     "ownedVIPs": {
+      "type": "array",
+      "maxItems": 5000,
+      "items": {
+       "type": "string",
+       "minLength": 2,
+       "maxLength": 45
+      }
+     },
+     "foreign": {
+      "type": "object",
+      "required": [
+       "services",
+       "destinations",
+       "addresses",
+       "examples"
+      ],
+      "properties": {
+       "services": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "destinations": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "addresses": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2147483647
+       },
+       "examples": {
+        "type": "array",
+        "maxItems": 8,
+        "items": {
+         "type": "string",
+         "maxLength": 256
+        }
+       },
+       "culprit": {
+        "type": "string",
+        "maxLength": 64
+       }
+      }
+     },
+     "drifts": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     },
+     "conditions": {
+      "type": "array",
+      "maxItems": 16,
+      "items": {
+       "type": "object",
+       "required": [
+        "type",
+        "status",
+        "reason",
+        "message",
+        "lastTransitionTime"
+       ],
+       "properties": {
+        "type": {
+         "type": "string",
+         "maxLength": 316
+        },
+        "status": {
+         "type": "string",
+         "enum": [
+          "True",
+          "False",
+          "Unknown"
+         ]
+        },
+        "reason": {
+         "type": "string",
+         "maxLength": 1024
+        },
+        "message": {
+         "type": "string",
+         "maxLength": 32768
+        },
+        "lastTransitionTime": {
+         "type": "string"
+        },
+        "observedGeneration": {
+         "type": "integer",
+         "minimum": 0
+        }
+       }
+      }
+     }
+    }
+   }
+  }
+ }
+};
+
+export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGroup', Shape>> = {
+ "VirtualServer": {
+  "type": "object",
+  "properties": {
+   "observedGeneration": {
+    "type": "integer",
+    "minimum": 0
+   },
+   "addresses": {
+    "type": "array",
+    "maxItems": 16,
+    "items": {
+     "type": "object",
+     "required": [
+      "value",
+      "family"
+     ],
+     "properties": {
+      "value": {
+       "type": "string",
+       "maxLength": 45
+      },
+      "family": {
+       "type": "string",
+       "enum": [
+        "IPv4",
+        "IPv6"
+       ]
+      },
+      "activeNode": {
+       "type": "string",
+       "maxLength": 253
+      }
+     }
+    }
+   },
+   "summary": {
+    "type": "object",
+    "properties": {
+     "ports": {
+      "type": "string",
+      "maxLength": 1024
+     },
+     "backends": {
+      "type": "string",
+      "maxLength": 64
+     },
+     "activeNode": {
+      "type": "string",
+      "maxLength": 1024
+     }
+    }
+   },
+   "backends": {
+    "type": "object",
+    "properties": {
+     "total": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     },
+     "ready": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     },
+     "draining": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     },
+     "unhealthy": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     }
+    }
+   },
+   "excluded": {
+    "type": "array",
+    "maxItems": 16,
+    "items": {
+     "type": "object",
+     "required": [
+      "backend",
+      "reason",
+      "message"
+     ],
+     "properties": {
+      "backend": {
+       "type": "string",
+       "maxLength": 64
+      },
+      "reason": {
+       "type": "string",
+       "maxLength": 64
+      },
+      "message": {
+       "type": "string",
+       "maxLength": 1024
+      }
+     }
+    }
+   },
+   "excludedCount": {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2147483647
+   },
+   "directors": {
+    "type": "object",
+    "properties": {
+     "desired": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     },
+     "programmed": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     }
+    }
+   },
+   "conditions": {
+    "type": "array",
+    "maxItems": 16,
+    "items": {
+     "type": "object",
+     "required": [
+      "type",
+      "status",
+      "reason",
+      "message",
+      "lastTransitionTime"
+     ],
+     "properties": {
+      "type": {
+       "type": "string",
+       "maxLength": 316
+      },
+      "status": {
+       "type": "string",
+       "enum": [
+        "True",
+        "False",
+        "Unknown"
+       ]
+      },
+      "reason": {
+       "type": "string",
+       "maxLength": 1024
+      },
+      "message": {
+       "type": "string",
+       "maxLength": 32768
+      },
+      "lastTransitionTime": {
+       "type": "string"
+      },
+      "observedGeneration": {
+       "type": "integer",
+       "minimum": 0
+      }
+     }
+    }
+   }
+  }
+ },
+ "VIPPool": {
+  "type": "object",
+  "properties": {
+   "observedGeneration": {
+    "type": "integer",
+    "minimum": 0
+   },
+   "capacity": {
+    "type": "object",
+    "properties": {
+     "ipv4": {
+      "type": "string",
+      "maxLength": 40
+     },
+     "ipv6": {
+      "type": "string",
+      "maxLength": 40
+     }
+    }
+   },
+   "allocated": {
+    "type": "object",
+    "properties": {
+     "ipv4": {
+      "type": "string",
+      "maxLength": 40
+     },
+     "ipv6": {
+      "type": "string",
+      "maxLength": 40
+     }
+    }
+   },
+   "conditions": {
+    "type": "array",
+    "maxItems": 16,
+    "items": {
+     "type": "object",
+     "required": [
+      "type",
+      "status",
+      "reason",
+      "message",
+      "lastTransitionTime"
+     ],
+     "properties": {
+      "type": {
+       "type": "string",
+       "maxLength": 316
+      },
+      "status": {
+       "type": "string",
+       "enum": [
+        "True",
+        "False",
+        "Unknown"
+       ]
+      },
+      "reason": {
+       "type": "string",
+       "maxLength": 1024
+      },
+      "message": {
+       "type": "string",
+       "maxLength": 32768
+      },
+      "lastTransitionTime": {
+       "type": "string"
+      },
+      "observedGeneration": {
+       "type": "integer",
+       "minimum": 0
+      }
+     }
+    }
+   }
+  }
+ },
+ "DirectorGroup": {
+  "type": "object",
+  "properties": {
+   "observedGeneration": {
+    "type": "integer",
+    "minimum": 0
+   },
+   "members": {
+    "type": "array",
+    "maxItems": 1000,
+    "items": {
+     "type": "object",
+     "required": [
+      "node",
+      "state"
+     ],
+     "properties": {
+      "node": {
+       "type": "string",
+       "maxLength": 253
+      },
+      "state": {
+       "type": "string",
+       "maxLength": 64
+      },
+      "since": {
+       "type": "string"
+      },
+      "ownedVIPs": {
+       "type": "integer",
+       "minimum": 0,
+       "maximum": 2147483647
+      }
+     }
+    }
+   },
+   "summary": {
+    "type": "object",
+    "properties": {
+     "members": {
+      "type": "string",
+      "maxLength": 64
+     },
+     "ownedVIPs": {
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 2147483647
+     }
+    }
+   },
+   "conditions": {
+    "type": "array",
+    "maxItems": 16,
+    "items": {
+     "type": "object",
+     "required": [
+      "type",
+      "status",
+      "reason",
+      "message",
+      "lastTransitionTime"
+     ],
+     "properties": {
+      "type": {
+       "type": "string",
+       "maxLength": 316
+      },
+      "status": {
+       "type": "string",
+       "enum": [
+        "True",
+        "False",
+        "Unknown"
+       ]
+      },
+      "reason": {
+       "type": "string",
+       "maxLength": 1024
+      },
+      "message": {
+       "type": "string",
+       "maxLength": 32768
+      },
+      "lastTransitionTime": {
+       "type": "string"
+      },
+      "observedGeneration": {
+       "type": "integer",
+       "minimum": 0
+      }
+     }
+    }
+   }
   }
  }
 };

@@ -23,6 +23,8 @@ export interface SchemaNode {
   'x-kubernetes-list-type'?: 'map' | 'set' | 'atomic';
   'x-kubernetes-list-map-keys'?: string[];
   'x-kubernetes-map-type'?: 'atomic' | 'granular';
+  /** A number or a text; has no type, and the bounds of both. */
+  'x-kubernetes-int-or-string'?: true;
   'x-kubernetes-validations'?: { rule: string; message: string }[];
 }
 
@@ -40,12 +42,13 @@ const KEPT = [
 const DROPPED = new Set(['propertyNames', '$schema', 'properties', 'items', 'additionalProperties']);
 
 function clean(json: Record<string, unknown>): SchemaNode {
+  if (json['anyOf'] !== undefined) return intOrString(json);
   const unknown = Object.keys(json).filter((key) => !(KEPT as readonly string[]).includes(key) && !DROPPED.has(key));
   if (unknown.length > 0) throw new Error(`no structural form is known for ${unknown.join(', ')} in ${JSON.stringify(json).slice(0, 200)}`);
   const node = Object.fromEntries(KEPT.filter((key) => json[key] !== undefined).map((key) => [key, json[key]])) as SchemaNode;
   // zod bounds every integer by what a double can count; such a bound says nothing to a reader.
   if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
-  if (node.type === 'integer') node.format = node.maximum === undefined ? 'int64' : 'int32';
+  if (node.type === 'integer') node.format = node.maximum === undefined || node.maximum > 0x7fff_ffff ? 'int64' : 'int32';
   // The server checks date-time by itself; zod's pattern of it is long and stricter.
   if (node.format === 'date-time') delete node.pattern;
   if (json['properties'] !== undefined) {
@@ -54,4 +57,16 @@ function clean(json: Record<string, unknown>): SchemaNode {
   if (json['items'] !== undefined) node.items = clean(json['items'] as Record<string, unknown>);
   if (typeof json['additionalProperties'] === 'object') node.additionalProperties = clean(json['additionalProperties'] as Record<string, unknown>);
   return node;
+}
+
+/** A union of a whole number and a text: the one union that a CRD can say. Bounds of either apply to values of its type. */
+function intOrString({ anyOf, description, ...rest }: Record<string, unknown>): SchemaNode {
+  const alternatives = (anyOf as Record<string, unknown>[]).map(clean);
+  if (alternatives.map((a) => a.type).join() !== 'integer,string' || Object.keys(rest).length > 0) {
+    throw new Error(`no structural form is known for ${JSON.stringify({ anyOf, ...rest }).slice(0, 200)}`);
+  }
+  const bounds = Object.assign({}, ...alternatives) as SchemaNode;
+  delete bounds.type;
+  delete bounds.format;
+  return { ...(description === undefined ? {} : { description: description as string }), 'x-kubernetes-int-or-string': true, ...bounds };
 }

@@ -5,6 +5,7 @@
 import { CORE_SCHEMA, YAMLException, load, mergeTag } from 'js-yaml';
 import { Sharer } from '../api/share.ts';
 import { API_VERSION, formatProblem, KINDS, parseObject, type ApiObject, type Problem } from '../api/v1alpha1/index.ts';
+import { clusterFields } from './needs-cluster.ts';
 import type { FileProblem } from './problems.ts';
 
 const KIND_NAMES = Object.keys(KINDS) as ApiObject['kind'][];
@@ -137,12 +138,15 @@ function itemsOf(value: unknown): readonly unknown[] | null | undefined {
 function addObject(value: unknown, index: number, line: number, out: Collector): void {
   const result = parseObject(value);
   if (result.ok) {
-    const object = detach(result.object);
-    out.documents.push({ index, line, key: keyOf(object), object });
+    const key = keyOf(result.object);
+    const fields = clusterFields(result.object);
+    out.documents.push({ index, line, key, object: fields.length > 0 ? null : detach(result.object) });
+    for (const field of fields) out.problems.push({ code: 'NeedsCluster', severity: 'error', document: index, line, object: key, message: formatProblem(field) });
     return;
   }
   const { problems, identity } = result;
-  const foreign = problems.every((p) => p.code === 'ForeignKind');
+  // What `kubectl get ipvs -A -o yaml` prints holds objects of the operator beside those that people wrote.
+  const foreign = problems.every((p) => p.code === 'ForeignKind' || p.code === 'MachineKind');
   if (!foreign) out.documents.push({ index, line, key: identity.key, object: null });
   if (!foreign && identity.key === null) out.complete = false;
   const shown = problems.length > MAX_PROBLEMS ? problems.slice(0, MAX_PROBLEMS) : problems;

@@ -16,6 +16,7 @@ export const FILE_PROBLEM_CODES = {
   InvalidYaml: 'A document that is no YAML; the others of its file are not affected.',
   InvalidJson: 'A file that is no JSON.',
   InvalidList: 'A List without items.',
+  NeedsCluster: 'A field that only a cluster can serve: a Service or nodes as backend, or trafficPolicy Local. The object stays in its last good form.',
   DuplicateObject: 'The same kind, namespace and name in two places; the one in force stays in force.',
 } as const;
 

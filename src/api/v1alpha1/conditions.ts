@@ -12,6 +12,7 @@ interface ConditionEntry {
   readonly reasons: Readonly<Record<string, string>>;
 }
 
+/** Conditions of a VirtualServer. */
 export const CONDITIONS = {
   Accepted: {
     meaning: 'The object is valid and the addresses it asks for are its own.',
@@ -89,6 +90,113 @@ export const CONDITIONS = {
   },
 } as const satisfies Record<string, ConditionEntry>;
 
+const VIP_POOL = {
+  Ready: {
+    meaning: 'Addresses can be taken from the pool.',
+    polarity: 'always',
+    reasons: {
+      Ready: 'Addresses can be taken from it.',
+      Pending: 'Not looked at yet.',
+      InvalidSpec: 'The object contradicts itself or the API; the message says where.',
+      DirectorGroupNotFound: 'The DirectorGroup it names does not exist, or it names none and there are several.',
+      PoolOverlap: 'Another pool has some of its addresses.',
+      AddressReserved: 'Some of its addresses belong to nodes or to the cluster; those are not given.',
+      PoolExhausted: 'Every address is in use.',
+      Disabled: 'spec.disabled is true: claims stay, new ones are refused.',
+    },
+  },
+} as const satisfies Record<string, ConditionEntry>;
+
+const DIRECTOR_GROUP = {
+  Ready: {
+    meaning: 'At least one node of the group can hold VIPs.',
+    polarity: 'always',
+    reasons: {
+      Ready: 'At least one node can hold VIPs.',
+      Pending: 'Not looked at yet.',
+      InvalidSpec: 'The object contradicts itself or the API; the message says where.',
+      NoMembers: 'No node has the labels of spec.nodeSelector.',
+      NoLiveMember: 'No agent of the group is live.',
+    },
+  },
+  Degraded: {
+    meaning: 'It works, but not as it should.',
+    polarity: 'onlyWhenTrue',
+    reasons: {
+      NoRedundancy: 'Only one node of the group is live: when it fails, nobody takes over.',
+      MemberLost: 'A node of the group is not live; the others hold its VIPs.',
+    },
+  },
+} as const satisfies Record<string, ConditionEntry>;
+
+const VIRTUAL_IP = {
+  Claimed: {
+    meaning: 'A VirtualServer has a right to the address.',
+    polarity: 'always',
+    reasons: {
+      Claimed: 'At least one VirtualServer has the address.',
+      Released: 'No VirtualServer has it any more; it is being given back.',
+    },
+  },
+  Owned: {
+    meaning: 'A director holds the address and answers for it.',
+    polarity: 'always',
+    reasons: {
+      Owned: 'A director holds the address; status.activeNode names it.',
+      Pending: 'No director has taken it yet.',
+      NoDirector: 'No node of the group is live and has a NIC for this address.',
+      OwnerLost: 'Its director is not live any more; another one is about to take over.',
+      AddressInUse: 'A host outside the group answers for the address, so no director takes it.',
+    },
+  },
+  DuplicateAddress: {
+    meaning: 'Somebody else answers for the address too.',
+    polarity: 'onlyWhenTrue',
+    reasons: {
+      ForeignHost: 'A host that is no director answers for the address; the message has its MAC address.',
+      TwoDirectors: 'Two directors held the address at a time; the one with the lower epoch lets go.',
+    },
+  },
+} as const satisfies Record<string, ConditionEntry>;
+
+const IPVS_NODE = {
+  Ready: {
+    meaning: 'The agent is there, and the kernel does what this node is told.',
+    polarity: 'always',
+    reasons: {
+      Ready: 'Everything that this node is told is in its kernel.',
+      Pending: 'The agent has not reported yet.',
+      AgentLost: 'The agent does not report any more; what is in the kernel goes on working.',
+      ProgramsFailed: 'Some programs are not in the kernel; status.failures names them.',
+      KernelModuleMissing: 'The kernel has no ip_vs; load the module, or install a kernel that has it.',
+      PermissionDenied: 'The agent may not change the kernel: CAP_NET_ADMIN or CAP_NET_RAW is missing.',
+    },
+  },
+  Degraded: {
+    meaning: 'It works, but not as it should.',
+    polarity: 'onlyWhenTrue',
+    reasons: {
+      ForeignFlush: 'Somebody removes our virtual services again and again; status.foreign says who, if it can be told.',
+      KubeProxyConflict: 'kube-proxy in mode ipvs shares this kernel and is not told to leave our addresses alone.',
+      ForeignConflict: 'What is not ours stands where ours should be; it is left alone.',
+      UsingSnapshot: 'Served from the snapshot: there is no news from the API server.',
+      KernelModuleMissing: 'A module that some program needs is missing: a scheduler, an engine, a kind of tunnel.',
+    },
+  },
+} as const satisfies Record<string, ConditionEntry>;
+
+/** Conditions of every kind that has any. */
+export const CONDITIONS_OF = { VirtualServer: CONDITIONS, VIPPool: VIP_POOL, DirectorGroup: DIRECTOR_GROUP, VirtualIP: VIRTUAL_IP, IPVSNode: IPVS_NODE } as const;
+
+export type ConditionKind = keyof typeof CONDITIONS_OF;
+
+/** A condition of one kind, with the reasons that its type has there: `ConditionOf<'IPVSNode'>`. */
+export type ConditionOf<K extends ConditionKind> = {
+  [T in keyof (typeof CONDITIONS_OF)[K] & string]: ConditionBody & { type: T; reason: ReasonsIn<(typeof CONDITIONS_OF)[K][T]> };
+}[keyof (typeof CONDITIONS_OF)[K] & string];
+
+type ReasonsIn<E> = E extends { reasons: infer R } ? keyof R & string : never;
+
 export type ConditionType = keyof typeof CONDITIONS;
 export type ReasonOf<T extends ConditionType> = keyof (typeof CONDITIONS)[T]['reasons'];
 
@@ -104,13 +212,16 @@ export const EXCLUSION_REASONS = {
 
 export type ExclusionReason = keyof typeof EXCLUSION_REASONS;
 
-/** A condition as the Kubernetes API conventions have it. */
-export interface Condition<T extends ConditionType = ConditionType> {
-  type: T;
+interface ConditionBody {
   status: 'True' | 'False' | 'Unknown';
-  reason: ReasonOf<T> & string;
   message: string;
   /** RFC 3339. */
   lastTransitionTime: string;
   observedGeneration?: number;
+}
+
+/** A condition of a VirtualServer, as the Kubernetes API conventions have it. */
+export interface Condition<T extends ConditionType = ConditionType> extends ConditionBody {
+  type: T;
+  reason: ReasonOf<T> & string;
 }

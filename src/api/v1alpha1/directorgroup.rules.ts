@@ -22,6 +22,16 @@ export const DIRECTOR_GROUP_RULES: readonly Rule<DirectorGroup>[] = [
     },
   },
   {
+    code: 'FailoverTimes',
+    cel: [{ at: 'spec.failover', rule: 'self.renewSeconds * 2 <= self.leaseDurationSeconds', message: 'renewSeconds must be at most half of leaseDurationSeconds' }],
+    check({ spec: { failover: { renewSeconds, leaseDurationSeconds } } }, report) {
+      if (renewSeconds * 2 > leaseDurationSeconds) {
+        report('spec.failover.renewSeconds', `${renewSeconds} is more than half of leaseDurationSeconds, which is ${leaseDurationSeconds}: one lost message would cost the VIPs`,
+          `set renewSeconds to ${Math.floor(leaseDurationSeconds / 2)} or less, or leaseDurationSeconds to ${renewSeconds * 2} or more`);
+      }
+    },
+  },
+  {
     code: 'SyncInterface',
     cel: [{ at: 'spec.connectionSync', rule: '!self.enabled || has(self.interface)', message: 'interface is needed when enabled' }],
     check({ spec: { connectionSync: sync } }, report) {

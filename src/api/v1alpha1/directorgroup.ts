@@ -3,7 +3,7 @@
  * Fields, defaults and bounds; rules that look at more than one field are in directorgroup.rules.ts.
  */
 import { z } from 'zod';
-import { clusterMetadata, integer, matchLabels } from './fields.ts';
+import { directorGroupMetadata, integer, matchLabels } from './fields.ts';
 import { API_VERSION, type ObjectMetadata } from './metadata.ts';
 import { MAX_KERNEL_SECONDS } from './vocabulary.ts';
 
@@ -34,9 +34,15 @@ const timeouts = z.strictObject({
   udpSeconds: integer(1, MAX_KERNEL_SECONDS).default(300).describe('Idle time of UDP flows.'),
 });
 
+const failover = z.strictObject({
+  leaseDurationSeconds: integer(3, 60).default(6).describe('A director that was silent for this long has lost its VIPs to another.'),
+  renewSeconds: integer(1, 20).default(2).describe('How often a director says that it is live. At most half of leaseDurationSeconds.'),
+});
+
 export const directorGroupSpec = z.strictObject({
   nodeSelector: nodeSelector.optional().describe('Nodes of this group. Absent: every node.'),
   interface: networkInterface.prefault({}).describe('Where the VIPs are.'),
+  failover: failover.prefault({}).describe('How soon another director takes over. A host without a cluster has no other and ignores it.'),
   connectionSync: connectionSync.prefault({}).describe('Connection synchronisation between directors.'),
   timeouts: timeouts.optional().describe("Connection timeouts, per director. Absent: the kernel's values are left as they are."),
 });
@@ -44,7 +50,7 @@ export const directorGroupSpec = z.strictObject({
 export const directorGroup = z.strictObject({
   apiVersion: z.literal(API_VERSION),
   kind: z.literal('DirectorGroup'),
-  metadata: clusterMetadata,
+  metadata: directorGroupMetadata,
   spec: directorGroupSpec.prefault({}),
   status: z.unknown().optional(),
 });

@@ -3,15 +3,19 @@
  * more than one field are in rules.ts and in the files beside each kind.
  */
 import { z } from 'zod';
-import { MAX_NAME, MAX_VIRTUAL_SERVER_NAME } from './metadata.ts';
+import { MAX_DIRECTOR_GROUP_NAME, MAX_NAME, MAX_VIRTUAL_SERVER_NAME } from './metadata.ts';
 import { MAX_LABELS } from './vocabulary.ts';
 
-/** RFC 1123 label: lower case letters, digits and '-', at most 63 characters. Names of namespaces and of VirtualServers. */
-const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+/** RFC 1123 label: lower case letters, digits and '-', at most 63 characters. Names of namespaces, VirtualServers and Services. */
+export const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 /** RFC 1123 subdomain: labels joined by dots. */
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 export const namespaceName = () => z.string().max(63).regex(LABEL);
+/** A label too, not a subdomain: names of programs are made of it and a dot (slices.ts). */
+export const virtualServerName = () => z.string().max(MAX_VIRTUAL_SERVER_NAME).regex(LABEL);
+/** Names of Services and of ports: labels. */
+export const labelName = () => z.string().max(63).regex(LABEL);
 export const objectName = (max: number) => z.string().max(max).regex(SUBDOMAIN);
 
 const stringMap = z.record(z.string(), z.string());
@@ -32,8 +36,17 @@ const serverSet = {
 };
 
 export const namespacedMetadata = z.strictObject({
-  name: objectName(MAX_VIRTUAL_SERVER_NAME),
+  name: virtualServerName(),
   namespace: namespaceName().default('default'),
+  labels: stringMap.optional(),
+  annotations: stringMap.optional(),
+  ...serverSet,
+});
+
+/** Of an object that only machines write, in the namespace of its VirtualServer. */
+export const machineMetadata = z.strictObject({
+  name: objectName(MAX_NAME),
+  namespace: namespaceName(),
   labels: stringMap.optional(),
   annotations: stringMap.optional(),
   ...serverSet,
@@ -41,6 +54,13 @@ export const namespacedMetadata = z.strictObject({
 
 export const clusterMetadata = z.strictObject({
   name: objectName(MAX_NAME),
+  labels: stringMap.optional(),
+  annotations: stringMap.optional(),
+  ...serverSet,
+});
+
+export const directorGroupMetadata = z.strictObject({
+  name: objectName(MAX_DIRECTOR_GROUP_NAME),
   labels: stringMap.optional(),
   annotations: stringMap.optional(),
   ...serverSet,
@@ -54,6 +74,15 @@ export const prefix = () => z.string().min(4).max(49);
 export const integer = (min: number, max: number) => z.int().min(min).max(max);
 /** Reference to a cluster-scoped object by its name. */
 export const reference = (max = MAX_NAME) => z.strictObject({ name: objectName(max).describe('Name of the object.') });
+
+/** Any text up to a length. */
+export const text = (max: number) => z.string().max(max);
+/** How many of something. */
+export const count = () => z.int().min(0).max(2_147_483_647);
+/** Name of a DirectorGroup as machines pass it on; empty where there is no group. */
+export const groupName = () => text(MAX_DIRECTOR_GROUP_NAME);
+/** uid of an object: today 36 characters, promised is none. */
+export const uid = () => text(128);
 
 /** Label keys and values that must all be equal. */
 export const matchLabels = () =>

@@ -8,8 +8,14 @@ export const API_VERSION = `${GROUP}/${VERSION}` as const;
 
 /** Longest name of a VirtualServer: it becomes a label value, and label values end at 63 characters. */
 export const MAX_VIRTUAL_SERVER_NAME = 63;
+/** Longest name of a DirectorGroup, for the same reason. */
+export const MAX_DIRECTOR_GROUP_NAME = 63;
 /** Longest name of any object (Kubernetes). */
 export const MAX_NAME = 253;
+
+/** On every VirtualServerProgram: the group it is for, and its VirtualServer, for `kubectl get ivsp -l`. */
+export const GROUP_LABEL = `${GROUP}/director-group`;
+export const VIRTUAL_SERVER_LABEL = `${GROUP}/virtual-server`;
 
 /** Metadata as the rest of the program sees it. */
 export interface ObjectMetadata {
@@ -19,6 +25,27 @@ export interface ObjectMetadata {
 }
 export interface NamespacedMetadata extends ObjectMetadata {
   namespace: string;
+}
+
+export interface OwnerReference {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  uid: string;
+  controller?: boolean;
+  blockOwnerDeletion?: boolean;
+}
+
+/** What an API server adds to metadata. All of it is absent in a manifest, and in an object that is about to be created. */
+export interface ServerMetadata {
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  /** RFC 3339. */
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  ownerReferences?: OwnerReference[];
+  finalizers?: string[];
 }
 
 /** `VirtualServer/shop/web`, `VIPPool/public`: unique among all objects, and how a person sees it in logs. */

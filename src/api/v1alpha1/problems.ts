@@ -9,6 +9,7 @@ export const PROBLEM_CODES = {
   NotAnObject: 'The document is not a mapping.',
   ForeignKind: 'An object of another API group; it is left alone.',
   UnknownKind: 'Our API group has no such kind.',
+  MachineKind: 'A kind of ours that only the operator writes; in a folder of manifests it is left alone.',
   UnknownApiVersion: 'Our API group has no such version, or a kind of ours carries another group.',
   UnknownField: 'A field that does not exist, usually a typing error.',
   MissingField: 'A required field is absent.',
@@ -27,6 +28,8 @@ export const PROBLEM_CODES = {
   RangeInverted: 'A range that ends before it starts.',
   TargetPortFixed: 'A target port other than the port, where ports cannot be rewritten.',
   ModeMismatch: 'Settings of another forwarding mode.',
+  TargetPortUnused: 'A target port where every backend is a Service, which has its own.',
+  BackendSource: 'A backend with no source of real servers, or with more than one.',
   TunnelOption: 'A tunnel option that this encapsulation does not have.',
   SchedulerOption: 'A scheduler option that this scheduler does not have.',
   NeedsUDP: 'Something that works on UDP only, with a port that is not UDP.',
@@ -39,6 +42,8 @@ export const PROBLEM_CODES = {
   EmptySelector: 'A label selector without labels.',
   InterfaceMatch: 'The way to find the interface and its parameter do not belong together.',
   SyncInterface: 'Connection synchronisation without an interface.',
+  FailoverTimes: 'A director would be given up after fewer than two lost messages.',
+  NameMismatch: 'The name of a machine-written object is not the one that follows from its contents.',
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEM_CODES;

@@ -2,18 +2,26 @@
  * What controllers report, per kind: `status`. Never written by people, so parsing drops it; the CRDs and `kubectl explain` show it.
  */
 import { z } from 'zod';
-import { FAMILIES } from './vocabulary.ts';
-import { CONDITIONS } from './conditions.ts';
+import { CONDITIONS_OF, type ConditionKind } from './conditions.ts';
+import { count, text } from './fields.ts';
+import { FAMILIES, MAX_ADDRESSES } from './vocabulary.ts';
 
 /** Real servers named in status.excluded; more are only counted. */
 export const MAX_EXCLUDED_IN_STATUS = 16;
 
-const text = (max: number) => z.string().max(max);
-const count = () => z.int().min(0).max(2_147_483_647);
-const conditionTypes = Object.keys(CONDITIONS).join(', ');
+/** States of a director in its group. */
+export const MEMBER_STATES = {
+  Live: 'It renews its Lease and can hold VIPs.',
+  Lost: 'Its Lease ran out: the others hold its VIPs.',
+  NotReady: 'It is live, but its IPVSNode is not Ready: it gets no VIPs.',
+  Pending: 'Its agent has not reported yet.',
+} as const;
 
-const conditions = z.array(z.strictObject({
-  type: text(316).describe(`One of ${conditionTypes}.`),
+export type MemberState = keyof typeof MEMBER_STATES;
+
+/** Conditions as the API conventions have them. Texts, not enums: a status may come from another version. */
+export const conditionsOf = (kind: ConditionKind) => z.array(z.strictObject({
+  type: text(316).describe(`One of ${Object.keys(CONDITIONS_OF[kind]).join(', ')}.`),
   status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
   reason: text(1024).describe('Why, in one word.'),
   message: text(32768).describe('Why, for a person, and what to do.'),
@@ -33,7 +41,7 @@ export const virtualServerStatus = z.strictObject({
     value: text(45).describe('The address.'),
     family: z.enum(FAMILIES).describe('Its family.'),
     activeNode: text(253).optional().describe('The director that holds it.'),
-  })).max(16).optional().describe('The VIPs.'),
+  })).max(MAX_ADDRESSES).optional().describe('The VIPs.'),
   summary: z.strictObject({
     ports: text(1024).optional().describe("As '80/TCP,443/TCP'."),
     backends: text(64).optional().describe("Ready and all real servers, as '99/100'."),
@@ -55,24 +63,29 @@ export const virtualServerStatus = z.strictObject({
     desired: count().optional().describe('Directors that should run this generation.'),
     programmed: count().optional().describe('Directors that run it.'),
   }).optional().describe('How far the directors are.'),
-  conditions,
+  conditions: conditionsOf('VirtualServer'),
 });
 
 export const vipPoolStatus = z.strictObject({
   observedGeneration,
   capacity: perFamily('addresses that can be allocated').describe('How many addresses there are.'),
   allocated: perFamily('addresses in use').describe('How many are in use.'),
-  conditions,
+  conditions: conditionsOf('VIPPool'),
 });
 
 export const directorGroupStatus = z.strictObject({
   observedGeneration,
   members: z.array(z.strictObject({
     node: text(253).describe('Name of the node.'),
-    state: text(64).describe('What it does, in one word.'),
+    state: text(64).describe(`What it does: one of ${Object.keys(MEMBER_STATES).join(', ')}.`),
+    since: z.iso.datetime().optional().describe('Since when it is in this state.'),
     ownedVIPs: count().optional().describe('How many VIPs it holds.'),
   })).max(1000).optional().describe('The directors of this group.'),
-  conditions,
+  summary: z.strictObject({
+    members: text(64).optional().describe("Live and all directors, as '2/3'."),
+    ownedVIPs: count().optional().describe('VIPs that have an owner.'),
+  }).optional().describe('For the columns of kubectl.'),
+  conditions: conditionsOf('DirectorGroup'),
 });
 
 export type VirtualServerStatus = z.output<typeof virtualServerStatus>;

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { address, clusterMetadata, integer, matchLabels, namespaceName, prefix, reference } from './fields.ts';
-import { API_VERSION, type ObjectMetadata } from './metadata.ts';
+import { API_VERSION, MAX_DIRECTOR_GROUP_NAME, type ObjectMetadata } from './metadata.ts';
 
 export const MAX_BLOCKS = 64;
 export const MAX_EXCLUDED = 256;
@@ -31,7 +31,7 @@ export const vipPoolSpec = z.strictObject({
   default: z.boolean().default(false).describe('Take addresses from this pool when a VirtualServer names none.'),
   allowedNamespaces: allowedNamespaces.prefault({}).describe('Who may use this pool. Empty: nobody.'),
   quotaPerNamespace: integer(1, 1_000_000).optional().describe('Most addresses a namespace may hold. Absent: no limit.'),
-  directorGroupRef: reference().optional().describe('DirectorGroup that serves these addresses. Absent: the only one.'),
+  directorGroupRef: reference(MAX_DIRECTOR_GROUP_NAME).optional().describe('DirectorGroup that serves these addresses. Absent: the only one.'),
   allowStaticBackendCIDRs: z.array(prefix()).max(MAX_STATIC_CIDRS).default([])
     .describe('Where real servers given by address may be. Empty: static backends are forbidden.'),
   disabled: z.boolean().default(false).describe('No new claims; those that exist stay.'),

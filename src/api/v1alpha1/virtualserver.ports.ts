@@ -5,7 +5,7 @@
 import type { Rule } from './rules.ts';
 import type { VirtualServer, VirtualServerPort } from './virtualserver.ts';
 
-/** The port on the real servers: `targetPort`, else the VIP's port. */
+/** The port on real servers of static and nodes backends: `targetPort`, else the VIP's port. A Service's own endpoints have theirs. */
 export function targetPortOf(p: VirtualServerPort): number {
   return p.targetPort ?? p.port;
 }
@@ -89,6 +89,22 @@ export const PORT_RULES: readonly Rule<VirtualServer>[] = [
         const fixed = whyFixed(vs, p);
         if (fixed !== null) {
           report(`spec.ports[${i}].targetPort`, `${p.targetPort} differs from port ${p.port}, but ${fixed.because}`, `set targetPort to ${p.port}, ${fixed.fix}`);
+        }
+      });
+    },
+  },
+  {
+    code: 'TargetPortUnused',
+    cel: [{
+      at: 'spec',
+      rule: 'self.backends.exists(b, !has(b.serviceRef)) || self.ports.all(p, !has(p.targetPort))',
+      message: 'targetPort says nothing when every backend is a Service, which has its own',
+    }],
+    check({ spec: { backends, ports } }, report) {
+      if (backends.some((b) => b.serviceRef === undefined)) return;
+      ports.forEach((p, i) => {
+        if (p.targetPort !== undefined) {
+          report(`spec.ports[${i}].targetPort`, 'every backend is a Service, whose own target port decides', 'remove targetPort, and set the one of the Service');
         }
       });
     },

@@ -10,13 +10,14 @@ import type { VirtualServer } from './virtualserver.ts';
 
 const ENDPOINT = 'spec.backends[].static.endpoints[].address';
 const VIP = 'spec.vip.addresses[]';
-/** CEL: every real server's address satisfies `test`. */
-const allEndpoints = (test: string) => `self.backends.all(b, b.static.endpoints.all(e, ${test}))`;
+/** CEL: every address of a static real server satisfies `test`. */
+const allEndpoints = (test: string) => `self.backends.all(b, !has(b.static) || b.static.endpoints.all(e, ${test}))`;
+const SOURCES = ['static', 'serviceRef', 'nodes'] as const;
 
 function eachEndpoint(vs: VirtualServer, visit: (address: string, path: () => string) => void): void {
   const backends = vs.spec.backends;
   for (let b = 0; b < backends.length; b++) {
-    const endpoints = backends[b]!.static.endpoints;
+    const endpoints = backends[b]!.static?.endpoints ?? [];
     for (let e = 0; e < endpoints.length; e++) visit(endpoints[e]!.address, () => `spec.backends[${b}].static.endpoints[${e}].address`);
   }
 }
@@ -140,6 +141,32 @@ export const VIRTUAL_SERVER_RULES: readonly Rule<VirtualServer>[] = [
         report('spec.connectionLimits.lower', `lower is ${lower}, above upper, which is ${upper === 0 ? '0 (no limit)' : upper}`,
           upper === 0 ? 'set upper too, or remove lower' : `set lower to ${upper} or less`);
       }
+    },
+  },
+  {
+    code: 'BackendSource',
+    cel: [{
+      at: 'spec.backends[]',
+      rule: `[${SOURCES.map((s) => `has(self.${s})`).join(', ')}].exists_one(b, b)`,
+      message: 'a backend has exactly one of static, serviceRef and nodes',
+    }],
+    check({ spec: { backends } }, report) {
+      backends.forEach((b, i) => {
+        const given = SOURCES.filter((s) => b[s] !== undefined);
+        if (given.length === 0) report(`spec.backends[${i}]`, 'the backend has no real servers', 'add one of static, serviceRef and nodes');
+        if (given.length > 1) report(`spec.backends[${i}]`, `the backend has ${given.join(' and ')}; it can have one source only`, 'make a backend of each');
+      });
+    },
+  },
+  {
+    code: 'EmptySelector',
+    cel: [{ at: 'spec.backends[].nodes.selector.matchLabels', rule: 'self.size() > 0', message: 'needs at least one label' }],
+    check({ spec: { backends } }, report) {
+      backends.forEach((b, i) => {
+        if (b.nodes !== undefined && Object.keys(b.nodes.selector.matchLabels).length === 0) {
+          report(`spec.backends[${i}].nodes.selector.matchLabels`, 'no label is given', 'add one that the nodes have, as kubernetes.io/os: linux');
+        }
+      });
     },
   },
   ...PORT_RULES,

@@ -3,7 +3,7 @@
  * Rules that look at more than one field are in virtualserver.rules.ts. A field is here only when it works.
  */
 import { z } from 'zod';
-import { address, integer, namespacedMetadata, reference } from './fields.ts';
+import { address, integer, labelName, matchLabels, namespaceName, namespacedMetadata, reference } from './fields.ts';
 import { API_VERSION, MAX_VIRTUAL_SERVER_NAME, type NamespacedMetadata } from './metadata.ts';
 import {
   DEFAULT_WEIGHT, FAMILIES, GUE_PORT, MAX_ADDRESSES, MAX_BACKENDS, MAX_ENDPOINTS, MAX_KERNEL_SECONDS, MAX_PORTS, MAX_WEIGHT, SCHEDULERS, type SchedulerName,
@@ -35,12 +35,12 @@ const tun = z.strictObject({
 });
 
 const port = z.strictObject({
-  name: z.string().max(63).regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/).optional().describe('Name of the port, unique in this VirtualServer.'),
+  name: labelName().optional().describe('Name of the port, unique in this VirtualServer.'),
   port: integer(1, 65535).describe('Port of the VIP; the first one of a range.'),
   endPort: integer(1, 65535).optional().describe('Last port of a range, included. A range is one service: a client port is never rewritten.'),
   protocol: z.enum(['TCP', 'UDP', 'SCTP']).default('TCP').describe('Transport protocol.'),
   targetPort: integer(1, 65535).optional()
-    .describe('Port on the real servers. Absent: the same port. Only NAT can rewrite it, and not for ranges.'),
+    .describe('Port on real servers of static and nodes backends; a Service has its own. Absent: the same port. Only NAT can rewrite it, and not for ranges.'),
 });
 
 const scheduler = z.strictObject({
@@ -68,11 +68,24 @@ const endpoint = z.strictObject({
   weight: weight().optional().describe('Overrides the weight of the backend. 0: no new connections.'),
 });
 
+const serviceRef = z.strictObject({
+  name: labelName().describe('Name of the Service.'),
+  namespace: namespaceName().optional().describe('Namespace of the Service. Absent: that of this VirtualServer. Another one has to give its permission.'),
+  port: z.union([integer(1, 65535), labelName()]).optional()
+    .describe("Port of the Service, by name or number; the Service's own target port is what the real servers get. Absent: its only port."),
+});
+
+const nodes = z.strictObject({
+  selector: z.strictObject({ matchLabels: matchLabels() }).describe('Which nodes.'),
+});
+
 const backend = z.strictObject({
   weight: weight().default(DEFAULT_WEIGHT).describe('Weight of each real server of this backend that has none of its own. 0: no new connections.'),
   static: z.strictObject({
     endpoints: z.array(endpoint).max(MAX_ENDPOINTS).describe('The real servers. Each address once.'),
-  }).describe('Real servers by address. The pool must allow them: VIPPool.spec.allowStaticBackendCIDRs.'),
+  }).optional().describe('Real servers by address. The pool must allow them: VIPPool.spec.allowStaticBackendCIDRs.'),
+  serviceRef: serviceRef.optional().describe('Real servers are the endpoints of a Service. Only in a cluster.'),
+  nodes: nodes.optional().describe('Real servers are nodes, by their internal addresses. Only in a cluster.'),
 });
 
 const connectionLimits = z.strictObject({
@@ -95,7 +108,9 @@ export const virtualServerSpec = z.strictObject({
   ports: z.array(port).min(1).max(MAX_PORTS).describe('What is served, unique by port and protocol.'),
   scheduler: scheduler.prefault({}).describe('How connections are spread.'),
   persistence: persistence.optional().describe('Keep a client on its real server. Absent: off.'),
-  backends: z.array(backend).min(1).max(MAX_BACKENDS).describe('Where the real servers come from.'),
+  backends: z.array(backend).min(1).max(MAX_BACKENDS).describe('Where the real servers come from, one source each: static, serviceRef or nodes.'),
+  trafficPolicy: z.enum(['Cluster', 'Local']).default('Cluster')
+    .describe('Which real servers a director uses. Cluster: all of them. Local: only those on its own node; needs a cluster.'),
   connectionLimits: connectionLimits.prefault({}).describe('Connection thresholds, per real server.'),
   drain: drain.prefault({}).describe('What happens to connections of a real server that goes away.'),
   suspend: z.boolean().default(false).describe('Keep the claim on the address, serve nothing.'),

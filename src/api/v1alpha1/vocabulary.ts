@@ -22,6 +22,23 @@ export const MAX_BACKENDS = 16;
 export const MAX_ENDPOINTS = 1000;
 export const MAX_ADDRESSES = 16;
 
+/** Real servers in one VirtualServerProgram object, over all its services; a larger program is cut into slices. */
+export const MAX_SLICE_REAL_SERVERS = 1000;
+/** Slices of one program: more real servers (2,048,000, counted once a port) are more than 64 ports of 16 full backends can name. */
+export const MAX_SLICES = 2048;
+/** VirtualServers on one VIP. */
+export const MAX_CLAIMS = 256;
+/** VIPs that one node binds as a real server. With the longest names there are an IPVSNode stays below the 1.5 MB of etcd. */
+export const MAX_BINDS = 4096;
+/** Addresses that must never be a VIP: those of 2,500 dual-stack nodes with two addresses a family. */
+export const MAX_RESERVED = 10_000;
+/** Programs that an IPVSNode reports one by one (about 250 KB); beyond them there is the digest. */
+export const MAX_APPLIED = 5000;
+/** VIPs that one director may own. */
+export const MAX_OWNED_VIPS = 5000;
+/** Failures that an IPVSNode names; more are only counted. */
+export const MAX_FAILURES = 64;
+
 /** Most labels in a selector: a bound that the CRD needs to price its rules. */
 export const MAX_LABELS = 64;
 

@@ -1,22 +1,12 @@
 /**
- * One table of valid and invalid objects. It is run against zod and our rules here, and against a real API server with the
- * generated CRDs elsewhere: both must give the same answer, except where `server` says why not.
+ * One table of valid and invalid objects. It is run against zod and our rules here, and against a real API server with the generated CRDs
+ * in test/cluster/crds.test.ts (which asks for strict field validation): both must give the same answer, except where `server` says why not.
  */
-import type { ProblemCode } from '../../../src/api/v1alpha1/problems.ts';
+import { apiVersion, no, yes, type Case, type Fields } from './case.ts';
+import { MACHINE_CASES } from './cases-machines.ts';
 
-export interface Case {
-  /** A sentence: "a NAT service with its own target port". */
-  readonly name: string;
-  readonly object: Record<string, unknown>;
-  /** Absent: valid. Otherwise the code of the first problem, and its path. */
-  readonly refused?: { readonly code: ProblemCode; readonly path: string };
-  /** Absent: the API server gives the same answer. `accepts`: it does not refuse this one, and `why`. */
-  readonly server?: { readonly accepts: true; readonly why: string };
-}
+export type { Case };
 
-type Fields = Record<string, unknown>;
-
-const apiVersion = 'ipvs-operator.dev/v1alpha1';
 const web: Fields = { port: 80 };
 const dns: Fields = { port: 53, protocol: 'UDP' };
 
@@ -40,12 +30,6 @@ export function vipPool(spec: Fields = {}, metadata: Fields = {}): Fields {
 export function directorGroup(spec: Fields = {}, metadata: Fields = {}): Fields {
   return { apiVersion, kind: 'DirectorGroup', metadata: { name: 'edge', ...metadata }, spec };
 }
-
-const strict = { accepts: true, why: 'the server prunes unknown fields unless the client asks for strict validation' } as const;
-
-const no = (name: string, object: Fields, code: ProblemCode, path: string, server?: Case['server']): Case =>
-  ({ name, object, refused: { code, path }, ...(server === undefined ? {} : { server }) });
-const yes = (name: string, object: Fields): Case => ({ name, object });
 
 const endpoint = (address: string) => virtualServer({ backends: backends(address) });
 const vipAddress = (address: string) => virtualServer({ vip: { addresses: [address] }, backends: backends(address.includes(':') ? '2001:db8::15' : '192.168.20.15') });
@@ -78,14 +62,13 @@ const VIRTUAL_SERVER: readonly Case[] = [
   yes('thresholds', virtualServer({ connectionLimits: { upper: 100, lower: 80 } })),
   yes('what an API server adds to metadata, and a status', { ...virtualServer({}, { uid: 'x', resourceVersion: '7', generation: 3, creationTimestamp: '2026-01-01T00:00:00Z', managedFields: [{ manager: 'kubectl' }] }), status: { observedGeneration: 3 } }),
 
-  no('an unknown field', virtualServer({ shceduler: { name: 'rr' } }), 'UnknownField', 'spec.shceduler', strict),
-  no('an unknown field deep inside', virtualServer({ ports: [{ port: 80, taretPort: 80 }] }), 'UnknownField', 'spec.ports[0].taretPort', strict),
-  no('a health check, which this version does not have', virtualServer({ healthCheck: { type: 'TCP' } }), 'UnknownField', 'spec.healthCheck', strict),
+  no('an unknown field', virtualServer({ shceduler: { name: 'rr' } }), 'UnknownField', 'spec.shceduler'),
+  no('an unknown field deep inside', virtualServer({ ports: [{ port: 80, taretPort: 80 }] }), 'UnknownField', 'spec.ports[0].taretPort'),
+  no('a health check, which this version does not have', virtualServer({ healthCheck: { type: 'TCP' } }), 'UnknownField', 'spec.healthCheck'),
   no('no mode', virtualServer({ mode: undefined }), 'MissingField', 'spec.mode'),
   no('no ports', virtualServer({ ports: undefined }), 'MissingField', 'spec.ports'),
   no('an empty list of ports', virtualServer({ ports: [] }), 'OutOfRange', 'spec.ports'),
   no('no backends', virtualServer({ backends: undefined }), 'MissingField', 'spec.backends'),
-  no('a backend that is empty', virtualServer({ backends: [{}] }), 'MissingField', 'spec.backends[0].static'),
   no('an unknown mode', virtualServer({ mode: 'Dr' }), 'UnknownValue', 'spec.mode'),
   no('an unknown scheduler', virtualServer({ scheduler: { name: 'wrrr' } }), 'UnknownValue', 'spec.scheduler.name'),
   no('an unknown protocol', virtualServer({ ports: [{ port: 80, protocol: 'tcp' }] }), 'UnknownValue', 'spec.ports[0].protocol'),
@@ -164,6 +147,48 @@ const VIRTUAL_SERVER: readonly Case[] = [
     { accepts: true, why: 'CEL would have to compare 16,000 real servers with each other; compile refuses it' }),
 ];
 
+const service = (ref: Fields = {}, more: Fields = {}): Fields => ({ serviceRef: { name: 'shop', ...ref }, ...more });
+const nodes = (matchLabels: Fields = { role: 'web' }): Fields => ({ nodes: { selector: { matchLabels } } });
+const from = (...sources: Fields[]) => virtualServer({ backends: sources });
+const B0 = 'spec.backends[0]';
+
+const BACKENDS: readonly Case[] = [
+  yes('a Service as backend', from(service())),
+  yes('a Service by the name of its port', from(service({ port: 'http' }))),
+  yes('a Service by the number of its port', from(service({ port: 8080 }))),
+  yes('a Service of another namespace, with a weight', from(service({ namespace: 'tenant-b', port: 'a'.repeat(63) }, { weight: 0 }))),
+  yes('nodes as backend', from(nodes())),
+  yes('nodes by a label with a prefix', from(nodes({ 'node-role.kubernetes.io/web': '' }))),
+  yes('every kind of source beside each other', from(service({ port: 'http' }, { weight: 100 }), ...backends('192.168.20.15'), nodes())),
+  yes('a target port for what is no Service', virtualServer({ ports: [{ port: 80, targetPort: 8080 }], backends: [service(), nodes()] })),
+  yes('a Service in DR, which nobody but the Service knows the port of', virtualServer({ mode: 'DR', backends: [service()] })),
+  yes('a Service behind an IPv6 VIP', virtualServer({ vip: { addresses: ['2001:db8::10'] }, backends: [service()] })),
+  yes('real servers of the own node only', virtualServer({ trafficPolicy: 'Local', backends: [service()] })),
+
+  no('a backend that is empty', from({}), 'BackendSource', B0),
+  no('a backend with a weight and nothing else', from({ weight: 1 }), 'BackendSource', B0),
+  no('a backend of a Service and addresses', from({ ...service(), ...backends('192.168.20.15')[0] }), 'BackendSource', B0),
+  no('a second backend of nodes and a Service', from(service(), { ...nodes(), ...service() }), 'BackendSource', 'spec.backends[1]'),
+  no('a Service without a name', from({ serviceRef: {} }), 'MissingField', `${B0}.serviceRef.name`),
+  no('a Service with its namespace in the name', from(service({ name: 'tenant-b/shop' })), 'InvalidName', `${B0}.serviceRef.name`),
+  no('a Service whose port is 0', from(service({ port: 0 })), 'OutOfRange', `${B0}.serviceRef.port`),
+  no('a Service whose port is 65536', from(service({ port: 65536 })), 'OutOfRange', `${B0}.serviceRef.port`),
+  no('a Service whose port is a fraction', from(service({ port: 80.5 })), 'WrongType', `${B0}.serviceRef.port`),
+  no('a Service whose port is true', from(service({ port: true })), 'WrongType', `${B0}.serviceRef.port`),
+  no('a Service whose port has a name with capitals', from(service({ port: 'HTTP' })), 'InvalidName', `${B0}.serviceRef.port`),
+  no('a Service whose port has an empty name', from(service({ port: '' })), 'InvalidName', `${B0}.serviceRef.port`),
+  no('a Service whose port has a name of 64 letters', from(service({ port: 'a'.repeat(64) })), 'OutOfRange', `${B0}.serviceRef.port`),
+  no('an unknown field of a Service', from(service({ targetPort: 80 })), 'UnknownField', `${B0}.serviceRef.targetPort`),
+  no('nodes without a choice', from({ nodes: {} }), 'MissingField', `${B0}.nodes.selector`),
+  no('nodes by no label', from(nodes({})), 'EmptySelector', `${B0}.nodes.selector.matchLabels`),
+  no('a target port where every backend is a Service', virtualServer({ ports: [{ port: 80, targetPort: 8080 }], backends: [service()] }), 'TargetPortUnused', 'spec.ports[0].targetPort'),
+  no('another target port in DR, beside a Service', virtualServer({ mode: 'DR', ports: [{ port: 80, targetPort: 8080 }], backends: [service(), nodes()] }), 'TargetPortFixed', 'spec.ports[0].targetPort'),
+  no('a static real server with the address of the VIP, beside a Service', virtualServer({ vip: { addresses: ['203.0.113.10'] }, backends: [service(), ...backends('203.0.113.10')] }), 'RealServerIsVIP', 'spec.backends[1].static.endpoints[0].address'),
+  no('a static real server of another family, beside a Service', virtualServer({ vip: { families: ['IPv6'] }, backends: [service(), ...backends('192.168.20.15')] }), 'EndpointFamily', 'spec.backends[1].static.endpoints[0].address'),
+  no('an unknown traffic policy', virtualServer({ trafficPolicy: 'local' }), 'UnknownValue', 'spec.trafficPolicy'),
+  no('a name with a dot', virtualServer({}, { name: 'shop.1' }), 'InvalidName', 'metadata.name'),
+];
+
 const BLOCK0 = 'spec.blocks[0]';
 const pool = (...blocks: Fields[]) => vipPool({ blocks });
 
@@ -197,6 +222,7 @@ const VIP_POOL: readonly Case[] = [
   no('a link-local IPv6 pool', pool({ cidr: 'fe80::/64' }), 'ForbiddenAddress', BLOCK0),
   no('everybody and somebody', vipPool({ allowedNamespaces: { all: true, names: ['tenant-a'] } }), 'NamespaceSelection', 'spec.allowedNamespaces'),
   no('a choice by no label', vipPool({ allowedNamespaces: { matchLabels: {} } }), 'EmptySelector', 'spec.allowedNamespaces.matchLabels'),
+  no('a group whose name is too long', vipPool({ directorGroupRef: { name: 'a'.repeat(64) } }), 'OutOfRange', 'spec.directorGroupRef.name'),
   no('a quota of 0', vipPool({ quotaPerNamespace: 0 }), 'OutOfRange', 'spec.quotaPerNamespace'),
 ];
 
@@ -204,7 +230,17 @@ const DIRECTOR_GROUP: readonly Case[] = [
   yes('an empty group: every node, the NIC of the subnet', directorGroup()),
   yes('a group with everything', directorGroup({ nodeSelector: { matchLabels: { 'node-role/edge': '' } }, interface: { match: 'Name', name: 'eth0' }, connectionSync: { enabled: true, interface: 'eth1', syncId: 7 }, timeouts: { tcpSeconds: 1800, udpSeconds: 60 } })),
   yes('an interface by pattern', directorGroup({ interface: { match: 'Regex', regex: 'eth[0-9]+' } })),
-  no('a failover setting, which this version does not have', directorGroup({ failover: { failback: 'Never' } }), 'UnknownField', 'spec.failover', strict),
+  yes('a quick failover', directorGroup({ failover: { leaseDurationSeconds: 3, renewSeconds: 1 } })),
+  yes('a failover as slow as it may be', directorGroup({ failover: { leaseDurationSeconds: 60, renewSeconds: 20 } })),
+  yes('a failover with half the lease to renew', directorGroup({ failover: { renewSeconds: 3 } })),
+  yes('a group with the longest name', directorGroup({}, { name: 'a'.repeat(63) })),
+  no('a failover setting, which this version does not have', directorGroup({ failover: { failback: 'Never' } }), 'UnknownField', 'spec.failover.failback'),
+  no('a lease of 2 seconds', directorGroup({ failover: { leaseDurationSeconds: 2, renewSeconds: 1 } }), 'OutOfRange', 'spec.failover.leaseDurationSeconds'),
+  no('a lease of 61 seconds', directorGroup({ failover: { leaseDurationSeconds: 61 } }), 'OutOfRange', 'spec.failover.leaseDurationSeconds'),
+  no('a renewal every 0 seconds', directorGroup({ failover: { renewSeconds: 0 } }), 'OutOfRange', 'spec.failover.renewSeconds'),
+  no('a renewal every 21 seconds', directorGroup({ failover: { leaseDurationSeconds: 60, renewSeconds: 21 } }), 'OutOfRange', 'spec.failover.renewSeconds'),
+  no('a renewal that one lost message makes late', directorGroup({ failover: { renewSeconds: 4 } }), 'FailoverTimes', 'spec.failover.renewSeconds'),
+  no('a group whose name fits no label', directorGroup({}, { name: 'a'.repeat(64) }), 'OutOfRange', 'metadata.name'),
   no('match Name without a name', directorGroup({ interface: { match: 'Name' } }), 'InterfaceMatch', 'spec.interface.name'),
   no('a name without match Name', directorGroup({ interface: { name: 'eth0' } }), 'InterfaceMatch', 'spec.interface.name'),
   no('match Regex without a pattern', directorGroup({ interface: { match: 'Regex' } }), 'InterfaceMatch', 'spec.interface.regex'),
@@ -217,4 +253,4 @@ const DIRECTOR_GROUP: readonly Case[] = [
   no('a selector without labels', directorGroup({ nodeSelector: { matchLabels: {} } }), 'EmptySelector', 'spec.nodeSelector.matchLabels'),
 ];
 
-export const CASES: readonly Case[] = [...VIRTUAL_SERVER, ...VIP_POOL, ...DIRECTOR_GROUP];
+export const CASES: readonly Case[] = [...VIRTUAL_SERVER, ...BACKENDS, ...VIP_POOL, ...DIRECTOR_GROUP, ...MACHINE_CASES];

@@ -2,10 +2,11 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { KINDS, endPortOf, formatProblem, parseObject, targetPortOf, type VIPPool, type VirtualServer, type DirectorGroup } from '../../../src/api/v1alpha1/index.ts';
+import { ALL_KINDS, KINDS, endPortOf, formatProblem, parseKind, parseObject, targetPortOf, type DirectorGroup, type MachineKind, type VIPPool, type VirtualServer } from '../../../src/api/v1alpha1/index.ts';
 import { PROBLEM_CODES, type Problem } from '../../../src/api/v1alpha1/problems.ts';
 import { canonical, classOf } from '../../../src/ip/ip.ts';
-import { CASES, backends, directorGroup, virtualServer, vipPool } from './cases.ts';
+import { CASES, backends, directorGroup, virtualServer, vipPool, type Case } from './cases.ts';
+import { STATUS_CASES, virtualIP } from './cases-machines.ts';
 
 function problemsOf(value: unknown): readonly Problem[] {
   const result = parseObject(value);
@@ -17,14 +18,22 @@ function accepted<T>(value: unknown): T {
   return result.object as T;
 }
 
-for (const c of CASES) {
-  const kind = String(c.object['kind']);
+const kindOf = (c: Case) => c.object['kind'] as keyof typeof ALL_KINDS;
+/** As the program reads a kind that people write, and a kind that machines write. */
+const parseCase = (c: Case, value: unknown = c.object) => (Object.hasOwn(KINDS, kindOf(c)) ? parseObject(value) : parseKind(kindOf(c) as MachineKind, value));
+
+for (const c of [...CASES, ...STATUS_CASES]) {
+  const kind = kindOf(c);
   if (c.refused === undefined) {
-    test(`${kind}: accepts ${c.name}`, () => { accepted(c.object); });
+    test(`${kind}: accepts ${c.name}`, () => {
+      const result = parseCase(c);
+      assert.ok(result.ok, `refused: ${result.ok ? '' : result.problems.map(formatProblem).join('\n')}`);
+    });
   } else {
     const { code, path } = c.refused;
     test(`${kind}: refuses ${c.name}`, () => {
-      const problems = problemsOf(c.object);
+      const result = parseCase(c);
+      const problems = result.ok ? [] : result.problems;
       assert.deepEqual(problems.map((p) => [p.code, p.path])[0], [code, path], problems.map(formatProblem).join('\n') || 'it was accepted');
       assert.equal(problems.length, 1, `one fault, one problem: ${problems.map(formatProblem).join('\n')}`);
       assert.ok(problems[0]!.message.length > 5 && problems[0]!.fix.length > 3, 'message and fix are there');
@@ -33,17 +42,17 @@ for (const c of CASES) {
 }
 
 test('every rule is broken by a case of its kind, and every code of the table is used', () => {
-  for (const [kind, { rules }] of Object.entries(KINDS)) {
+  for (const [kind, { rules }] of Object.entries(ALL_KINDS)) {
     const broken = new Set(CASES.filter((c) => c.object['kind'] === kind).map((c) => c.refused?.code));
     for (const rule of rules) assert.ok(broken.has(rule.code), `${kind}: no case breaks ${rule.code}`);
   }
-  const header = ['NotAnObject', 'ForeignKind', 'UnknownKind', 'UnknownApiVersion'];
+  const header = ['NotAnObject', 'ForeignKind', 'UnknownKind', 'MachineKind', 'UnknownApiVersion'];
   const used = new Set<string>([...CASES.flatMap((c) => (c.refused === undefined ? [] : [c.refused.code])), ...header]);
   assert.deepEqual(Object.keys(PROBLEM_CODES).filter((code) => !used.has(code)), []);
 });
 
 test('every rule says it in CEL too, or says why not', () => {
-  for (const [kind, { rules }] of Object.entries(KINDS)) {
+  for (const [kind, { rules }] of Object.entries(ALL_KINDS)) {
     for (const rule of rules) assert.ok(rule.cel.length > 0 || rule.why !== undefined, `${kind} ${rule.code}`);
   }
 });
@@ -57,7 +66,11 @@ test('messages say what is wrong and what to do', () => {
     [virtualServer({ vip: { addresses: ['2001:DB8::10'] }, backends: backends('2001:db8::15') }),
       'spec.vip.addresses[0]: "2001:DB8::10" is not the canonical form of this address; write 2001:db8::10'],
     [virtualServer({ shceduler: {} }), 'spec.shceduler: there is no field "shceduler"; did you mean scheduler?'],
-    [virtualServer({ colour: 'red', vip: {} }), 'spec.colour: there is no field "colour"; remove it; known here: vip, mode, nat, tun, ports, scheduler, persistence, backends, connectionLimits, drain, suspend'],
+    [virtualServer({ colour: 'red', vip: {} }), 'spec.colour: there is no field "colour"; remove it; known here: vip, mode, nat, tun, ports, scheduler, persistence, backends, trafficPolicy, connectionLimits, drain, suspend'],
+    [virtualServer({ backends: [{ serviceRef: { name: 'shop', port: [80] } }] }), 'spec.backends[0].serviceRef.port: a list is not a whole number or a text; write a whole number or a text'],
+    [virtualServer({ backends: [{ serviceRef: { name: 'shop' }, nodes: { selector: { matchLabels: { a: 'b' } } } }] }), 'spec.backends[0]: the backend has serviceRef and nodes; it can have one source only; make a backend of each'],
+    [virtualIP(), 'VirtualIP is written by the operator in a cluster, not by people; it is left alone; write a VirtualServer'],
+    [directorGroup({ failover: { renewSeconds: 4 } }), 'spec.failover.renewSeconds: 4 is more than half of leaseDurationSeconds, which is 6: one lost message would cost the VIPs; set renewSeconds to 3 or less, or leaseDurationSeconds to 8 or more'],
     [virtualServer({ healthCheck: {} }), 'spec.healthCheck: this version has no health checks yet; remove healthCheck'],
     [virtualServer({ scheduler: { name: 'wlcc' } }), 'spec.scheduler.name: "wlcc" is not one of rr, wrr, lc, wlc, sh, dh, sed, nq, lblc, lblcr, mh, fo, ovf; did you mean wlc?'],
     [virtualServer({ ports: [{ port: '80' }] }), 'spec.ports[0].port: "80" is not a whole number; write it without quotes: 80'],
@@ -84,6 +97,7 @@ test('what is no object of ours is told apart', () => {
     [{ apiVersion: 'v1' }, 'MissingField'], [{ apiVersion: 'v1', kind: 'ConfigMap' }, 'ForeignKind'], [{ apiVersion: 'apps/v1', kind: 'Deployment' }, 'ForeignKind'],
     [{ apiVersion: 'k8s.nginx.org/v1', kind: 'VirtualServer' }, 'UnknownApiVersion'], [{ apiVersion: 'ipvs-operator.dev/v2', kind: 'Other' }, 'UnknownApiVersion'],
     [{ apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'toString' }, 'UnknownKind'],
+    [virtualIP(), 'MachineKind'], [{ apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode' }, 'MachineKind'],
   ];
   for (const [value, code] of codes) assert.deepEqual(problemsOf(value).map((p) => p.code), [code], JSON.stringify(value));
 });
@@ -103,7 +117,7 @@ test('defaults are applied, and what the server set is dropped', () => {
     spec: {
       mode: 'NAT', ports: [{ port: 80, protocol: 'TCP' }], scheduler: { name: 'wrr', fallback: false, portAware: false, onePacket: false },
       backends: [{ weight: 1, static: { endpoints: [{ address: '192.168.20.15' }, { address: '192.168.20.16' }] } }],
-      connectionLimits: { upper: 0, lower: 0 }, drain: { timeoutSeconds: 300 }, suspend: false,
+      connectionLimits: { upper: 0, lower: 0 }, trafficPolicy: 'Cluster', drain: { timeoutSeconds: 300 }, suspend: false,
     },
   });
   assert.equal(targetPortOf(vs.spec.ports[0]!), 80);
@@ -113,14 +127,15 @@ test('defaults are applied, and what the server set is dropped', () => {
     allowedNamespaces: { all: false }, allowStaticBackendCIDRs: [], disabled: false,
   });
   const { spec: _, ...bare } = directorGroup();
-  assert.deepEqual(accepted<DirectorGroup>(bare).spec, { interface: { match: 'SubnetOf' }, connectionSync: { enabled: false, syncId: 51 } });
+  assert.deepEqual(accepted<DirectorGroup>(bare).spec, { interface: { match: 'SubnetOf' }, failover: { leaseDurationSeconds: 6, renewSeconds: 2 }, connectionSync: { enabled: false, syncId: 51 } });
   assert.deepEqual(accepted<DirectorGroup>(directorGroup({ timeouts: { tcpSeconds: 1800 } })).spec.timeouts, { tcpSeconds: 1800, tcpFinSeconds: 120, udpSeconds: 300 });
 });
 
 test('parsing what parsing returned changes nothing', () => {
   for (const c of CASES.filter((c) => c.refused === undefined)) {
-    const once = accepted(c.object);
-    assert.deepEqual(accepted(once), once, c.name);
+    const once = parseCase(c);
+    const twice = parseCase(c, once.ok ? once.object : null);
+    assert.deepEqual(once.ok && twice.ok && twice.object, once.ok && once.object, c.name);
   }
 });
 

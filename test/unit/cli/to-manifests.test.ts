@@ -148,7 +148,7 @@ test('real servers in too many places make their pool allow wider networks, and 
 test('2,500 real servers become backends of at most 1,000', () => {
   const servers = Array.from({ length: 2500 }, (_, i) => ({ address: `10.9.${i >> 8}.${i & 255}`, weight: i % 3 }));
   const { virtualServers } = toManifests([entry({}, ...servers)], OPTIONS);
-  assert.deepEqual(virtualServers[0]!.spec.backends.map((b) => b.static.endpoints.length), [1000, 1000, 500]);
+  assert.deepEqual(virtualServers[0]!.spec.backends.map((b) => b.static!.endpoints.length), [1000, 1000, 500]);
 });
 
 test('100 ports of one VIP become VirtualServers of at most 64', () => {
