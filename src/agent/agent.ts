@@ -151,8 +151,7 @@ export class Agent {
 
   async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
     const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
-    if (extent === 'full') this.#fragments.retryMissingFeatures();
-    this.#probe();
+    this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
     const { keys, needsChanged } = this.#fragments.refresh(this.#index!);
     const now = this.#options.clock();
     const some = this.#scope(keys);
@@ -243,14 +242,16 @@ export class Agent {
   }
 
   /**
-   * Asks the kernel what it can do, once a scheduler is wanted that was not asked for. Only when this node directs something:
-   * asking loads modules.
+   * Asks the kernel what it can do, once a scheduler is wanted that was not asked for, and `again` while something it lacked is wanted.
+   * Only when this node directs something: asking loads modules.
    */
-  #probe(): void {
+  #probe(again: boolean): void {
     const wanted = this.#fragments.unknownSchedulers(this.#capabilities?.schedulers ?? new Set(), this.#index!);
-    if (wanted.size === 0) return;
-    this.#capabilities = this.#kernel.ipvs.capabilities([...this.#capabilities?.schedulers ?? [], ...wanted, 'none']);
-    this.#index = indexFacts({ ...this.#index!.facts, capabilities: this.#capabilities });
+    if (wanted.size === 0 && !again) return;
+    const capabilities = this.#kernel.ipvs.capabilities([...this.#capabilities?.schedulers ?? [], ...wanted, 'none']);
+    if (capabilities === this.#capabilities) return;
+    this.#capabilities = capabilities;
+    this.#index = indexFacts({ ...this.#index!.facts, capabilities });
   }
 
   #scope(keys: ReadonlySet<string>): Set<string> {

@@ -56,9 +56,15 @@ export class Fragments {
     this.#allDirty = true;
   }
 
-  /** What was refused for want of a kernel feature is looked at anew: a module may have been installed, a tool may work again. */
-  retryMissingFeatures(): void {
-    for (const { owner, refusals } of this.#refusing.values()) if (refusals.some((r) => r.code === 'KernelFeatureMissing')) this.#dirty.add(owner);
+  /** What was refused for want of a kernel feature is looked at anew: a module may have been loaded, a tool may work again. Returns whether there is any. */
+  retryMissingFeatures(): boolean {
+    let any = false;
+    for (const { owner, refusals } of this.#refusing.values()) {
+      if (!refusals.some((r) => r.code === 'KernelFeatureMissing')) continue;
+      this.#dirty.add(owner);
+      any = true;
+    }
+    return any;
   }
 
   /** VIPs that this node refuses, by owner. */

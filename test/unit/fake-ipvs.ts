@@ -162,7 +162,7 @@ export class FakeIpvs implements IpvsClient {
     return {
       kernel: '6.1.0-fake', version: this.module ? '1.2.1' : null, connectionTableSize: 4096,
       schedulers: new Set(this.module ? [...this.#asked].filter((s) => this.schedulers.has(s)) : []),
-      engines: this.engines, tunnelTypes: this.tunnelTypes, ipv6: this.ipv6, stats64: true,
+      engines: new Set(this.module ? this.engines : []), tunnelTypes: new Set(this.module ? this.tunnelTypes : []), ipv6: this.ipv6, stats64: true,
     };
   }
 

@@ -11,7 +11,7 @@ import type { NetlinkSocket } from '../netlink/socket.ts';
 import { CONTROL } from '../netlink/vocabulary.ts';
 import { applyOperations, type ApplyContext } from './apply.ts';
 import { probeCapabilities } from './capabilities.ts';
-import { COMMAND, FAMILY_NAME, MODULE_NAME, SCHEDULERS } from './constants.ts';
+import { COMMAND, ENGINES, FAMILY_NAME, MODULE_NAME, SCHEDULERS } from './constants.ts';
 import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, ServiceStatistics } from './contract.ts';
 import { decodeDaemon, decodeService, decodeStatistics, decodeTimeouts } from './decode.ts';
 import { Fingerprint } from './fingerprint.ts';
@@ -117,13 +117,16 @@ class KernelIpvs implements IpvsClient {
   }
 
   capabilities(schedulers: readonly string[] = [NO_SCHEDULER, ...SCHEDULERS]): IpvsCapabilities {
-    const missing = schedulers.filter((scheduler) => !this.#probed.has(scheduler));
-    if (this.#capabilities !== undefined && missing.length === 0) return this.#capabilities;
+    const known = this.#capabilities;
+    const came = (module: string): boolean => this.#schedulers.isLoaded(module);
+    const missing = schedulers.filter((name) => !this.#probed.has(name) || (!known?.schedulers.has(name) && came(`ip_vs_${name}`)));
+    const engineCame = ENGINES.some((name) => !known?.engines.has(name) && came(`ip_vs_pe_${name}`));
+    if (known !== undefined && missing.length === 0 && !engineCame) return known;
     const found = probeCapabilities(missing, this.#schedulers, this.#debug);
     // Without a module everything may still come: ask again next time.
     if (found.version === null) return found;
     this.#probed = new Set([...this.#probed, ...missing]);
-    this.#capabilities = { ...found, schedulers: new Set([...this.#capabilities?.schedulers ?? [], ...found.schedulers]) };
+    this.#capabilities = { ...found, schedulers: new Set([...known?.schedulers ?? [], ...found.schedulers]) };
     return this.#capabilities;
   }
 

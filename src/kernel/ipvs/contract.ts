@@ -90,7 +90,10 @@ export interface IpvsClient {
   timeouts(): Timeouts;
   syncDaemons(): SyncDaemon[];
   statistics(): Map<string, ServiceStatistics>;
-  /** What this kernel can do; cached for the life of the client. `schedulers` names those worth asking for (all known if absent). */
+  /**
+   * What this kernel can do. `schedulers` names those worth asking for (all known if absent). Remembered, the same value again and again;
+   * what was missing is asked for once more when its module has been loaded since.
+   */
   capabilities(schedulers?: readonly string[]): IpvsCapabilities;
   close(): void;
 }

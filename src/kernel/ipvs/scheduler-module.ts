@@ -49,6 +49,9 @@ export class SchedulerLoader {
     return true;
   }
 
+  /** Whether a module was loaded by anybody: what the kernel lacked before it has now. What is built in was there from the start. */
+  isLoaded(module: string): boolean { return this.#access.exists(`/sys/module/${module}`); }
+
   /** Each of them has a sysctl of its own as soon as it is there, as a module or built in. */
   #loaded(scheduler: string): boolean { return this.#access.exists(`/proc/sys/net/ipv4/vs/${scheduler}_expiration`); }
 }

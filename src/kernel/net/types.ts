@@ -159,7 +159,7 @@ export interface NetClient {
    * form that we write appears as a mark rule whose `vip` is `? ` and the packet filter's own words.
    */
   readRules(): NetfilterRules | null;
-  /** 'nft' or 'iptables', found by trying; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING). Cached. */
+  /** 'nft' or 'iptables', found by trying, once; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING), which is tried again after a while. */
   netfilterBackend(): 'nft' | 'iptables' | null;
   /**
    * Executes one operation after the other, each idempotent: adding what is there and deleting what is gone succeed.

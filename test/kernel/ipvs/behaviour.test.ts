@@ -257,6 +257,27 @@ test('without a module that can be loaded, everything says so, and capabilities 
   }
 });
 
+test('a scheduler and an engine that are loaded later are seen, and until then the kernel is not asked again', async () => {
+  await unloadIpvs();
+  run('modprobe', '-a', 'ip_vs', 'ip_vs_rr');
+  const loader = readFileSync('/proc/sys/kernel/modprobe', 'utf8');
+  writeFileSync('/proc/sys/kernel/modprobe', '/bin/false');
+  try {
+    const ipvs = client();
+    const first = ipvs.capabilities(['rr', 'ovf']);
+    assert.deepEqual([[...first.schedulers], [...first.engines]], [['rr'], []]);
+    assert.equal(ipvs.capabilities(['rr', 'ovf']), first);
+    run('modprobe', 'ip_vs_ovf');
+    assert.deepEqual([...ipvs.capabilities(['rr', 'ovf']).schedulers], ['rr', 'ovf']);
+    run('modprobe', 'ip_vs_pe_sip');
+    const last = ipvs.capabilities(['rr']);
+    assert.deepEqual([[...last.schedulers], [...last.engines]], [['rr', 'ovf'], ['sip']]);
+    assert.equal(ipvs.capabilities(['rr', 'ovf']), last);
+  } finally {
+    writeFileSync('/proc/sys/kernel/modprobe', loader);
+  }
+});
+
 /** Namespaces of earlier tests are torn down in the background and hold the module until then; xt_ipvs is from packet-filter tests. */
 async function unloadIpvs(): Promise<void> {
   for (let i = 0; ; i++) {

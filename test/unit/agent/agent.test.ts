@@ -248,6 +248,17 @@ test('a scheduler that the kernel lacks refuses the change and keeps the service
   assert.deepEqual([fixed.settled, lines(host, before)], [true, ['set service TCP 10.0.1.200:80 mh (scheduler)']]);
 });
 
+test('a persistence engine that the kernel lacks is said; installed later, it is used', async (t) => {
+  const host = new TestNode(t);
+  host.kernel.ipvs.engines.delete('sip');
+  const sip = { timeoutSeconds: 300, ipv4PrefixLength: 32, ipv6PrefixLength: 128, engine: 'sip' };
+  const agent = host.start([program({ protocol: 'UDP', persistence: sip })]);
+  assert.equal((await agent.reconcile('full')).settled, false);
+  assert.match(agent.view.refusals[0]!.message, /no persistence engine sip; run: modprobe ip_vs_pe_sip/);
+  host.kernel.ipvs.engines.add('sip');
+  assert.equal((await agent.reconcile('full')).settled, true);
+});
+
 test('asking for one more scheduler does not forget the others', async (t) => {
   const host = new TestNode(t);
   const agent = host.start([program()]);

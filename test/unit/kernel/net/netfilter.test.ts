@@ -47,6 +47,24 @@ describe('the packet filter', () => {
     assert.deepEqual(commands.ran, ['nft -f -', 'nft -f -', 'nft -f -']);
   });
 
+  it('that is missing is looked for again after half a minute, and not before', () => {
+    let now = 0;
+    const programs: Record<string, CommandResult> = {};
+    const commands = fake(programs);
+    const filter = lazyNetfilter(commands, () => now);
+    assert.equal(filter.backend(), null);
+    const tried = commands.ran.length;
+    programs['nft'] = DONE;
+    now = 29_999;
+    assert.equal(filter.backend(), null);
+    assert.equal(commands.ran.length, tried);
+    now = 30_000;
+    assert.equal(filter.backend()?.name, 'nft');
+    now = 90_000;
+    assert.equal(filter.backend()?.name, 'nft');
+    assert.equal(commands.ran.length, tried + 1, 'one that works is kept');
+  });
+
   const thrownBy = async (act: () => Promise<unknown>): Promise<KernelError> => {
     try {
       await act();
