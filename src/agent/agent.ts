@@ -183,7 +183,7 @@ export class Agent {
     }
     if (full) {
       this.#foreign = p.foreign;
-      this.#notes = p.notes;
+      this.#notes = [...p.notes, ...this.#goesWithout()];
     }
     this.#conflicts = p.conflicts;
     this.#refusals = p.refusals;
@@ -215,6 +215,12 @@ export class Agent {
     return this.#fragments.refusals.length === 0;
   }
 
+  /** What this node cannot have although it serves without it. */
+  #goesWithout(): string[] {
+    if (this.#index!.facts.netfilter !== null || this.#fragments.shared.tunnels.size === 0) return [];
+    return ['answers through tunnels do not limit their MSS, since neither nft nor iptables works here: uploads stall where ICMP is filtered; install nftables or iptables'];
+  }
+
   #usesIpvs(): boolean {
     return this.#fragments.services.size > 0 || Object.keys(this.#ledger.services).length > 0 || this.#fragments.shared.timeouts !== null;
   }
@@ -228,8 +234,8 @@ export class Agent {
     if (!net.complete && this.#factsComplete) return net;
     this.#factsComplete = net.complete;
     const index = this.#makeIndex(net, new Set(Object.keys(this.#ledger.addresses)));
-    // VIPs that come and go are no new facts; NICs, subnets and the node's own addresses are.
-    const key = JSON.stringify([net.links, index.subnets, [...index.endpoints.keys()]]);
+    // VIPs that come and go are no new facts; NICs, subnets, the node's own addresses and its packet filter are.
+    const key = JSON.stringify([net.links, index.subnets, [...index.endpoints.keys()], index.facts.netfilter]);
     if (key !== this.#factsKey) this.#fragments.touchAll();
     this.#factsKey = key;
     this.#index = index;

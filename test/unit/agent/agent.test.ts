@@ -318,6 +318,21 @@ test('what a cleanup removes does not depend on a module that is gone', async (t
   assert.equal(host.kernel.net.readSysctl('net/ipv4/ip_forward'), '0');
 });
 
+test('a real server behind tunnels that has no packet filter serves, and says what it goes without; installed later, it is used', async (t) => {
+  const host = new TestNode(t, { role: 'real-server' });
+  host.kernel.net.backend = null;
+  const agent = host.start([program({ mode: 'TUN', realServers: ['10.0.1.11'] })]);
+  assert.equal((await agent.reconcile('full')).settled, true);
+  assert.match(agent.view.notes.join(), /MSS.*install nftables or iptables/);
+  host.kernel.net.backend = 'nft';
+  assert.equal((await agent.reconcile('full')).settled, true);
+  assert.deepEqual([agent.view.notes, host.kernel.net.rules?.mss.map((r) => r.mss)], [[], [1440]]);
+  host.kernel.net.backend = null;
+  const direct = host.start([program({ mode: 'DR', realServers: ['10.0.1.11'] })]);
+  await direct.reconcile('full');
+  assert.deepEqual(direct.view.notes, [], 'DR needs none');
+});
+
 // ---- state that is lost
 
 for (const [name, spoil] of [
