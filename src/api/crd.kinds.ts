@@ -213,6 +213,7 @@ export const DEFINITIONS: readonly Definition[] = [
       'status.applied': 'atomic',
       'status.failures': 'atomic',
       'status.ownedVIPs': 'atomic',
+      'status.boundVIPs': 'atomic',
       'status.foreign.examples': 'atomic',
       'status.conditions': ['type'],
     },

@@ -1288,6 +1288,12 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
       "minimum": 0,
       "maximum": 86400
      },
+     "localOnly": {
+      "type": "boolean",
+      "enum": [
+       true
+      ]
+     },
      "slice": {
       "type": "object",
       "required": [
@@ -1631,6 +1637,15 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      "ownedVIPs": {
       "type": "array",
       "maxItems": 5000,
+      "items": {
+       "type": "string",
+       "minLength": 2,
+       "maxLength": 45
+      }
+     },
+     "boundVIPs": {
+      "type": "array",
+      "maxItems": 4096,
       "items": {
        "type": "string",
        "minLength": 2,

@@ -65,6 +65,7 @@ export const ipvsNodeStatus = z.strictObject({
     message: text(1024).describe('What is wrong and what to do.'),
   })).max(MAX_FAILURES).optional().describe('Programs that could not be applied; at most 64, programs.failed counts all.'),
   ownedVIPs: z.array(address()).max(MAX_OWNED_VIPS).optional().describe('VIPs that this node holds as a director.'),
+  boundVIPs: z.array(address()).max(MAX_BINDS).optional().describe('VIPs that this node receives for as a real server: directors may send it packets for them.'),
   foreign: foreign.optional().describe('What is not ours and where ours should be; it is left alone.'),
   drifts: integer(0, 2_147_483_647).optional().describe('How often something of ours had been changed behind our back and was put right, since the agent started.'),
   conditions: conditionsOf('IPVSNode'),

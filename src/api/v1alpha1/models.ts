@@ -6,15 +6,18 @@
  */
 import { Model, createTypeMetaGuard, type ModelData } from '@kubernetes-models/base';
 import type { z } from 'zod';
-import { API_VERSION } from './metadata.ts';
+import { API_VERSION, type ServerMetadata } from './metadata.ts';
 import { formatProblem } from './problems.ts';
-import { parseObject } from './parse.ts';
+import { MACHINE_KINDS, parseKind, parseObject, type MachineKind } from './parse.ts';
 import type { directorGroupSpec } from './directorgroup.ts';
+import type { IPVSNodeStatus, ipvsNodeSpec } from './ipvsnode.ts';
 import type { DirectorGroupStatus, VIPPoolStatus, VirtualServerStatus } from './status.ts';
 import type { vipPoolSpec } from './vippool.ts';
+import type { VirtualIPStatus, virtualIPSpec } from './virtualip.ts';
 import type { virtualServerSpec } from './virtualserver.ts';
+import type { virtualServerProgramSpec } from './virtualserverprogram.ts';
 
-interface Metadata {
+interface Metadata extends ServerMetadata {
   name: string;
   namespace?: string;
   labels?: Record<string, string>;
@@ -33,10 +36,14 @@ interface Written<K extends string, Spec, Status> {
 export type IVirtualServer = Written<'VirtualServer', z.input<typeof virtualServerSpec>, VirtualServerStatus>;
 export type IVIPPool = Written<'VIPPool', z.input<typeof vipPoolSpec>, VIPPoolStatus>;
 export type IDirectorGroup = Written<'DirectorGroup', z.input<typeof directorGroupSpec>, DirectorGroupStatus>;
+export type IVirtualIP = Written<'VirtualIP', z.input<typeof virtualIPSpec>, VirtualIPStatus>;
+export type IVirtualServerProgram = Written<'VirtualServerProgram', z.input<typeof virtualServerProgramSpec>, never>;
+export type IIPVSNode = Written<'IPVSNode', z.input<typeof ipvsNodeSpec>, IPVSNodeStatus>;
 
 /** Throws TypeError that lists every problem, in words. */
-function assertValid(model: { toJSON(): unknown }): void {
-  const result = parseObject(model.toJSON());
+function assertValid(model: { kind: string; toJSON(): unknown }): void {
+  const value = model.toJSON();
+  const result = Object.hasOwn(MACHINE_KINDS, model.kind) ? parseKind(model.kind as MachineKind, value) : parseObject(value);
   if (!result.ok) throw new TypeError(result.problems.map(formatProblem).join('\n'));
 }
 
@@ -89,6 +96,59 @@ export class DirectorGroupModel extends Model<IDirectorGroup> {
   constructor(data?: ModelData<IDirectorGroup>) {
     super();
     this.setDefinedProps({ apiVersion: DirectorGroupModel.apiVersion, kind: DirectorGroupModel.kind, ...data } as IDirectorGroup);
+  }
+
+  override validate(): void { assertValid(this); }
+}
+
+export class VirtualIPModel extends Model<IVirtualIP> {
+  static readonly apiVersion = API_VERSION;
+  static readonly kind = 'VirtualIP' as const;
+  static readonly is = createTypeMetaGuard<IVirtualIP>(VirtualIPModel);
+  declare apiVersion: IVirtualIP['apiVersion'];
+  declare kind: IVirtualIP['kind'];
+  declare metadata: IVirtualIP['metadata'];
+  declare spec: IVirtualIP['spec'];
+  declare status?: IVirtualIP['status'];
+
+  constructor(data?: ModelData<IVirtualIP>) {
+    super();
+    this.setDefinedProps({ apiVersion: VirtualIPModel.apiVersion, kind: VirtualIPModel.kind, ...data } as IVirtualIP);
+  }
+
+  override validate(): void { assertValid(this); }
+}
+
+export class VirtualServerProgramModel extends Model<IVirtualServerProgram> {
+  static readonly apiVersion = API_VERSION;
+  static readonly kind = 'VirtualServerProgram' as const;
+  static readonly is = createTypeMetaGuard<IVirtualServerProgram>(VirtualServerProgramModel);
+  declare apiVersion: IVirtualServerProgram['apiVersion'];
+  declare kind: IVirtualServerProgram['kind'];
+  declare metadata: IVirtualServerProgram['metadata'];
+  declare spec: IVirtualServerProgram['spec'];
+
+  constructor(data?: ModelData<IVirtualServerProgram>) {
+    super();
+    this.setDefinedProps({ apiVersion: VirtualServerProgramModel.apiVersion, kind: VirtualServerProgramModel.kind, ...data } as IVirtualServerProgram);
+  }
+
+  override validate(): void { assertValid(this); }
+}
+
+export class IPVSNodeModel extends Model<IIPVSNode> {
+  static readonly apiVersion = API_VERSION;
+  static readonly kind = 'IPVSNode' as const;
+  static readonly is = createTypeMetaGuard<IIPVSNode>(IPVSNodeModel);
+  declare apiVersion: IIPVSNode['apiVersion'];
+  declare kind: IIPVSNode['kind'];
+  declare metadata: IIPVSNode['metadata'];
+  declare spec: IIPVSNode['spec'];
+  declare status?: IIPVSNode['status'];
+
+  constructor(data?: ModelData<IIPVSNode>) {
+    super();
+    this.setDefinedProps({ apiVersion: IPVSNodeModel.apiVersion, kind: IPVSNodeModel.kind, ...data } as IIPVSNode);
   }
 
   override validate(): void { assertValid(this); }

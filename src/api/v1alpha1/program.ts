@@ -29,6 +29,8 @@ export interface ProgramSpec {
   readonly services: readonly ProgramService[];
   readonly connectionLimits: { readonly upper: number; readonly lower: number };
   readonly drainTimeoutSeconds: number;
+  /** A director uses only the real servers on its own node. Absent: all of them. */
+  readonly localOnly?: true;
 }
 
 export interface ProgramAddress {

@@ -57,6 +57,7 @@ export const virtualServerProgramSpec = z.strictObject({
     lower: integer(0, 2_147_483_647).describe('It gets new ones again below this.'),
   }).describe('Connection thresholds, per real server.'),
   drainTimeoutSeconds: integer(0, 86_400).describe('How long connections of a removed real server may go on.'),
+  localOnly: z.literal(true).optional().describe('A director uses only the real servers on its own node. Absent: all of them.'),
   slice: z.strictObject({
     index: integer(0, MAX_SLICES - 1).describe('From 0.'),
     count: integer(1, MAX_SLICES).describe('How many slices the program has.'),

@@ -65,6 +65,9 @@ const BREAKAGES: [string, (root: SchemaNode, crd: CustomResourceDefinition) => v
   ['a rule that reads an absent field', (r) => { nodeAt(r, 'spec')['x-kubernetes-validations'] = [{ rule: 'self.tun.port > 0', message: 'x' }]; }, /without has\(self\.tun\)/],
   ['a field without description', (r) => { delete nodeAt(r, 'spec.mode').description; }, /spec\.mode: has no description/],
   ['a column of a field that is gone', (_, c) => { c.spec.versions[0]!.additionalPrinterColumns[0]!.jsonPath = '.spec.modus'; }, /column Mode/],
+  ['a type beside int-or-string', (r) => { nodeAt(r, 'spec.backends[].serviceRef.port').type = 'string'; }, /int-or-string has no type/],
+  ['a selectable field that is gone', (_, c) => { c.spec.versions[0]!.selectableFields = [{ jsonPath: '.spec.group' }]; }, /selectable field: there is no \.spec\.group/],
+  ['a rule of the whole object about a field that is gone', (r) => { r['x-kubernetes-validations'] = [{ rule: 'self.metadata.name == self.spec.naem', message: 'x' }]; }, /self\.spec\.naem, which does not exist/],
   ['a default without what is required', (r) => { nodeAt(r, 'spec').default = {}; }, /its default lacks mode/],
 ];
 for (const [name, spoil, complaint] of BREAKAGES) {
