@@ -55,7 +55,7 @@ class ShapeReader {
       case 'object': return this.#object(shape, value);
       case 'array': return this.#list(shape, value);
       case 'string': return shape.enum === undefined ? this.#text(shape, value) : this.#word(shape, value);
-      case 'boolean': return typeof value === 'boolean' ? value : this.#wrongType(shape, value);
+      case 'boolean': return typeof value !== 'boolean' ? this.#wrongType(shape, value) : shape.enum === undefined ? value : this.#word(shape, value);
       default: return this.#number(shape, value);
     }
   }
