@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import type { CelRule, Rule } from './v1alpha1/rules.ts';
 import { LABEL } from './v1alpha1/fields.ts';
 import { ipvsNodeSpec, ipvsNodeStatus } from './v1alpha1/ipvsnode.ts';
-import { PROGRAM_RULES, PROGRAM_TRANSITIONS, VIRTUAL_IP_RULES, VIRTUAL_IP_TRANSITIONS } from './v1alpha1/machine.rules.ts';
+import { PROGRAM_RULES, VIRTUAL_IP_RULES } from './v1alpha1/machine.rules.ts';
 import { MAX_DIRECTOR_GROUP_NAME, MAX_VIRTUAL_SERVER_NAME } from './v1alpha1/metadata.ts';
 import { sliceName } from './v1alpha1/slices.ts';
 import { virtualIPSpec, virtualIPStatus } from './v1alpha1/virtualip.ts';
@@ -75,7 +75,7 @@ export const DEFINITIONS: readonly Definition[] = [
     },
     columns: [
       { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
-      { name: 'Address', type: 'string', jsonPath: '.status.addresses[*].value' },
+      { name: 'Address', type: 'string', jsonPath: '.status.summary.addresses' },
       { name: 'Ports', type: 'string', jsonPath: '.status.summary.ports' },
       { name: 'Backends', type: 'string', jsonPath: '.status.summary.backends' },
       { name: 'Node', type: 'string', jsonPath: '.status.summary.activeNode' },
@@ -147,7 +147,7 @@ export const DEFINITIONS: readonly Definition[] = [
     name: { maxLength: MAX_VIRTUAL_IP_NAME },
     spec: virtualIPSpec.describe('Who has the address. Written by the controller.'),
     status: virtualIPStatus,
-    rules: [...celOf(VIRTUAL_IP_RULES), ...VIRTUAL_IP_TRANSITIONS],
+    rules: celOf(VIRTUAL_IP_RULES),
     lists: {
       'spec.claims': ['namespace', 'name'],
       'spec.claims[].ports': 'atomic',
@@ -175,7 +175,7 @@ export const DEFINITIONS: readonly Definition[] = [
     description: 'What directors are told about one VirtualServer, compiled. Written by the controller; not for people.',
     name: { maxLength: sliceName('x'.repeat(MAX_VIRTUAL_SERVER_NAME), MAX_SLICES).length },
     spec: virtualServerProgramSpec.describe('The program, or one slice of it.'),
-    rules: [...celOf(PROGRAM_RULES), ...PROGRAM_TRANSITIONS],
+    rules: celOf(PROGRAM_RULES),
     lists: {
       'spec.addresses': 'atomic',
       'spec.services': 'atomic',

@@ -11,7 +11,7 @@ const FORBIDDEN_KEYS = new Set([
 ]);
 const TYPES = new Set(['object', 'array', 'string', 'integer', 'boolean', 'number']);
 /** CEL names that may follow `self.` without being a field. */
-const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith', 'replace']);
+const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith', 'replace', 'substring', 'lastIndexOf']);
 
 export function lintDefinition(crd: CustomResourceDefinition): string[] {
   const complaints: string[] = [];
@@ -58,6 +58,9 @@ function walk(node: SchemaNode, path: string, out: string[]): void {
   for (const name of node.required ?? []) {
     if (node.properties?.[name] === undefined) say(`requires ${name}, which does not exist`);
     else if (node.properties[name].default !== undefined) say(`requires ${name}, which has a default`);
+  }
+  for (const [name, child] of Object.entries(node.default === undefined ? {} : node.properties ?? {})) {
+    if (child.default !== undefined && (node.default as Record<string, unknown>)[name] === undefined) say(`its default lacks that of ${name}, which the server does not fill in before it runs the rules`);
   }
   if (node.default !== undefined && node.type === 'object' && (node.required ?? []).length > 0) say(`its default lacks ${node.required!.join(', ')}`);
   for (const { rule, message } of node['x-kubernetes-validations'] ?? []) lintRule(node, rule, message, say);

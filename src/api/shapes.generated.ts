@@ -221,7 +221,12 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "scheduler": {
       "type": "object",
-      "default": {},
+      "default": {
+       "name": "wrr",
+       "fallback": false,
+       "portAware": false,
+       "onePacket": false
+      },
       "properties": {
        "name": {
         "type": "string",
@@ -398,7 +403,10 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "connectionLimits": {
       "type": "object",
-      "default": {},
+      "default": {
+       "upper": 0,
+       "lower": 0
+      },
       "properties": {
        "upper": {
         "type": "integer",
@@ -416,7 +424,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "drain": {
       "type": "object",
-      "default": {},
+      "default": {
+       "timeoutSeconds": 300
+      },
       "properties": {
        "timeoutSeconds": {
         "type": "integer",
@@ -547,7 +557,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "allowedNamespaces": {
       "type": "object",
-      "default": {},
+      "default": {
+       "all": false
+      },
       "properties": {
        "all": {
         "type": "boolean",
@@ -668,7 +680,19 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
    },
    "spec": {
     "type": "object",
-    "default": {},
+    "default": {
+     "interface": {
+      "match": "SubnetOf"
+     },
+     "failover": {
+      "leaseDurationSeconds": 6,
+      "renewSeconds": 2
+     },
+     "connectionSync": {
+      "enabled": false,
+      "syncId": 51
+     }
+    },
     "properties": {
      "nodeSelector": {
       "type": "object",
@@ -688,7 +712,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "interface": {
       "type": "object",
-      "default": {},
+      "default": {
+       "match": "SubnetOf"
+      },
       "properties": {
        "match": {
         "type": "string",
@@ -714,7 +740,10 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "failover": {
       "type": "object",
-      "default": {},
+      "default": {
+       "leaseDurationSeconds": 6,
+       "renewSeconds": 2
+      },
       "properties": {
        "leaseDurationSeconds": {
         "type": "integer",
@@ -732,7 +761,10 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
      },
      "connectionSync": {
       "type": "object",
-      "default": {},
+      "default": {
+       "enabled": false,
+       "syncId": 51
+      },
       "properties": {
        "enabled": {
         "type": "boolean",
@@ -1783,6 +1815,10 @@ export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'Direc
    "summary": {
     "type": "object",
     "properties": {
+     "addresses": {
+      "type": "string",
+      "maxLength": 1024
+     },
      "ports": {
       "type": "string",
       "maxLength": 1024

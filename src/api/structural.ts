@@ -54,9 +54,26 @@ function clean(json: Record<string, unknown>): SchemaNode {
   if (json['properties'] !== undefined) {
     node.properties = Object.fromEntries(Object.entries(json['properties'] as Record<string, Record<string, unknown>>).map(([name, child]) => [name, clean(child)]));
   }
+  if (isObject(node.default) && node.properties !== undefined) node.default = filled(node.properties, node.default);
   if (json['items'] !== undefined) node.items = clean(json['items'] as Record<string, unknown>);
   if (typeof json['additionalProperties'] === 'object') node.additionalProperties = clean(json['additionalProperties'] as Record<string, unknown>);
   return node;
+}
+
+/**
+ * A default with the defaults of the fields inside written out: the server runs a node's rules on its default before it fills that one,
+ * and refuses a CRD whose `default: {}` lacks a field that a rule reads.
+ */
+function filled(properties: Record<string, SchemaNode>, value: Record<string, unknown>): Record<string, unknown> {
+  const out = { ...value };
+  for (const [name, child] of Object.entries(properties)) {
+    if (out[name] === undefined && child.default !== undefined) out[name] = child.default;
+  }
+  return out;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A union of a whole number and a text: the one union that a CRD can say. Bounds of either apply to values of its type. */

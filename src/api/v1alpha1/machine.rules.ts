@@ -1,9 +1,10 @@
 /**
  * Rules of the kinds that only machines write. Few: their writer is our controller, and what an agent must distrust it checks itself.
- * They keep the one promise each that others build on: a VirtualIP is named after its address, a slice is small and has its place.
+ * They keep the one promise each that others build on: a VirtualIP is named after its address, a slice is small and has its place. A name
+ * never changes, so neither does what it is made of.
  */
 import { quote } from './problems.ts';
-import { celCanonical, checkAddress, type CelRule, type Rule } from './rules.ts';
+import { celCanonical, checkAddress, type Rule } from './rules.ts';
 import { sliceName } from './slices.ts';
 import type { VirtualIP } from './virtualip.ts';
 import { virtualIPName } from './virtualip.name.ts';
@@ -58,7 +59,10 @@ export const PROGRAM_RULES: readonly Rule<VirtualServerProgram>[] = [
     code: 'NameMismatch',
     cel: [{
       at: '',
-      rule: "self.metadata.name == (self.spec.slice.index == 0 ? self.spec.virtualServer.name : self.spec.virtualServer.name + '.' + string(self.spec.slice.index))",
+      // Not string(index): the server prices a text of unknown length as if it were endless.
+      rule: 'self.spec.slice.index == 0 ? self.metadata.name == self.spec.virtualServer.name'
+        + " : (self.metadata.name.startsWith(self.spec.virtualServer.name + '.') && self.metadata.name.matches('[.][1-9][0-9]{0,3}$')"
+        + " && int(self.metadata.name.substring(self.metadata.name.lastIndexOf('.') + 1)) == self.spec.slice.index)",
       message: 'the name must be that of the VirtualServer, followed by a dot and the index from slice 1 on',
     }],
     check({ metadata, spec: { slice, virtualServer } }, report) {
@@ -66,12 +70,4 @@ export const PROGRAM_RULES: readonly Rule<VirtualServerProgram>[] = [
       if (metadata.name !== name) report('metadata.name', `${quote(metadata.name)} is not the name of slice ${slice.index} of ${virtualServer.name}`, `name it ${name}`);
     },
   },
-];
-
-/** Rules about a change, which only a server sees: what a name was given for stays as it is. */
-export const VIRTUAL_IP_TRANSITIONS: readonly CelRule[] = [
-  { at: 'spec.address', rule: 'self == oldSelf', message: 'the address of a VirtualIP never changes' },
-];
-export const PROGRAM_TRANSITIONS: readonly CelRule[] = [
-  { at: 'spec.virtualServer', rule: 'self.name == oldSelf.name', message: 'a program stays with its VirtualServer' },
 ];

@@ -43,6 +43,7 @@ export const virtualServerStatus = z.strictObject({
     activeNode: text(253).optional().describe('The director that holds it.'),
   })).max(MAX_ADDRESSES).optional().describe('The VIPs.'),
   summary: z.strictObject({
+    addresses: text(1024).optional().describe("The VIPs, as '203.0.113.10,2001:db8::10': kubectl shows only the first of a list."),
     ports: text(1024).optional().describe("As '80/TCP,443/TCP'."),
     backends: text(64).optional().describe("Ready and all real servers, as '99/100'."),
     activeNode: text(1024).optional().describe('The directors that hold the VIPs.'),

@@ -48,7 +48,7 @@ test('defaults of the CRD are the defaults of parsing', () => {
   assert.equal(port.properties!['protocol']!.default, 'TCP');
   assert.equal(port.properties!['targetPort']!.default, undefined);
   assert.equal(nodeAt(rootOf(virtualServer()), 'spec.drain.timeoutSeconds').default, 300);
-  assert.deepEqual(nodeAt(rootOf(virtualServer()), 'spec.scheduler').default, {});
+  assert.deepEqual(nodeAt(rootOf(virtualServer()), 'spec.scheduler').default, { name: 'wrr', fallback: false, portAware: false, onePacket: false });
 });
 
 /** Each breaks one thing, and the lint must name it. */
@@ -68,6 +68,7 @@ const BREAKAGES: [string, (root: SchemaNode, crd: CustomResourceDefinition) => v
   ['a type beside int-or-string', (r) => { nodeAt(r, 'spec.backends[].serviceRef.port').type = 'string'; }, /int-or-string has no type/],
   ['a selectable field that is gone', (_, c) => { c.spec.versions[0]!.selectableFields = [{ jsonPath: '.spec.group' }]; }, /selectable field: there is no \.spec\.group/],
   ['a rule of the whole object about a field that is gone', (r) => { r['x-kubernetes-validations'] = [{ rule: 'self.metadata.name == self.spec.naem', message: 'x' }]; }, /self\.spec\.naem, which does not exist/],
+  ['a default without the defaults inside', (r) => { nodeAt(r, 'spec.scheduler').default = {}; }, /spec\.scheduler: its default lacks that of name/],
   ['a default without what is required', (r) => { nodeAt(r, 'spec').default = {}; }, /its default lacks mode/],
 ];
 for (const [name, spoil, complaint] of BREAKAGES) {
