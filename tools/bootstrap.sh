@@ -3,6 +3,8 @@
 #   sh tools/bootstrap.sh            packages of npm (with Node 24 in node_modules/.bin) and dist/
 #   sh tools/bootstrap.sh lab        + the Debian packages of the User-Mode Linux lab
 #   sh tools/bootstrap.sh lab qemu   + QEMU and a Debian kernel for the second lab backend
+#   sh tools/bootstrap.sh cluster    + etcd and the Kubernetes programs of the tests against a real API server (built once, 6 minutes)
+#   sh tools/bootstrap.sh charts     + helm and kubeconform (built once, 2 minutes)
 # Needs: a Debian 12 host for the lab, Node 20 or later and npm for the rest. Does nothing twice.
 # It is NOT an installer of the product.
 set -eu
@@ -127,6 +129,24 @@ debian_kernel() {
   mv "$cache/kernel.new" "$cache/kernel"
 }
 
+# etcd out of Debian's package, unpacked and not installed: the installed package starts a server, and this machine asked for none.
+debian_etcd() {
+  if command -v etcd >/dev/null 2>&1 || [ -x "${KUBEBUILDER_ASSETS:-/nowhere}/etcd" ] || [ -x "$cache/etcd/usr/bin/etcd" ]; then return 0; fi
+  command -v apt-get >/dev/null 2>&1 || fail "etcd is missing: put one on PATH (3.4 or later)"
+  rm -rf "$cache/etcd.new" && mkdir -p "$cache/etcd.new/deb"
+  download() { (cd "$cache/etcd.new/deb" && apt-get download etcd-server) >>.lab/apt.log 2>&1; }
+  get_etcd() {
+    download || {
+      if [ "$(id -u)" = 0 ]; then apt-get update >>.lab/apt.log 2>&1 || true; fi
+      download
+    }
+  }
+  step "downloading etcd (Debian's etcd-server, 8 MB, to $cache/etcd, not installed)" get_etcd || { tail -5 .lab/apt.log >&2; fail "cannot download etcd-server; as root, type: apt-get update"; }
+  dpkg-deb -x "$cache"/etcd.new/deb/*.deb "$cache/etcd.new"
+  rm -rf "$cache/etcd.new/deb" "$cache/etcd"
+  mv "$cache/etcd.new" "$cache/etcd"
+}
+
 npm_packages
 for part in "$@"; do
   case $part in
@@ -138,7 +158,12 @@ for part in "$@"; do
       debian_packages qemu-system-x86 nftables cpio kmod busybox gzip
       debian_kernel
       ;;
-    *) fail "unknown part: $part (lab, qemu)" ;;
+    cluster)
+      debian_etcd
+      sh test/tools/build.sh .lab/bin etcd kube-apiserver kube-controller-manager kubectl
+      ;;
+    charts) sh test/tools/build.sh .lab/bin helm kubeconform ;;
+    *) fail "unknown part: $part (lab, qemu, cluster, charts)" ;;
   esac
 done
 build
