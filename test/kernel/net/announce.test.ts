@@ -6,6 +6,9 @@ import { once } from 'node:events';
 import { openNet } from '../../../src/kernel/net/client.ts';
 import type { NetClient, VipAddress } from '../../../src/kernel/net/types.ts';
 
+/** An ARP entry that changed less than a second ago (net.ipv4.neigh.*.locktime) believes no gratuitous answer. */
+const LOCKTIME_MS = 1500;
+
 const sh = (command: string): string => execFileSync('sh', ['-c', command], { encoding: 'utf8' });
 
 describe('announce', () => {
@@ -20,16 +23,17 @@ describe('announce', () => {
     sh('ip link del a0; ip netns del peer');
   });
 
-  const captured = async (filter: string, act: () => Promise<void>): Promise<string> => {
+  /** What tcpdump on the peer prints from `act` on, until all packets are in it or ten seconds have passed. */
+  const captured = async (filter: string, packets: readonly RegExp[], act: () => Promise<void>): Promise<string> => {
     const dump = spawn('ip', ['netns', 'exec', 'peer', 'tcpdump', '-Z', 'root', '-l', '-n', '-e', '-vv', '-i', 'a1', filter], { stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
     let started = '';
     dump.stdout.on('data', (chunk: Buffer) => { text += chunk.toString(); });
     dump.stderr.on('data', (chunk: Buffer) => { started += chunk.toString(); });
     for (let i = 0; i < 100 && !started.includes('listening'); i++) await new Promise((resolve) => { setTimeout(resolve, 100); });
-    await new Promise((resolve) => { setTimeout(resolve, 500); });
+    await new Promise((resolve) => { setTimeout(resolve, LOCKTIME_MS); });
     await act();
-    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    for (let i = 0; i < 100 && !packets.every((packet) => packet.test(text)); i++) await new Promise((resolve) => { setTimeout(resolve, 100); });
     dump.kill('SIGINT');
     await once(dump, 'close');
     return text;
@@ -52,7 +56,7 @@ describe('announce', () => {
     it(`tells the neighbours of an ${vip.family} VIP`, async () => {
       assert.deepEqual(await net.apply([{ kind: 'addAddress', vip }]), []);
       sh(`ip -n peer neigh replace ${vip.address} lladdr 02:00:00:00:00:bb dev a1 nud stale`);
-      const text = await captured(filter, async () => { assert.deepEqual(await net.apply([{ kind: 'announce', vip }]), []); });
+      const text = await captured(filter, packets, async () => { assert.deepEqual(await net.apply([{ kind: 'announce', vip }]), []); });
       for (const packet of packets) assert.match(text, packet);
       assert.match(sh(`ip -n peer neigh show ${vip.address}`), /02:00:00:00:00:aa/, 'the neighbour\'s cache follows');
       assert.deepEqual(await net.apply([{ kind: 'delAddress', vip }]), []);

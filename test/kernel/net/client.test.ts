@@ -31,7 +31,7 @@ describe('NetClient', () => {
 
   /** The kernel inserts the local route of an IPv6 address from a work queue, milliseconds after the answer. */
   const localRouteOf = async (address: string): Promise<LocalRoute | undefined> => {
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 100; i++) {
       const route = net.observe().localRoutes.find((r) => r.address === address);
       if (route !== undefined) return route;
       await new Promise((resolve) => { setTimeout(resolve, 50); });
@@ -111,7 +111,8 @@ describe('NetClient', () => {
     // The peer defends the address, so the kernel finds it taken.
     sh('ip netns add dad; ip link add d0 type veth peer name d1 netns dad; ip link set d0 up; ip -n dad link set d1 up; ip -n dad addr add fd0a::5/64 dev d1 nodad; sleep 1');
     try {
-      sh('ip addr add fd0a::5/128 dev d0; sleep 2');
+      sh('ip addr add fd0a::5/128 dev d0');
+      for (let i = 0; i < 100 && sh('ip addr show dev d0 to fd0a::5').includes('tentative') && !sh('ip addr show dev d0 to fd0a::5').includes('dadfailed'); i++) await new Promise((resolve) => { setTimeout(resolve, 100); });
       assert.equal(net.observe().addresses.find((a) => a.address === 'fd0a::5')?.dadFailed, true, sh('ip addr show dev d0'));
       await ok({ kind: 'addAddress', vip: vip6('fd0a::5', 'd0') });
       assert.deepEqual(net.observe().addresses.find((a) => a.address === 'fd0a::5'), { ...vip6('fd0a::5', 'd0'), prefixLength: 128, deprecated: true, dadFailed: false, protocol: 0x49 });
@@ -244,13 +245,21 @@ describe('NetClient', () => {
     await until(1);
     sh('ip addr del 10.9.0.220/32 dev t0');
     await until(2);
-    calls = 0;
+    // Late events of links that earlier tests made and deleted must not count.
+    for (let i = 0; i < 20; i++) {
+      calls = 0;
+      await new Promise((resolve) => { setTimeout(resolve, 500); });
+      if (calls === 0) break;
+    }
     sh('ip route add 10.99.0.0/16 via 10.9.0.7 dev t0; ip route del 10.99.0.0/16');
-    await new Promise((resolve) => { setTimeout(resolve, 400); });
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
     assert.equal(calls, 0, 'routes that are not local do not concern us');
+    sh('ip route add local 10.9.0.222 dev t0 table local');
+    await until(1);
     stop.abort();
-    sh('ip addr add 10.9.0.221/32 dev t0; ip addr del 10.9.0.221/32 dev t0');
-    await new Promise((resolve) => { setTimeout(resolve, 400); });
+    calls = 0;
+    sh('ip route del local 10.9.0.222 dev t0 table local; ip addr add 10.9.0.221/32 dev t0; ip addr del 10.9.0.221/32 dev t0');
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
     assert.equal(calls, 0);
   });
 });

@@ -21,14 +21,15 @@ const SERVER = `
 const net = require('net'), dgram = require('dgram');
 const [tcp, udp] = process.argv.slice(1).map((list) => list.split(',').map(Number));
 const plain = (address) => address.replace(/^::ffff:/, '');
-for (const port of tcp) net.createServer((s) => { s.on('error', () => {}); s.end(plain(s.remoteAddress)); }).listen(port, '::');
-for (const port of udp) { const s = dgram.createSocket('udp6'); s.on('message', (m, from) => s.send(plain(from.address), from.port, from.address)); s.bind(port, '::'); }
-setTimeout(() => console.log('ready'), 300);
+let bound = 0;
+const listening = () => { if (++bound === tcp.length + udp.length) console.log('ready'); };
+for (const port of tcp) net.createServer((s) => { s.on('error', () => {}); s.end(plain(s.remoteAddress)); }).listen(port, '::', listening);
+for (const port of udp) { const s = dgram.createSocket('udp6'); s.on('message', (m, from) => s.send(plain(from.address), from.port, from.address)); s.bind(port, '::', listening); }
 `;
 const CLIENT = `
 const net = require('net'), dgram = require('dgram');
 const ask = ([protocol, address, port]) => new Promise((resolve) => {
-  const timer = setTimeout(() => resolve('timeout'), 2500);
+  const timer = setTimeout(() => resolve('timeout'), 6000);
   const done = (answer) => { clearTimeout(timer); resolve(answer); };
   if (protocol === 'udp') {
     const s = dgram.createSocket(address.includes(':') ? 'udp6' : 'udp4');
