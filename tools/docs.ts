@@ -1,4 +1,4 @@
-/** The reference pages, as text made from the tables in the source: docs/errors.md and docs/api.md. Pure; generate-docs.ts writes them. */
+/** The reference pages, as text made from the tables in the source: docs/errors.md, docs/api.md, docs/metrics.md. Pure; generate-docs.ts writes them. */
 import { allDefinitions, type SchemaNode } from '../src/api/crd.ts';
 import { CONDITIONS_OF, EXCLUSION_REASONS } from '../src/api/v1alpha1/conditions.ts';
 import { KINDS } from '../src/api/v1alpha1/parse.ts';
@@ -7,13 +7,15 @@ import { SLICE_CODES } from '../src/api/v1alpha1/slices.ts';
 import { REFUSAL_CODES } from '../src/agent/state.ts';
 import { STATE_FOLDER_CODES } from '../src/agent/state-folder.ts';
 import { KERNEL_ERROR_CODES } from '../src/kernel/netlink/errors.ts';
+import { HEALTH_CODES } from '../src/observe/listen.ts';
 import { FILE_PROBLEM_CODES } from '../src/standalone/problems.ts';
+import { metricsPage } from './metrics-page.ts';
 
 const NOTE = '<!-- Made by `npm run generate` from the tables in the source; a test proves it fresh. -->';
 
 /** Pages by file name below docs/. */
 export function pages(): Map<string, string> {
-  return new Map([['errors.md', errorsPage()], ['api.md', apiPage()]]);
+  return new Map([['errors.md', errorsPage()], ['api.md', apiPage()], ['metrics.md', metricsPage(NOTE, table)]]);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -37,7 +39,7 @@ function errorsPage(): string {
     '## What is wrong with the folder or a file', meanings(FILE_PROBLEM_CODES),
     '## Why this node does not serve a part', meanings(REFUSAL_CODES),
     '## The kernel', 'With errno and operation in the message.', meanings(KERNEL_ERROR_CODES),
-    '## The process', meanings({ ...STATE_FOLDER_CODES, USAGE: 'A command-line option is unknown, missing or wrong. Exit code 64.' }),
+    '## The process', meanings({ ...STATE_FOLDER_CODES, ...HEALTH_CODES, USAGE: 'A command-line option is unknown, missing or wrong. Exit code 64.' }),
   ].join('\n\n') + '\n';
 }
 
