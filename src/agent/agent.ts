@@ -6,10 +6,11 @@ import type { Logger } from 'pino';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
 import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
-import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
+import { ADDRESS_PROTOCOL, type NetObservation, type VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
 import type { DrainRecords } from './drain.ts';
+import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
 import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
@@ -18,6 +19,7 @@ import { causeOf, formatOperation, isIpvs, type Operation } from './operation.ts
 import { plan, type ForeignReport, type Plan } from './plan.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { Fragment, Refusal } from './state.ts';
+import { Tally } from './tally.ts';
 
 export interface AgentOptions {
   readonly node: string;
@@ -26,6 +28,11 @@ export interface AgentOptions {
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
   readonly log: Logger;
+  /**
+   * After the ledger was lost, addresses that bear our mark count as ours and so go when nobody wants them. In a cluster: an address that is
+   * left here keeps every other director from taking it.
+   */
+  readonly adoptMarked?: boolean;
 }
 
 /** What one reconcile did. */
@@ -85,8 +92,7 @@ export class Agent {
   #failures: readonly Failure[] = [];
   #foreign: ForeignReport = { services: [], destinations: [], addresses: [] };
   #notes: readonly string[] = [];
-  #operations = 0;
-  #drifts = 0;
+  readonly #tally = new Tally();
 
   constructor(kernel: Kernel, folder: StateFolder, options: AgentOptions) {
     this.#kernel = kernel;
@@ -97,9 +103,9 @@ export class Agent {
     this.#drains = drains.state === 'ok' ? drains.value as DrainRecords : {};
   }
 
-  /** Takes changed programs (null: gone) and, where they changed, the groups. Nothing is done until the next reconcile. */
-  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>): void {
-    this.#fragments.update(changed, groups);
+  /** Takes changed programs (null: gone) and, where they changed, the groups and the duties. Nothing is done until the next reconcile. */
+  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>, duties?: Duties): void {
+    this.#fragments.update(changed, groups, duties);
   }
 
   /** Whether something was updated that no finished reconcile has dealt with. */
@@ -110,9 +116,17 @@ export class Agent {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
       fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, foreign: this.#foreign, notes: this.#notes,
-      capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#operations, drifts: this.#drifts,
+      capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
+
+  get tally(): Readonly<Tally> { return this.#tally; }
+
+  /** What this node has, as the last reconcile found it; null before the first. */
+  get index(): NodeIndex | null { return this.#index; }
+
+  /** Addresses that we added or are about to, by `link address`. */
+  get addresses(): Ledger['addresses'] { return this.#ledger.addresses; }
 
   /** The cheap look of every second: whether services, their schedulers or sizes, or sysctls are not as we left them. */
   drifted(): boolean {
@@ -169,11 +183,11 @@ export class Agent {
   }
 
   async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
+    const ledger = this.#ledger;
     this.#save(p.ledgerBefore, p.drainsBefore);
     let failures: Failure[] = [];
     if (p.operations.length > 0) {
       this.#log(p.operations);
-      this.#operations += p.operations.length;
       failures = await apply(p.operations, this.#kernel, signal);
       for (const { operation, error } of failures) this.#options.log.error({ operation: formatOperation(operation), code: error.code, errno: error.errno, err: error.message }, 'operation failed');
     }
@@ -187,6 +201,7 @@ export class Agent {
     }
     this.#conflicts = p.conflicts;
     this.#refusals = p.refusals;
+    this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
     if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
     return { operations: p.operations.length, failures, settled: p.complete && this.#settled() };
@@ -233,6 +248,7 @@ export class Agent {
     // An interrupted list must not look like NICs that are gone: the last whole one counts.
     if (!net.complete && this.#factsComplete) return net;
     this.#factsComplete = net.complete;
+    if (this.#ledger.fresh && this.#options.adoptMarked) this.#ledger = { ...this.#ledger, addresses: { ...markedAddresses(net), ...this.#ledger.addresses } };
     const index = this.#makeIndex(net, new Set(Object.keys(this.#ledger.addresses)));
     // VIPs that come and go are no new facts; NICs, subnets, the node's own addresses and its packet filter are.
     const key = JSON.stringify([net.links, index.subnets, [...index.endpoints.keys()], index.facts.netfilter]);
@@ -307,7 +323,11 @@ export class Agent {
   }
 
   /** Counts a drift found, for the status. */
-  countDrift(): void { this.#drifts++; }
+  countDrift(): void { this.#tally.drifts++; }
+}
+
+function markedAddresses({ addresses }: NetObservation): Ledger['addresses'] {
+  return Object.fromEntries(addresses.filter((a) => a.protocol === ADDRESS_PROTOCOL).map(({ link, family, address }) => [`${link} ${address}`, { link, family, address }]));
 }
 
 function loadLedger(folder: StateFolder, log: Logger): Ledger {

@@ -7,6 +7,7 @@ import { ADDRESS_BITS } from '../ip/ip.ts';
 import { DestinationTable } from '../kernel/ipvs/destinations.ts';
 import { destinationKey, SCHEDULER_FLAG, SERVICE_FLAG, TUNNEL_FLAG, type Destination, type ForwardingMethod, type Service, type TunnelType } from '../kernel/ipvs/types.ts';
 import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
+import { holds, type Duties } from './duties.ts';
 import { interfaceFor, linksToward, type NodeIndex } from './facts.ts';
 import type { DesiredService, NodeNeeds, Refusal, SysctlWant, VipBinding } from './state.ts';
 
@@ -20,8 +21,13 @@ export interface ReadService {
   readonly realServers: readonly RealServer[];
 }
 
+/**
+ * `directed` are those of the VIPs that this node is to have services for. It has the address of those that it holds; the others are ready to
+ * be taken over: all but the address is there.
+ */
 export function desiredDirector(
-  program: Program, vips: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null, index: NodeIndex, refusals: Refusal[],
+  program: Program, vips: readonly ProgramAddress[], directed: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null,
+  index: NodeIndex, duties: Duties, refusals: Refusal[],
 ): { services: DesiredService[]; needs: NodeNeeds } {
   const { owner, spec } = program;
   const refuse = (code: Refusal['code'], message: string) => { refusals.push({ owner, code, message }); };
@@ -37,14 +43,20 @@ export function desiredDirector(
     return { services: [], needs: { vips: [], tunnels: [], fou: [], sysctls: [], sourceNat: [], marks: [], mss: [] } };
   }
 
-  for (const { address, family } of vips) {
+  for (const { address, family } of directed) {
+    const held = holds(duties, address);
     const nic = interfaceFor(address, group, index);
-    if ('problem' in nic) { refuse('NoInterface', nic.problem); continue; }
+    if ('problem' in nic) {
+      // A director in another network is none for this VIP; who could hold it is said by its group.
+      if (held) refuse('NoInterface', nic.problem);
+      continue;
+    }
     // Nobody resolves addresses on lo: a VIP there is reached by routes.
-    bindings.push({ vip: { link: nic.link, family, address }, announce: !index.links.get(nic.link)?.loopback });
+    if (held) bindings.push({ vip: { link: nic.link, family, address }, announce: !index.links.get(nic.link)?.loopback });
     for (const { index: at, realServers } of read) {
       const part = spec.services[at]!;
-      const eligible = realServersFor(spec.mode, realServers, family);
+      const usable = spec.localOnly ? realServers.filter((r) => r.node === index.facts.name) : realServers;
+      const eligible = realServersFor(spec.mode, usable, family);
       services.push({
         service: serviceOf(program, part, { address, family }),
         destinations: tableOf(eligible.map((r) => destinationOf(program, part, r.address, r.port, r.weight))),
@@ -61,7 +73,7 @@ export function desiredDirector(
       if (spec.mode === 'NAT') forwardingSysctls(family, new Set([nic.link, ...linksToward(eligible.map((r) => r.address), index)]), want);
     }
   }
-  if (bindings.length > 0) {
+  if (services.length > 0) {
     // A deleted destination must let go of its connections, and a persistence template must not pin clients to a drained one.
     want('net/ipv4/vs/expire_nodest_conn', '1');
     want('net/ipv4/vs/expire_quiescent_template', '1');

@@ -3,9 +3,10 @@
  * TUN the device that unpacks what directors send. NAT asks nothing of a real server that we may change (its default route is not ours).
  */
 import { createHash } from 'node:crypto';
-import { realServersFor, parseRealServer, type Program, type ProgramAddress, type ProgramTunnel } from '../api/v1alpha1/program.ts';
+import { realServersFor, parseRealServer, type Program, type ProgramAddress, type ProgramTunnel, type RealServer } from '../api/v1alpha1/program.ts';
 import { familyOf, type Family } from '../ip/ip.ts';
 import type { FouPort, MssRule, Tunnel } from '../kernel/net/types.ts';
+import type { Receiving } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
 import { NO_NEEDS, type NodeNeeds, type SysctlWant, type VipBinding } from './state.ts';
 
@@ -15,7 +16,8 @@ const IPV6_OUTER_EXTRA = 20;
 /** IP and TCP headers without options. */
 const TCP_HEADERS: Record<Family, number> = { IPv4: 40, IPv6: 60 };
 
-export function desiredRealServer(program: Program, vips: readonly ProgramAddress[], local: ReadonlySet<string>, index: NodeIndex): NodeNeeds {
+/** `local`: real-server addresses of this node. `asked`: what it is to receive for besides what the program says. */
+export function desiredRealServer(program: Program, vips: readonly ProgramAddress[], local: ReadonlySet<string>, asked: readonly Receiving[], index: NodeIndex): NodeNeeds {
   const { mode, tunnel } = program.spec;
   const bindings: VipBinding[] = [];
   const tunnels = new Map<string, Tunnel>();
@@ -24,7 +26,7 @@ export function desiredRealServer(program: Program, vips: readonly ProgramAddres
   const want = (path: string, value: string) => sysctls.set(path, { path, value });
   const mss: MssRule[] = [];
   for (const { address, family } of vips) {
-    const mine = receiving(program, family, local);
+    const mine = receiving(program, { address, family }, local, asked);
     if (mine.length === 0) continue;
     if (family === 'IPv4') {
       // The maximum of all and the interface counts: `all` also covers NICs that come later. lo has no effect (RFC 826 is answered per NIC).
@@ -57,13 +59,17 @@ export function desiredRealServer(program: Program, vips: readonly ProgramAddres
   return { vips: bindings, tunnels: [...tunnels.values()], fou: [...fou.values()], sysctls: [...sysctls.values()], sourceNat: [], marks: [], mss: index.facts.netfilter ? mss : [] };
 }
 
-/** This node's real-server addresses to which a director sends what comes for a VIP of `family`. */
-function receiving(program: Program, family: Family, local: ReadonlySet<string>): string[] {
+/** This node's real-server addresses at which it receives what comes for a VIP. */
+export function receiving({ spec }: Program, vip: ProgramAddress, local: ReadonlySet<string>, asked: readonly Receiving[]): string[] {
   const found = new Set<string>();
-  for (const service of program.spec.services) {
+  const here = asked.filter((r) => r.vip === vip.address && local.has(r.localAddress)).map((r) => r.localAddress);
+  const more = here.map((address): RealServer => ({ address, port: 0, weight: 0, node: '' }));
+  for (const service of spec.services) {
     const all = service.realServers.flatMap((text) => parseRealServer(text) ?? []);
-    for (const r of realServersFor(program.spec.mode, all, family)) if (local.has(r.address)) found.add(r.address);
+    for (const r of realServersFor(spec.mode, [...all, ...more], vip.family)) if (local.has(r.address)) found.add(r.address);
   }
+  // DR does not cross families, but whoever asks waits until the VIP is there, whichever packets come.
+  if (found.size === 0 && here.length > 0 && spec.mode === 'DR') return here.sort();
   return [...found].sort();
 }
 

@@ -3,14 +3,15 @@
  * It decides no policy (which real server is eligible, who may use an address: controller/compile) except to refuse what would hurt
  * this node. The two roles are in desired-director.ts and desired-real-server.ts.
  */
-import { parseRealServer, type GroupSettings, type Program, type RealServer } from '../api/v1alpha1/program.ts';
+import { parseRealServer, type GroupSettings, type Program, type ProgramAddress, type RealServer } from '../api/v1alpha1/program.ts';
 import { classOf, familyOf } from '../ip/ip.ts';
 import { desiredDirector, type ReadService } from './desired-director.ts';
-import { desiredRealServer } from './desired-real-server.ts';
+import { desiredRealServer, receiving } from './desired-real-server.ts';
+import { ALONE, holds, type Duties, type Receiving } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
 import { NO_NEEDS, type Fragment, type NodeNeeds, type Refusal } from './state.ts';
 
-export function desired(program: Program, group: GroupSettings | null, index: NodeIndex): Fragment {
+export function desired(program: Program, group: GroupSettings | null, index: NodeIndex, duties: Duties = ALONE): Fragment {
   const { owner, spec } = program;
   const refusals: Refusal[] = [];
   const refusedVips: string[] = [];
@@ -18,18 +19,19 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const senseless = contradiction(program);
   if (senseless) {
     refusals.push({ owner, code: 'InvalidProgram', message: senseless });
-    return { ...nothing, refusedVips: spec.addresses.map((a) => a.address) };
+    return { ...nothing, refusedVips: spec.addresses.map((a) => a.address).filter((address) => holds(duties, address)) };
   }
   const vips = spec.addresses.filter(({ address }) => {
-    const problem = reservedHere(address, index);
+    const problem = reservedHere(address, index, duties);
     if (!problem) return true;
     refusals.push({ owner, code: 'AddressReserved', message: problem });
-    refusedVips.push(address);
+    if (holds(duties, address)) refusedVips.push(address);
     return false;
   });
   const services = readServices(program, refusals);
-  const local = localAddresses(services, index);
-  const isDirector = directs(group, index, local.size > 0);
+  const asked = duties.receives.get(owner) ?? [];
+  const local = localAddresses(services, asked, index);
+  const isDirector = directs(program, group, index, duties, local.size > 0);
   const isRealServer = !isDirector && local.size > 0 && index.facts.role !== 'director';
   if (vips.length === 0 || (!isDirector && !isRealServer)) {
     // What is not this node's part is nothing that it could refuse.
@@ -37,12 +39,17 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   }
   if (isRealServer) {
     // NAT asks nothing of a real server that is ours to change: its default route is its owner's.
-    const needs = spec.mode === 'NAT' ? NO_NEEDS : desiredRealServer(program, vips, local, index);
+    const needs = spec.mode === 'NAT' ? NO_NEEDS : desiredRealServer(program, vips, local, asked, index);
     return { ...nothing, role: 'realServer', needs };
   }
-  const part = desiredDirector(program, vips, services, group, index, refusals);
-  refusedVips.push(...vips.map((v) => v.address).filter((address) => !part.needs.vips.some((b) => b.vip.address === address)));
-  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(part.needs) };
+  // A director that does not hold a VIP and receives for it is a real server only: with a service of its own it would send on what the
+  // director that holds the VIP sends to it, and that one back.
+  const receives = (v: ProgramAddress) => spec.mode !== 'NAT' && !holds(duties, v.address) && receiving(program, v, local, asked).length > 0;
+  const [received, directed] = [vips.filter(receives), vips.filter((v) => !receives(v))];
+  const part = desiredDirector(program, vips, directed, services, group, index, duties, refusals);
+  refusedVips.push(...directed.map((v) => v.address).filter((address) => holds(duties, address) && !part.needs.vips.some((b) => b.vip.address === address)));
+  const needs = received.length === 0 ? part.needs : join(part.needs, desiredRealServer(program, received, local, asked, index));
+  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(needs) };
 }
 
 /** What makes a program impossible to follow, or null. Programs come over a network, or from a file of another version. */
@@ -56,9 +63,10 @@ function contradiction({ spec }: Program): string | null {
   return null;
 }
 
-/** Whether this node directs the group's VIPs. Without a group, 'auto' directs unless it is a real server of this program. */
-function directs(group: GroupSettings | null, index: NodeIndex, isEndpoint: boolean): boolean {
+/** Whether this node directs the group's VIPs. Without a cluster and a group, 'auto' directs unless it is a real server of this program. */
+function directs({ spec }: Program, group: GroupSettings | null, index: NodeIndex, duties: Duties, isEndpoint: boolean): boolean {
   const { role, labels } = index.facts;
+  if (duties.directs) return duties.directs.has(spec.directorGroup);
   if (role === 'director' || role === 'both') return true;
   if (role === 'real-server') return false;
   if (group?.nodeSelector) return Object.entries(group.nodeSelector).every(([key, value]) => labels[key] === value);
@@ -66,12 +74,13 @@ function directs(group: GroupSettings | null, index: NodeIndex, isEndpoint: bool
 }
 
 /** Why this address must never be a VIP of this node; null when it may. Checked here again although compile checked: a program may be forged. */
-function reservedHere(address: string, index: NodeIndex): string | null {
+function reservedHere(address: string, index: NodeIndex, duties: Duties): string | null {
   if (familyOf(address) === null) return `${JSON.stringify(address)} is not an IP address`;
   const kind = classOf(address);
   if (kind !== 'unicast') return `${address} is a ${kind} address and cannot be a VIP`;
   const own = index.own.get(address);
   if (own) return `${address} is this node's own address (${address}/${own.prefixLength} on ${own.link}); choose another VIP, or remove it from the interface`;
+  if (duties.reserved.has(address)) return `${address} is an address of a node or of the API server; choose another VIP`;
   return null;
 }
 
@@ -97,13 +106,21 @@ function permitted(address: string): boolean {
   return familyOf(address) !== null && classOf(address) === 'unicast';
 }
 
-/** The real-server addresses that this node itself has. */
-function localAddresses(services: readonly ReadService[], index: NodeIndex): Set<string> {
+/** The real-server addresses that this node itself has, and those at which it is asked to receive. */
+function localAddresses(services: readonly ReadService[], asked: readonly Receiving[], index: NodeIndex): Set<string> {
   const local = new Set<string>();
   for (const { realServers } of services) {
     for (const { address } of realServers) if (index.endpoints.has(address)) local.add(address);
   }
+  for (const { localAddress } of asked) if (index.endpoints.has(localAddress)) local.add(localAddress);
   return local;
+}
+
+function join(a: NodeNeeds, b: NodeNeeds): NodeNeeds {
+  return {
+    vips: [...a.vips, ...b.vips], tunnels: [...a.tunnels, ...b.tunnels], fou: [...a.fou, ...b.fou], sysctls: [...a.sysctls, ...b.sysctls],
+    sourceNat: [...a.sourceNat, ...b.sourceNat], marks: [...a.marks, ...b.marks], mss: [...a.mss, ...b.mss],
+  };
 }
 
 function compact(needs: NodeNeeds): NodeNeeds {

@@ -6,6 +6,7 @@ import { exact, Sharer } from '../api/share.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import { serviceKey } from '../kernel/ipvs/types.ts';
 import { desired } from './desired.ts';
+import { ALONE, concernedBy, type Duties } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
 import { joinNeeds, joinServices, NO_NEEDS, sameNeeds, type DesiredService, type Fragment, type Refusal, type SharedState } from './state.ts';
 
@@ -13,6 +14,7 @@ export class Fragments {
   readonly #programs = new Map<string, Program>();
   readonly #sharer = new Sharer();
   #groups: ReadonlyMap<string, GroupSettings> = new Map();
+  #duties: Duties = ALONE;
   readonly #byOwner = new Map<string, Fragment>();
   /** Those of them that refuse something: few, and asked for after every change. */
   readonly #refusing = new Map<string, Fragment>();
@@ -31,8 +33,10 @@ export class Fragments {
   get dirty(): boolean { return this.#allDirty || this.#dirty.size > 0; }
   get allDirty(): boolean { return this.#allDirty; }
 
-  /** Takes changed programs (null: gone) and, where they changed, the groups. */
-  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>): void {
+  get duties(): Duties { return this.#duties; }
+
+  /** Takes changed programs (null: gone) and, where they changed, the groups and the duties. */
+  update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>, duties?: Duties): void {
     for (const [owner, program] of changed) {
       if (program) this.#programs.set(owner, program);
       else this.#programs.delete(owner);
@@ -41,6 +45,11 @@ export class Fragments {
     if (groups) {
       this.#groups = groups;
       this.#allDirty = true;
+    }
+    if (duties && duties !== this.#duties) {
+      const concerned = concernedBy(this.#duties, duties);
+      this.#duties = duties;
+      for (const program of this.#programs.values()) if (concerned(program)) this.#dirty.add(program.owner);
     }
   }
 
@@ -120,7 +129,7 @@ export class Fragments {
   }
 
   #desired(program: Program, index: NodeIndex): Fragment {
-    return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index));
+    return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index, this.#duties));
   }
 
   /** The same with less memory: most programs of a node want the same sysctls, and nothing of most kinds. */
