@@ -6,7 +6,8 @@ import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 import type { Sysctl } from './types.ts';
 
-export const PROC_SYS = '/proc/sys';
+/** In a container it is read-only, and nothing may be mounted over it: there the host's is mounted elsewhere and named by this variable. */
+export const PROC_SYS = process.env['IPVS_OPERATOR_PROC_SYS'] ?? '/proc/sys';
 
 /** Trimmed, tabs as single spaces; null when there is no such file. Throws KernelError INVALID, PERMISSION_DENIED, KERNEL_REFUSED. */
 export function readSysctl(path: string, root = PROC_SYS): string | null {
@@ -54,7 +55,7 @@ function failure(error: unknown, verb: string, path: string, value: string): Ker
     case 'ENOENT': case 'ENOTDIR':
       return new KernelError({ code: 'MODULE_MISSING', errno: ERRNO.ENOENT, operation, cause: error, message: 'no such setting: its module is not loaded, or the interface is gone' });
     case 'EROFS':
-      return new KernelError({ code: 'PERMISSION_DENIED', errno, operation, cause: error, message: 'read-only: mount /proc/sys/net writable (privileged container, or a hostPath mount of it)' });
+      return new KernelError({ code: 'PERMISSION_DENIED', errno, operation, cause: error, message: 'read-only: in a container mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS' });
     case 'EACCES': case 'EPERM':
       return new KernelError({ code: 'PERMISSION_DENIED', errno, operation, cause: error, message: 'CAP_NET_ADMIN (and root, for files of root) is needed' });
     case 'EINVAL':
