@@ -1,0 +1,251 @@
+/**
+ * Reflector: keeps a store equal to what the API server has of one kind, for as long as the process lives, whatever the server or the
+ * network does. It tells each difference once, in order, and gives up only when its signal aborts. What a change means is the listener's.
+ *
+ *            list (paged) ──> replace ──> watch ──┬─ closed, or silent too long ──> watch from the last version
+ *               ▲                                 ├─ 410, or a version the server cannot use ──> wait, list
+ *               └── wait <── any error            └─ any other error ──> wait, watch from the last version
+ */
+import { Backoff } from './backoff.ts';
+import { PAGE_SIZE, type KubeClient, type SelectOptions, type WatchEvent } from './client.ts';
+import { ApiError, errorFromStatus, isExpired, isFutureVersion, isInvalid, isNotFound, type Status } from './errors.ts';
+import { Mirror, type Change } from './mirror.ts';
+import { Store, type StoreOptions } from './store.ts';
+import { collectionPath, nameOf, type KubeObject, type Log, type Resource } from './types.ts';
+import { childOf, isAbort, sleep as realSleep, type Sleep } from './wait.ts';
+
+export type { Change } from './mirror.ts';
+
+export interface ReflectorOptions<T extends KubeObject> extends SelectOptions, Pick<StoreOptions<T>, 'indexes' | 'trim' | 'freeze'> {
+  readonly client: Pick<KubeClient, 'list' | 'watch'>;
+  readonly resource: Resource<T>;
+  /** A store made beforehand, instead of one with these indexes and trim. Nobody else may write it. */
+  readonly store?: Store<T>;
+  /** Called in order, with the store as it is after all changes so far. What it throws is logged; the reflector goes on. */
+  readonly onChange: (change: Change<T>) => void;
+  /** Called once, after the changes of the first complete list. */
+  readonly onSynced?: () => void;
+  readonly log: Log;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** 0 <= x < 1. */
+  readonly random: () => number;
+  readonly sleep?: Sleep;
+  /** Objects a page of the list. */
+  readonly pageSize?: number;
+  /** A watch that says nothing for so long is opened anew. Servers send a bookmark each minute. Milliseconds. */
+  readonly idleMs?: number;
+}
+
+export interface ReflectorStats {
+  /** Complete lists, watches opened, objects' events received, and failures of any of them. */
+  readonly lists: number;
+  readonly watches: number;
+  readonly events: number;
+  readonly errors: number;
+  /** When anything, a bookmark included, last came from the server, in the milliseconds of `now`; null before the first. */
+  readonly lastEventAt: number | null;
+  /** Objects whose newest version fails the schema. */
+  readonly badObjects: number;
+}
+
+const IDLE_MS = 90_000;
+/** Waits after errors, in milliseconds, and how long all must be well before the next error is a first one: client-go's. */
+const RETRY = { minMs: 800, maxMs: 30_000, resetMs: 120_000 };
+/** How long the server keeps a watch open: random between these, so that they do not all end at the same time. Seconds. */
+const WATCH_SECONDS = { min: 300, max: 600 };
+/** A watch that ends sooner than this and brought nothing is no healthy one, or it would be opened thousands of times a second. Milliseconds. */
+const SHORT_MS = 1_000;
+/** After so many refusals in a row from the same version, the version is suspected, and everything is listed. */
+const MAX_REFUSALS = 3;
+
+export class Reflector<T extends KubeObject> {
+  readonly #options: ReflectorOptions<T>;
+  readonly #store: Store<T>;
+  readonly #mirror: Mirror<T>;
+  readonly #sleep: Sleep;
+  readonly #log: Log;
+  readonly #name: string;
+  readonly #counts = { lists: 0, watches: 0, events: 0, errors: 0 };
+  /** Where the next watch begins; null: list first. */
+  #version: string | null = null;
+  #refusals = 0;
+  #lastEventAt: number | null = null;
+  #synced = false;
+  #running = false;
+
+  /** Throws TypeError when namespace and scope of the kind do not fit. */
+  constructor(options: ReflectorOptions<T>) {
+    const { resource, namespace, indexes, trim, freeze, log, onChange } = options;
+    collectionPath(resource, namespace);
+    this.#options = options;
+    this.#log = log;
+    this.#name = nameOf(resource);
+    this.#sleep = options.sleep ?? realSleep;
+    this.#store = options.store ?? new Store<T>({ ...(indexes && { indexes }), ...(trim && { trim }), ...(freeze && { freeze }) });
+    this.#mirror = new Mirror({ resource, store: this.#store, log, emit: (change) => this.#guard(() => onChange(change), change.key) });
+  }
+
+  get store(): Store<T> { return this.#store; }
+
+  /** Whether the store has held the complete state once. From then on it is never incomplete, only behind. */
+  get synced(): boolean { return this.#synced; }
+
+  get stats(): ReflectorStats { return { ...this.#counts, lastEventAt: this.#lastEventAt, badObjects: this.#mirror.bad.size }; }
+
+  /** Objects whose newest version fails the schema, with what is wrong; the store has their last good version, if there was one. */
+  get badObjects(): ReadonlyMap<string, string> { return this.#mirror.bad; }
+
+  /** Resolves when the signal aborts; never rejects. Throws TypeError when it is running already. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#running) throw new TypeError(`the reflector of ${this.#name} is running already`);
+    this.#running = true;
+    const { now, random } = this.#options;
+    const backoff = new Backoff({ ...RETRY, random });
+    try {
+      while (!signal.aborted) {
+        try {
+          if (this.#version === null) await this.#list(signal);
+          else if (await this.#watch(this.#version, signal) === 'short') await this.#wait(backoff.next(now()), signal);
+        } catch (error) {
+          if (signal.aborted) return;
+          await this.#recover(error, backoff, signal);
+        }
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #recover(error: unknown, backoff: Backoff, signal: AbortSignal): Promise<void> {
+    const { now } = this.#options;
+    this.#counts.errors += 1;
+    const from = this.#version;
+    if (from !== null) {
+      if (mayMeanVersion(error)) this.#refusals += 1;
+      if (isExpired(error) || isFutureVersion(error) || isInvalid(error) || isNotFound(error) || this.#refusals >= MAX_REFUSALS) this.#version = null;
+    }
+    const asked = error instanceof ApiError ? error.retryAfterMs ?? 0 : 0;
+    const waitMs = Math.round(Math.max(asked, backoff.next(now())));
+    const next = from === null || this.#version === null ? 'list' : 'watch';
+    const fields = { resource: this.#name, err: error, waitMs, next };
+    // An expired version is the ordinary end of a long silence.
+    if (isExpired(error)) this.#log.info(fields, 'the version to watch from is too old');
+    else this.#log.warn(fields, from === null ? 'cannot list' : 'cannot watch');
+    await this.#wait(waitMs, signal);
+  }
+
+  async #wait(ms: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#sleep(ms, signal);
+    } catch (error) {
+      // Stopped: the loop looks at the signal next.
+      if (!isAbort(error)) throw error;
+    }
+  }
+
+  /**
+   * Reads everything, page by page, and only then replaces what the store has. The newest state is asked for, never a cached one: what came
+   * after it must not be older than what the store had before.
+   */
+  async #list(signal: AbortSignal): Promise<void> {
+    const { client, resource, pageSize = PAGE_SIZE } = this.#options;
+    const replacement = this.#mirror.replacement();
+    let version: string | null = null;
+    let page: string | undefined;
+    let limit: number | undefined = pageSize;
+    do {
+      try {
+        const list = await client.list(resource, { ...this.#selection(), signal, limit, continue: page });
+        for (const item of list.items) replacement.add(item);
+        // All pages are of the state of the first.
+        version ??= list.resourceVersion;
+        page = list.continue;
+      } catch (error) {
+        // The state of the first page is gone before the last was read: once more, in one piece.
+        if (!isExpired(error) || page === undefined) throw error;
+        replacement.clear();
+        [version, page, limit] = [null, undefined, undefined];
+        continue;
+      }
+      if (signal.aborted) return;
+    } while (version === null || page !== undefined);
+    this.#version = version;
+    this.#refusals = 0;
+    this.#counts.lists += 1;
+    this.#lastEventAt = this.#options.now();
+    replacement.apply();
+    if (this.#synced) return;
+    this.#synced = true;
+    this.#log.debug({ resource: this.#name, objects: this.#store.size }, 'synced');
+    this.#guard(() => this.#options.onSynced?.(), 'synced');
+  }
+
+  /** Follows the changes until the server ends it. 'short': it ended at once, which is worth a wait. */
+  async #watch(from: string, signal: AbortSignal): Promise<'done' | 'short'> {
+    const { client, resource, now, random, idleMs = IDLE_MS } = this.#options;
+    const { controller, detach } = childOf(signal);
+    let idle = false;
+    const watchdog = setTimeout(() => {
+      idle = true;
+      controller.abort();
+    }, idleMs);
+    const started = now();
+    const timeoutSeconds = WATCH_SECONDS.min + Math.floor(random() * (WATCH_SECONDS.max - WATCH_SECONDS.min + 1));
+    this.#counts.watches += 1;
+    try {
+      for await (const event of client.watch(resource, { ...this.#selection(), resourceVersion: from, timeoutSeconds, allowWatchBookmarks: true, signal: controller.signal })) {
+        if (controller.signal.aborted) break;
+        watchdog.refresh();
+        this.#take(event);
+      }
+    } catch (error) {
+      if (!idle || !isAbort(error)) throw error;
+    } finally {
+      clearTimeout(watchdog);
+      detach();
+    }
+    if (idle) this.#log.debug({ resource: this.#name, idleMs }, 'the watch was silent; opening another');
+    return idle || this.#version !== from || now() - started >= SHORT_MS ? 'done' : 'short';
+  }
+
+  /** Throws ApiError for an ERROR event, and BAD_RESPONSE for an object without a name. */
+  #take({ type, object }: WatchEvent): void {
+    const path = collectionPath(this.#options.resource, this.#options.namespace);
+    if (type === 'ERROR') throw errorFromStatus('WATCH', path, 500, object as Status);
+    this.#lastEventAt = this.#options.now();
+    this.#refusals = 0;
+    const { name, resourceVersion } = (object as Partial<KubeObject>).metadata ?? {};
+    if (type !== 'BOOKMARK') {
+      if (typeof name !== 'string' || name === '') throw new ApiError({ code: 'BAD_RESPONSE', message: `${type} of an object without a name`, verb: 'WATCH', path });
+      this.#counts.events += 1;
+      if (type === 'DELETED') this.#mirror.delete(object as T);
+      else this.#mirror.put(object as T);
+    }
+    // Only now: what was not taken is asked for again.
+    if (typeof resourceVersion === 'string' && resourceVersion !== '') this.#version = resourceVersion;
+  }
+
+  #selection(): SelectOptions {
+    const { namespace, labelSelector, fieldSelector } = this.#options;
+    return { namespace, labelSelector, fieldSelector };
+  }
+
+  /** Calls a listener; its errors are its own, also those that come later. */
+  #guard(call: () => unknown, what: string): void {
+    const tell = (err: unknown): void => this.#log.error({ resource: this.#name, object: what, err }, 'a listener failed');
+    try {
+      const result = call();
+      if (result instanceof Promise) result.catch(tell);
+    } catch (error) {
+      tell(error);
+    }
+  }
+}
+
+/** Refusals that may be the version's fault although they do not say so: etcd's own words for a compacted one come as a plain 500. */
+function mayMeanVersion(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return false;
+  const { status } = error;
+  return status === 500 || (status >= 400 && status < 500 && ![401, 403, 429].includes(status));
+}
