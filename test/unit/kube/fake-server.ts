@@ -109,7 +109,10 @@ export class FakeServer {
 
   /** Ends every watch as a server does when timeoutSeconds are over. */
   endWatches(): void {
-    for (const { response } of [...this.#watchers]) response.end();
+    for (const watcher of [...this.#watchers]) {
+      this.#watchers.delete(watcher);
+      watcher.response.end();
+    }
   }
 
   /** Writes to every open watch. */
