@@ -11,7 +11,7 @@ const FORBIDDEN_KEYS = new Set([
 ]);
 const TYPES = new Set(['object', 'array', 'string', 'integer', 'boolean', 'number']);
 /** CEL names that may follow `self.` without being a field. */
-const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith', 'replace', 'substring', 'lastIndexOf']);
+const CEL_METHODS = new Set(['all', 'exists', 'exists_one', 'filter', 'map', 'size', 'matches', 'contains', 'startsWith', 'endsWith', 'substring', 'lastIndexOf']);
 
 export function lintDefinition(crd: CustomResourceDefinition): string[] {
   const complaints: string[] = [];

@@ -120,7 +120,8 @@ class ShapeReader {
     if (value.length < minLength || value.length > maxLength) {
       this.#say('OutOfRange', `${quote(value)} has ${value.length} characters`, `write ${value.length < minLength ? `at least ${minLength}` : `at most ${maxLength}`}`);
     } else if (pattern !== undefined && !regex(pattern).test(value)) {
-      this.#say('InvalidName', `${quote(value)} is not a valid name here`, nameFix(pattern));
+      if (pattern.startsWith('^\\d{4}-')) this.#say('WrongType', `${quote(value)} is not a time`, 'write it as 2026-01-01T00:00:00Z');
+      else this.#say('InvalidName', `${quote(value)} is not a valid name here`, nameFix(pattern));
     }
     return value;
   }

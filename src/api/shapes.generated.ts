@@ -955,7 +955,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
       "maxLength": 253
      },
      "since": {
-      "type": "string"
+      "type": "string",
+      "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+      "maxLength": 64
      },
      "epoch": {
       "type": "integer",
@@ -1004,7 +1006,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
          "maxLength": 32768
         },
         "lastTransitionTime": {
-         "type": "string"
+         "type": "string",
+         "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+         "maxLength": 64
         },
         "observedGeneration": {
          "type": "integer",
@@ -1761,7 +1765,9 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
          "maxLength": 32768
         },
         "lastTransitionTime": {
-         "type": "string"
+         "type": "string",
+         "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+         "maxLength": 64
         },
         "observedGeneration": {
          "type": "integer",
@@ -1938,7 +1944,9 @@ export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'Direc
        "maxLength": 32768
       },
       "lastTransitionTime": {
-       "type": "string"
+       "type": "string",
+       "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+       "maxLength": 64
       },
       "observedGeneration": {
        "type": "integer",
@@ -2016,7 +2024,9 @@ export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'Direc
        "maxLength": 32768
       },
       "lastTransitionTime": {
-       "type": "string"
+       "type": "string",
+       "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+       "maxLength": 64
       },
       "observedGeneration": {
        "type": "integer",
@@ -2053,7 +2063,9 @@ export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'Direc
        "maxLength": 64
       },
       "since": {
-       "type": "string"
+       "type": "string",
+       "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+       "maxLength": 64
       },
       "ownedVIPs": {
        "type": "integer",
@@ -2111,7 +2123,9 @@ export const STATUS_SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'Direc
        "maxLength": 32768
       },
       "lastTransitionTime": {
-       "type": "string"
+       "type": "string",
+       "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+       "maxLength": 64
       },
       "observedGeneration": {
        "type": "integer",

@@ -49,8 +49,6 @@ function clean(json: Record<string, unknown>): SchemaNode {
   // zod bounds every integer by what a double can count; such a bound says nothing to a reader.
   if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
   if (node.type === 'integer') node.format = node.maximum === undefined || node.maximum > 0x7fff_ffff ? 'int64' : 'int32';
-  // The server checks date-time by itself; zod's pattern of it is long and stricter.
-  if (node.format === 'date-time') delete node.pattern;
   if (json['properties'] !== undefined) {
     node.properties = Object.fromEntries(Object.entries(json['properties'] as Record<string, Record<string, unknown>>).map(([name, child]) => [name, clean(child)]));
   }

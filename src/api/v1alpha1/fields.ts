@@ -77,6 +77,8 @@ export const reference = (max = MAX_NAME) => z.strictObject({ name: objectName(m
 
 /** Any text up to a length. */
 export const text = (max: number) => z.string().max(max);
+/** A moment as RFC 3339 writes it. The server checks the numbers too. */
+export const time = () => text(64).regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/).meta({ format: 'date-time' });
 /** How many of something. */
 export const count = () => z.int().min(0).max(2_147_483_647);
 /** Name of a DirectorGroup as machines pass it on; empty where there is no group. */

@@ -28,9 +28,8 @@ export const VIRTUAL_IP_RULES: readonly Rule<VirtualIP>[] = [
     code: 'NameMismatch',
     cel: [{
       at: '',
-      rule: "self.spec.address.contains(':') ? (self.metadata.name.size() == 39 && isIP(self.metadata.name.replace('-', ':'))"
-        + ' && isIP(self.spec.address) && ip(self.metadata.name.replace(\'-\', \':\')) == ip(self.spec.address))'
-        + ' : self.metadata.name == self.spec.address',
+      // The form only, for IPv6: Kubernetes 1.31 prices replace() as if it never ended, and without it no name becomes an address.
+      rule: "self.spec.address.contains(':') ? self.metadata.name.matches('^[0-9a-f]{4}(-[0-9a-f]{4}){7}$') : self.metadata.name == self.spec.address",
       message: "the name must be the address, IPv6 with all 32 digits and '-' for ':'",
     }],
     check({ metadata, spec: { address } }, report) {

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { CONDITIONS_OF, type ConditionKind } from './conditions.ts';
-import { count, text } from './fields.ts';
+import { count, text, time } from './fields.ts';
 import { FAMILIES, MAX_ADDRESSES } from './vocabulary.ts';
 
 /** Real servers named in status.excluded; more are only counted. */
@@ -25,7 +25,7 @@ export const conditionsOf = (kind: ConditionKind) => z.array(z.strictObject({
   status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
   reason: text(1024).describe('Why, in one word.'),
   message: text(32768).describe('Why, for a person, and what to do.'),
-  lastTransitionTime: z.iso.datetime().describe('When status changed last.'),
+  lastTransitionTime: time().describe('When status changed last.'),
   observedGeneration: z.int().min(0).optional().describe('Generation of the object this was said of.'),
 })).max(16).optional().describe('The state of this object in a few words each.');
 
@@ -79,7 +79,7 @@ export const directorGroupStatus = z.strictObject({
   members: z.array(z.strictObject({
     node: text(253).describe('Name of the node.'),
     state: text(64).describe(`What it does: one of ${Object.keys(MEMBER_STATES).join(', ')}.`),
-    since: z.iso.datetime().optional().describe('Since when it is in this state.'),
+    since: time().optional().describe('Since when it is in this state.'),
     ownedVIPs: count().optional().describe('How many VIPs it holds.'),
   })).max(1000).optional().describe('The directors of this group.'),
   summary: z.strictObject({

@@ -100,7 +100,8 @@ export const VIP_POOL_RULES: readonly Rule<VIPPool>[] = [
     cel: [
       {
         at: 'spec.blocks[].cidr',
-        rule: `!isCIDR(self) || [${CEL_FORBIDDEN}].all(f, !cidr(f).containsCIDR(self) && !cidr(self).containsCIDR(f))`,
+        // Of two prefixes one holds the first address of the other, or they have nothing in common. (containsCIDR() of Kubernetes 1.31 is wrong.)
+        rule: `!isCIDR(self) || [${CEL_FORBIDDEN}].all(f, !cidr(f).containsIP(cidr(self).ip()) && !cidr(self).containsIP(cidr(f).ip()))`,
         message: 'must not contain loopback, link-local, multicast, unspecified or reserved addresses',
       },
       celUnicast('spec.blocks[].start'), celUnicast('spec.blocks[].stop'),

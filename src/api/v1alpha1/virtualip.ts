@@ -4,7 +4,7 @@
  * gets the address is decided in controller/compile.
  */
 import { z } from 'zod';
-import { address, clusterMetadata, groupName, integer, namespaceName, reference, text, uid, virtualServerName } from './fields.ts';
+import { address, clusterMetadata, groupName, integer, namespaceName, reference, text, time, uid, virtualServerName } from './fields.ts';
 import { API_VERSION, type ObjectMetadata, type ServerMetadata } from './metadata.ts';
 import { conditionsOf } from './status.ts';
 import { FAMILIES, MAX_CLAIMS, MAX_PORTS } from './vocabulary.ts';
@@ -26,7 +26,7 @@ export const virtualIPSpec = z.strictObject({
 
 export const virtualIPStatus = z.strictObject({
   activeNode: text(253).optional().describe('The director that holds the address. Empty: none.'),
-  since: z.iso.datetime().optional().describe('Since when it holds it.'),
+  since: time().optional().describe('Since when it holds it.'),
   epoch: z.int().min(0).optional().describe('Counts the changes of owner: of two that claim the address, the greater one is right.'),
   mac: text(17).optional().describe('MAC address that answers for it.'),
   claims: integer(0, MAX_CLAIMS).optional().describe('How many VirtualServers have it: for the columns of kubectl.'),

@@ -60,7 +60,8 @@ const VIRTUAL_IP: readonly Case[] = [
   no('a VirtualIP of the wrong family', virtualIP({ family: 'IPv6' }), 'FamilyMismatch', 'spec.family'),
   no('a VirtualIP under the name of another', virtualIP({}, { name: '203.0.113.11' }), 'NameMismatch', 'metadata.name'),
   no('an IPv6 VirtualIP under a short name', virtualIP({ address: '2001:db8::10', family: 'IPv6' }, { name: '2001-db8-0-0-0-0-0-10' }), 'NameMismatch', 'metadata.name'),
-  no('an IPv6 VirtualIP under the name of another', virtualIP({ address: '2001:db8::10', family: 'IPv6' }, { name: '2001-0db8-0000-0000-0000-0000-0000-0011' }), 'NameMismatch', 'metadata.name'),
+  no('an IPv6 VirtualIP under the name of another', virtualIP({ address: '2001:db8::10', family: 'IPv6' }, { name: '2001-0db8-0000-0000-0000-0000-0000-0011' }), 'NameMismatch', 'metadata.name',
+    { accepts: true, why: 'CEL of Kubernetes 1.31 has no affordable way from such a name to an address; only the controller writes it' }),
   no('an IPv6 VirtualIP under a name of words', virtualIP({ address: '2001:db8::10', family: 'IPv6' }, { name: 'shop' }), 'NameMismatch', 'metadata.name'),
   no('257 claims', virtualIP({ claims: Array.from({ length: 257 }, (_, i) => ({ namespace: 'tenant-a', name: `s${i}`, uid, ports: [] })) }), 'OutOfRange', 'spec.claims'),
   no('a claim without uid', virtualIP({ claims: [{ namespace: 'tenant-a', name: 'shop', ports: [] }] }), 'MissingField', 'spec.claims[0].uid'),
@@ -106,9 +107,11 @@ const IPVS_NODE: readonly Case[] = [
 
 export const MACHINE_CASES: readonly Case[] = [...VIRTUAL_IP, ...PROGRAM, ...IPVS_NODE];
 
-/** Reports that are too long; only a server that takes them at /status says so. */
+/** Reports; only a server that takes them at /status judges them. */
 export const STATUS_CASES: readonly Case[] = [
   no('65 failures', ipvsNode({}, {}, { failures: Array.from({ length: 65 }, () => ({ virtualServer: 'a/b', code: 'X', message: '' })) }), 'OutOfRange', 'status.failures'),
   no('more applied programs than are reported', ipvsNode({}, {}, { applied: Array.from({ length: MAX_APPLIED + 1 }, (_, i) => `a/s${i}|0123456789abcdef`) }), 'OutOfRange', 'status.applied'),
+  no('an owner since never', virtualIP({}, {}, { since: 'yesterday' }), 'WrongType', 'status.since'),
+  yes('a moment with its time zone', virtualIP({}, {}, { since: '2026-01-01T00:00:00.123456+01:00' })),
   no('an epoch below 0', virtualIP({}, {}, { epoch: -1 }), 'OutOfRange', 'status.epoch'),
 ];
