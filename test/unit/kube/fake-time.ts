@@ -1,0 +1,56 @@
+/** Time that passes when it is told to, for code that takes `now` and `sleep`. */
+import { AbortError, type Sleep } from '../../../src/kube/wait.ts';
+
+interface Alarm {
+  readonly at: number;
+  readonly order: number;
+  readonly ring: () => void;
+}
+
+export class FakeTime {
+  #now = 0;
+  #order = 0;
+  readonly #alarms = new Set<Alarm>();
+
+  readonly now = (): number => this.#now;
+
+  readonly sleep: Sleep = (ms, signal) => new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(new AbortError(signal));
+    const stop = (): void => {
+      this.#alarms.delete(alarm);
+      reject(new AbortError(signal));
+    };
+    const ring = (): void => {
+      this.#alarms.delete(alarm);
+      signal.removeEventListener('abort', stop);
+      resolve();
+    };
+    const alarm: Alarm = { at: this.#now + ms, order: this.#order++, ring };
+    this.#alarms.add(alarm);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+
+  /** How many sleep. */
+  get sleeping(): number { return this.#alarms.size; }
+
+  /** Lets everything that is ready run: promises, and what they start. */
+  async idle(): Promise<void> {
+    for (let i = 0; i < 8; i++) await new Promise((resolve) => { setImmediate(resolve); });
+  }
+
+  /** Lets `ms` milliseconds pass, waking each sleeper at its time and letting it run before the next. */
+  async pass(ms: number): Promise<void> {
+    const until = this.#now + ms;
+    for (;;) {
+      await this.idle();
+      const [next] = [...this.#alarms].sort((a, b) => a.at - b.at || a.order - b.order);
+      if (!next || next.at > until) break;
+      this.#now = Math.max(this.#now, next.at);
+      next.ring();
+    }
+    this.#now = until;
+  }
+
+  /** Time jumps, and nobody was woken in between: a process that was frozen. */
+  jump(ms: number): void { this.#now += ms; }
+}
