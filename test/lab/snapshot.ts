@@ -5,6 +5,7 @@ import { inHost, runCommand } from './process.ts';
 import type { SnapshotOptions } from './lab.ts';
 
 const script = `
+# ipvsadm -Sn forgets thresholds; behind them stand connections, which come and go.
 section() { sed "s|^|$1 |"; }
 ip -o addr show | sed 's/^[0-9]*: //; s/  */ /g; s/\\\\.*//' | section address
 ip -o link show | sed 's/^[0-9]*: //; s/\\\\/ /; s/  */ /g' | section link
@@ -13,7 +14,7 @@ ip -6 route show table all | sed 's/ expires [0-9]*sec//; s/ error -[0-9]*//' | 
 ip -4 rule show | section rule
 ip -6 rule show | section rule
 grep -rs . /proc/sys/net | sed 's|^/proc/sys/||; s|/|.|g' | grep -v -e nf_conntrack_count -e nf_conntrack_buckets | sort | section sysctl
-[ ! -e /proc/net/ip_vs ] || { ipvsadm -Sn | sort; ipvsadm -L --timeout; ipvsadm -L --daemon; } | section ipvs
+[ ! -e /proc/net/ip_vs ] || { ipvsadm -Sn | sort; ipvsadm -Ln --thresholds | awk '\$1 != "->" {at = \$1 " " \$2} \$1 == "->" && \$3 + \$4 > 0 {print at, \$2, \$3, \$4}' | sort; ipvsadm -L --timeout; ipvsadm -L --daemon; } | section ipvs
 for four in "" 6; do
   [ ! -e /proc/net/ip\${four}_tables_names ] || ip\${four}tables-legacy-save | sed '/^#/d; s/\\[[0-9:]*\\]//' | section filter\${four:-4}
 done

@@ -17,6 +17,8 @@ interface Case {
   readonly text: string;
   /** All must occur in status.json. */
   readonly says: readonly RegExp[];
+  /** A service all the same, for it is only a real server that may not be one. */
+  readonly serves?: boolean;
 }
 
 const other = (fields: Parameters<typeof server>[0]) => server({ name: 'bad', vips: ['10.0.1.201'], ...fields });
@@ -36,14 +38,14 @@ const cases: readonly Case[] = [
   { what: 'multicast VIP', text: nat({}, { vips: ['224.0.0.81'] }), says: [/ForbiddenAddress/] },
   { what: 'the node\'s own address as VIP', text: file(pool().replace('"lab"', '"own"').replace('10.0.1.192/26', '10.0.1.8/29').replace('fd00:1::200/120', 'fd00:1::300/120').replace('"default": true', '"default": false'), nat({}, { vips: ['10.0.1.11'] })), says: [/this node's own address/, /10\.0\.1\.11/] },
   { what: 'real server = VIP', text: nat({}, { endpoints: ['10.0.1.201'] }), says: [/RealServerIsVIP/] },
-  { what: 'real server = VIP of another', text: nat({}, { endpoints: [vip] }), says: [/EndpointNotPermitted/, /is the VIP of lab\/good/] },
+  { what: 'real server = VIP of another', text: nat({}, { endpoints: [vip] }), says: [/EndpointNotPermitted/, /is the VIP of lab\/good/], serves: true },
   { what: 'leading zeros', text: nat({}, { endpoints: ['010.0.0.1'] }), says: [/InvalidAddress/, /010\.0\.0\.1/] },
   { what: 'IPv4 in an IPv6 family', text: nat({ vip: { addresses: ['10.0.1.201'], families: ['IPv6'] } }), says: [/FamilyMismatch/] },
   { what: 'weight -1', text: nat({}, { endpoints: [{ address: '10.0.1.22', weight: -1 }] }), says: [/OutOfRange/, /weight/] },
   { what: 'weight 65536', text: nat({}, { endpoints: [{ address: '10.0.1.22', weight: 65_536 }] }), says: [/OutOfRange/, /65535/] },
   { what: 'lower above upper', text: nat({ connectionLimits: { upper: 5, lower: 9 } }), says: [/ThresholdsInverted/] },
   { what: 'unknown scheduler', text: nat({ scheduler: { name: 'fastest' } }), says: [/UnknownValue/, /spec\.scheduler\.name/] },
-  { what: 'a pool that does not permit the real server', text: nat({}, { endpoints: ['203.0.113.9'] }), says: [/EndpointNotPermitted/, /allowStaticBackendCIDRs/] },
+  { what: 'a pool that does not permit the real server', text: nat({}, { endpoints: ['203.0.113.9'] }), says: [/EndpointNotPermitted/, /allowStaticBackendCIDRs/], serves: true },
 ];
 
 async function start(lab: Lab, environment: Record<string, string> = {}): Promise<Agent> {
@@ -62,17 +64,20 @@ export const objects = scenario({
     const agent = await start(lab);
     await lab.serve('rs1', { tcp: [80] });
     const held = await lab.hold('c1', { address: vip, port: 80, count: 5 });
-    for (const { what, text, says } of cases) {
+    const clean = await lab.host('dir1').addresses();
+    for (const { what, text, says, serves = false } of cases) {
       agent.write('bad.yaml', text);
       const status = await agent.settled();
       const words = JSON.stringify([status['problems'], status['virtualServers']]);
       for (const pattern of says) assert.match(words, pattern, what);
       assert.equal(status['ok'], false, what);
-      assert.deepEqual((await lab.host('dir1').ipvsSave()).filter((l) => l.includes(`${vip}:80`)), goodTable, what);
+      assert.deepEqual(await lab.host('dir1').ipvsSave(), serves ? [...goodTable, '-A -t 10.0.1.201:80 -s wrr'].sort() : goodTable, what);
+      if (!serves) assert.deepEqual(await lab.host('dir1').addresses(), clean, what);
       agent.remove('bad.yaml');
       assert.equal((await agent.settled())['ok'], true, `after ${what}`);
     }
     assert.deepEqual(await lab.host('dir1').ipvsSave(), goodTable);
+    assert.deepEqual(await lab.host('dir1').addresses(), clean);
     assert.equal((await held.check()).broken, 0);
     assert.equal(agent.running, true);
     await held.close();
@@ -100,6 +105,8 @@ export const broken = scenario({
       agent.write('good.yaml', text);
       assert.equal((await agent.settled())['ok'], false, what);
       assert.deepEqual(await lab.host('dir1').ipvsSave(), goodTable, what);
+      const planned = await lab.cli('dir1', ['plan', '--manifests', agent.manifests, '--state', agent.state, '--node', 'dir1']);
+      assert.deepEqual([planned.code, planned.stdout], [1, ''], `${what}: plan says what is wrong, and that nothing would change`);
       await agent.kill();
       await agent.start();
       assert.equal((await agent.settled())['ok'], false, `${what}, after a restart`);
@@ -161,9 +168,14 @@ export const host = scenario({
       agent.write('bad.yaml', other({ mode: 'NAT', endpoints: ['10.0.1.22'], more: { scheduler: { name: 'ovf' } } }));
       const lacking = await agent.settled();
       assert.match(JSON.stringify(lacking['virtualServers']), /KernelFeatureMissing[^}]*ovf[^}]*modprobe ip_vs_ovf/);
+      assert.deepEqual(await lab.host('dir1').ipvsSave(), before);
     } finally {
       await lab.host('dir1').sh('rm -f /etc/modprobe.d/lab-bad-host.conf');
     }
+    await lab.host('dir1').sh('modprobe ip_vs_ovf');
+    await lab.eventually(async () => assert.ok((await lab.host('dir1').ipvsSave()).includes('-A -t 10.0.1.201:80 -s ovf')), { withinMs: 60_000, what: 'the module that the message asked for is there, and used' });
+    agent.remove('bad.yaml');
+    await agent.settled();
     assert.deepEqual(await lab.host('dir1').ipvsSave(), before);
 
     agent.write('bad.yaml', file(group({ interface: { match: 'Name', name: 'eth9' } }), server({ name: 'bad', mode: 'NAT', vips: ['10.0.1.201'], endpoints: ['10.0.1.22'] })));
@@ -185,5 +197,52 @@ export const host = scenario({
     assert.deepEqual(await lab.host('dir1').ipvsSave(), before);
     await lab.host('dir1').sh('ip link set lo up');
     await lab.eventually(() => assert.deepEqual(agent.status()!['notes'], []), { withinMs: 45_000, what: 'and forgotten when it is up' });
+  },
+});
+
+export const noModule = scenario({
+  name: 'bad-no-module',
+  about: 'without an ip_vs module the director\'s part is refused with the way out, the real server\'s part and cleanup work, and once the module is there all of it does',
+  topology: lan,
+  tags: ['bad-input'],
+  timeoutSeconds: 180,
+  run: async (lab) => {
+    const dir1 = lab.host('dir1');
+    const clean = await dir1.addresses();
+    const edge = group({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'dir1' } }, timeouts: { tcpSeconds: 800, tcpFinSeconds: 100, udpSeconds: 200 }, connectionSync: { enabled: true, interface: 'e0', syncId: 7 } });
+    const away = group({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'dir2' } } }).replace('"edge"', '"away"');
+    const others = pool({ directorGroupRef: { name: 'away' }, default: false, blocks: [{ cidr: '10.0.1.128/26' }] }).replace('"lab"', '"others"');
+    const text = file(pool({ directorGroupRef: { name: 'edge' } }), others, edge, away, good,
+      server({ name: 'direct', mode: 'DR', vips: ['10.0.1.130'], endpoints: ['10.0.1.11'] }));
+    await dir1.sh(`mkdir -p /etc/modprobe.d; echo "install ip_vs /bin/false" > /etc/modprobe.d/lab-no-module.conf`);
+    try {
+      // Namespaces of earlier scenarios are torn down in the background and hold the modules until then.
+      await lab.eventually(async () => (await dir1.run('[ ! -e /sys/module/ip_vs ] || modprobe -r $(lsmod | sed -n "s/^\\(xt_ipvs\\|ip_vs_[a-z_]*\\) .*/\\1/p") ip_vs')).code === 0, { withinMs: 30_000, what: 'ip_vs is unloaded' });
+      const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text }, args: ['--resync', '1'] });
+      const status = await lab.eventually(() => {
+        const now = agent.status();
+        assert.match(JSON.stringify(now?.['virtualServers']), /KernelFeatureMissing[^}]*no ip_vs module[^}]*modprobe ip_vs/);
+        return now!;
+      }, { withinMs: 30_000, what: 'the missing module is named' });
+      assert.deepEqual([status['error'], status['ok'], status['failures']], ['', false, []]);
+      const servers = status['virtualServers'] as Record<string, { role: string; conditions: readonly { type: string; status: string }[] }>;
+      assert.deepEqual(servers['lab/direct']!.conditions.filter((c) => c.status !== 'True'), [], 'the other VirtualServer');
+      assert.equal(servers['lab/direct']!.role, 'realServer');
+      assert.deepEqual((await dir1.addresses()).sort(), [...clean, 'lo 10.0.1.130/32'].sort());
+      assert.equal(await dir1.sysctl('net.ipv4.conf.all.arp_ignore'), '1');
+      await agent.stop();
+      const once = await lab.cli('dir1', ['standalone', '--once', '--manifests', agent.manifests, '--state', agent.state, '--node', 'dir1']);
+      assert.equal(once.code, 1);
+      assert.match(once.stderr, /lab\/good: Programmed: KernelFeatureMissing: .*modprobe ip_vs/);
+      assert.equal((await agent.cleanup()).code, 0);
+      assert.deepEqual(await dir1.addresses(), clean);
+      await agent.start();
+      await lab.eventually(() => assert.match(JSON.stringify(agent.status()?.['virtualServers']), /KernelFeatureMissing/), { withinMs: 30_000, what: 'once more without' });
+      await dir1.sh('rm /etc/modprobe.d/lab-no-module.conf; modprobe ip_vs');
+      await lab.eventually(async () => assert.deepEqual(await dir1.ipvsSave(), goodTable), { withinMs: 30_000, what: 'the module is there and used' });
+      await lab.eventually(() => agent.status()!['ok'] === true, { withinMs: 30_000, what: 'all of it is done' });
+    } finally {
+      await dir1.sh('rm -f /etc/modprobe.d/lab-no-module.conf');
+    }
   },
 });
