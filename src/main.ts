@@ -4,6 +4,8 @@
  * when it runs.
  */
 
+import { readFileSync } from 'node:fs';
+
 interface Command {
   readonly about: string;
   /** Returns the exit code. */
@@ -18,12 +20,18 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return (await import('./standalone/run.ts')).standalone(args, signal);
     },
   },
+  controller: { about: 'in a cluster: give VirtualServers addresses and compile them for the directors', run: async (args, signal) => (await import('./controller/run.ts')).controller(args, signal, version()) },
   plan: { about: 'print what standalone would change, and change nothing', run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal) },
   preflight: { about: 'look whether this host has what it takes, and who stands in the way', run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal) },
   status: { about: 'show what standalone last reported, with live counters', run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal) },
   save: { about: 'print the IPVS table of this host, for ipvsadm -R or as manifests', run: async (args, signal) => (await import('./cli/save.ts')).saveCommand(args, signal) },
   import: { about: 'turn the text of ipvsadm-save into manifests', run: async (args, signal) => (await import('./cli/import.ts')).importCommand(args, signal) },
 };
+
+/** package.json stands beside both src/ and dist/. */
+function version(): string {
+  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+}
 
 /** sysexits.h EX_USAGE is 64; ours is 2 as of most command-line tools, except `plan`, which documents its own. */
 const EXIT_USAGE = 64;

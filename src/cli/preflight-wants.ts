@@ -10,7 +10,7 @@ import { familyOf } from '../ip/ip.ts';
 import type { IpvsCapabilities } from '../kernel/ipvs/contract.ts';
 import { serviceKey } from '../kernel/ipvs/types.ts';
 import type { NetObservation, Tunnel } from '../kernel/net/types.ts';
-import type { Compiler, Objects } from '../standalone/compiler.ts';
+import type { Compiler, Objects } from '../controller/compiler.ts';
 import type { Wants } from './preflight-facts.ts';
 
 /** A kernel that can do everything: what this one cannot is found by other means, one by one. */

@@ -8,7 +8,7 @@ import { StateFolder } from '../agent/state-folder.ts';
 import { readMemory } from '../controller/compile/memory.ts';
 import { openNet } from '../kernel/net/client.ts';
 import type { NetClient, NetObservation } from '../kernel/net/types.ts';
-import { Compiler } from '../standalone/compiler.ts';
+import { Compiler } from '../controller/compiler.ts';
 import { settledScan } from '../standalone/first-read.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
 import { DEFAULT_STATE, readOptions, UsageError, type StandaloneOptions } from '../standalone/options.ts';

@@ -10,7 +10,7 @@ const MAX_LINES = 400;
 
 /** What each room may import, besides itself: architecture.md, "Dependencies run downwards only". */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'main.ts': ['cli', 'standalone'],
+  'main.ts': ['cli', 'standalone', 'controller', 'agent'],
   cli: ['standalone', 'agent', 'controller', 'api', 'kube', 'kernel', 'ip'],
   standalone: ['agent', 'controller', 'api', 'kube', 'kernel', 'ip'],
   agent: ['observe', 'api', 'kube', 'kernel', 'ip'],

@@ -30,7 +30,7 @@ export interface ProgramSpec {
   readonly connectionLimits: { readonly upper: number; readonly lower: number };
   readonly drainTimeoutSeconds: number;
   /** A director uses only the real servers on its own node. Absent: all of them. */
-  readonly localOnly?: true;
+  readonly localOnly?: true | undefined;
 }
 
 export interface ProgramAddress {

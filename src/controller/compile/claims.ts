@@ -5,11 +5,12 @@
  */
 import type { VirtualServer } from '../../api/v1alpha1/index.ts';
 import { familyOf, type Family } from '../../ip/ip.ts';
+import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
 import { Occupancy, portsOf, portText, readPorts, type PortRange } from './occupancy.ts';
 import { admits, familiesOf, lowestFree, poolHolds, type Cursor, type Pool } from './pools.ts';
 
-export type ClaimReason = 'PoolNotFound' | 'NamespaceNotAllowed' | 'AddressOutsidePools' | 'AddressInUse' | 'PoolExhausted' | 'PortConflict' | 'Pending' | 'InvalidSpec';
+export type ClaimReason = 'PoolNotFound' | 'NamespaceNotAllowed' | 'AddressOutsidePools' | 'AddressReserved' | 'AddressInUse' | 'PoolExhausted' | 'PortConflict' | 'Pending' | 'InvalidSpec';
 
 export type Claim =
   /** `pools[i]` holds `addresses[i]`; `pool` is the first. */
@@ -30,8 +31,7 @@ export interface ClaimInput {
   readonly servers: ReadonlyMap<string, VirtualServer>;
   readonly pools: ReadonlyMap<string, Pool>;
   readonly memory: Memory;
-  /** Labels of a namespace; null where there are no namespaces. */
-  readonly namespaceLabels: (namespace: string) => Readonly<Record<string, string>> | null;
+  readonly cluster: Pick<Cluster, 'namespaceLabels' | 'reserved'>;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were: what memory says of them stays theirs. */
   readonly unread: ReadonlySet<string>;
 }
@@ -55,7 +55,7 @@ export function claimAll(input: ClaimInput): Claims {
 }
 
 /**
- * A VirtualServer that wants to move and cannot goes on being served where it was (standalone/compiler.ts), so then that place was
+ * A VirtualServer that wants to move and cannot goes on being served where it was (controller/compiler.ts), so then that place was
  * not free after all: those who may have been given it are asked again. Each round settles at least one such VirtualServer.
  */
 function settleMoves(input: ClaimInput): Pick<Claims, 'byServer' | 'vips'> {
@@ -162,7 +162,7 @@ class Round {
       if (taken) return taken;
       if (!old && pool.object.spec.disabled) return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it gives no new addresses; name another in spec.vip.poolRef`);
       if (!old && !pool.object.spec.autoAssign) return no('PoolExhausted', `VIPPool ${pool.name} has autoAssign: false; pin an address of it in spec.vip.addresses`);
-      const address = old ?? lowestFree(pool, family, (a) => this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key), this.#cursor(pool, family));
+      const address = old ?? lowestFree(pool, family, (a) => this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key) || this.#input.cluster.reserved(a) !== null, this.#cursor(pool, family));
       if (!address) return no('PoolExhausted', `VIPPool ${pool.name} has no free ${family} address; add a block to it, or free one`);
       addresses.push(address);
     }
@@ -188,6 +188,9 @@ class Round {
         return no('InvalidSpec', `spec.vip.addresses lie in pools of different director groups (${first.name}, ${pool.name}); use addresses of one group`);
       }
       from.push(pool);
+      // An address that became somebody's after it was claimed stays: the agent of the node that has it refuses it there.
+      const whose = (memory.claims[key] ?? []).includes(address) ? null : this.#input.cluster.reserved(address);
+      if (whose) return no('AddressReserved', `${address} is ${whose}: it is never a VIP; choose another address`);
       const taken = this.#conflict(key, address, server);
       if (taken) return taken;
     }
@@ -225,7 +228,7 @@ class Round {
   }
 
   #entry(pool: Pool, namespace: string): Refusal | null {
-    if (admits(pool, namespace, this.#input.namespaceLabels(namespace))) return null;
+    if (admits(pool, namespace, this.#input.cluster.namespaceLabels(namespace))) return null;
     return no('NamespaceNotAllowed', `VIPPool ${pool.name} does not admit namespace ${namespace}; ask its owner to add it to spec.allowedNamespaces`);
   }
 

@@ -4,21 +4,23 @@
  * costs one program.
  */
 import { createHash } from 'node:crypto';
-import { endPortOf, targetPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
+import { endPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
 import { formatRealServer, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { claimAll, groupOf, type Claim, type Claims } from './claims.ts';
-import { endpointsOf, type Endpoint, type Exclusion } from './endpoints.ts';
+import type { Cluster } from './cluster.ts';
+import { endpointsOf, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
 import { assignMarks, markNames } from './marks.ts';
 import type { Memory } from './memory.ts';
 import { readPool, type Pool } from './pools.ts';
+import type { SourceProblem } from './sources.ts';
 
 export interface CompileInput {
   readonly servers: ReadonlyMap<string, VirtualServer>;
   readonly pools: ReadonlyMap<string, VIPPool>;
   readonly groups: ReadonlyMap<string, DirectorGroup>;
   readonly memory: Memory;
-  readonly namespaceLabels: (namespace: string) => Readonly<Record<string, string>> | null;
+  readonly cluster: Cluster;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were. */
   readonly unread?: ReadonlySet<string>;
 }
@@ -30,9 +32,18 @@ export interface Verdict {
   readonly reason: string;
   readonly message: string;
   readonly addresses: readonly string[];
+  readonly pool: string;
+  /** The DirectorGroup; '' where there is none. */
+  readonly group: string;
   readonly backends: number;
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;
+  /** References that lead nowhere. */
+  readonly problems: readonly SourceProblem[];
+  /** Nodes that have to receive for the VIPs, in modes DR and TUN. */
+  readonly binds: readonly Bind[];
+  /** Those of them that do not yet. */
+  readonly waiting: readonly string[];
   /** Null when nothing is to be programmed. */
   readonly program: Program | null;
 }
@@ -43,6 +54,7 @@ export interface Context {
   readonly marks: ReadonlyMap<string, number>;
   readonly groups: ReadonlyMap<string, GroupSettings>;
   readonly memory: Memory;
+  readonly cluster: Cluster;
 }
 
 /** The first step. Its result stays right until a pool, a group, or a VIP, port or suspension of a VirtualServer changes. */
@@ -50,12 +62,12 @@ export function prepare(input: CompileInput): Context {
   const pools = new Map<string, Pool>();
   for (const [name, pool] of input.pools) pools.set(name, readPool(pool));
   const unread = input.unread ?? new Set();
-  const claims = claimAll({ servers: input.servers, pools, memory: input.memory, namespaceLabels: input.namespaceLabels, unread });
+  const claims = claimAll({ servers: input.servers, pools, memory: input.memory, cluster: input.cluster, unread });
   const names = [...input.servers].flatMap(([key, server]) => markNames(key, server));
   for (const name of Object.keys(input.memory.marks)) if (unread.has(name.slice(0, name.indexOf('#')))) names.push(name);
   const marks = assignMarks(names, input.memory);
   const groups = new Map([...input.groups.values()].map((g) => [g.metadata.name, groupSettings(g)]));
-  return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) } };
+  return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) }, cluster: input.cluster };
 }
 
 /** The second step. */
@@ -65,8 +77,15 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
   if (markNames(key, server).some((name) => !context.marks.has(name))) return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
   const group = resolveGroup(claim, context.groups);
   if ('problem' in group) return refused('Pending', group.problem);
-  const { eligible, excluded, excludedCount } = endpointsOf(server, claim.pool, claim.addresses, context.claims.vips, group.settings?.connectionSync !== null && group.settings !== null);
-  const verdict = { accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, backends: eligible.length, excluded, excludedCount };
+  const endpoints = endpointsOf({
+    server, pool: claim.pool, addresses: claim.addresses, vips: context.claims.vips, cluster: context.cluster,
+    connectionSync: group.settings !== null && group.settings.connectionSync !== null,
+  });
+  const { eligible, count, excluded, excludedCount, problems, binds, waiting } = endpoints;
+  const verdict: Omit<Verdict, 'program'> = {
+    accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, pool: claim.pool.name, group: group.settings?.name ?? '',
+    backends: count, excluded, excludedCount, problems, binds, waiting,
+  };
   if (server.spec.suspend) return { ...verdict, reason: 'Suspended', message: 'spec.suspend is true: the address is kept, nothing is served', program: null };
   return { ...verdict, program: { owner: key, spec: programSpec(key, server, claim.addresses, eligible, group.settings?.name ?? '', context) } };
 }
@@ -77,7 +96,7 @@ export function claimSignature(server: VirtualServer): string {
   return JSON.stringify([vip, ports, persistence?.scope]);
 }
 
-function programSpec(key: string, server: VirtualServer, addresses: readonly string[], eligible: readonly Endpoint[], group: string, context: Context): ProgramSpec {
+function programSpec(key: string, server: VirtualServer, addresses: readonly string[], eligible: readonly (readonly Endpoint[])[], group: string, context: Context): ProgramSpec {
   const { spec } = server;
   const content: Omit<ProgramSpec, 'contentHash'> = {
     directorGroup: group,
@@ -98,21 +117,21 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
     services: programServices(key, server, eligible, context.marks),
     connectionLimits: { upper: spec.connectionLimits.upper, lower: spec.connectionLimits.lower },
     drainTimeoutSeconds: spec.drain.timeoutSeconds,
+    ...(spec.trafficPolicy === 'Local' ? { localOnly: true } : {}),
   };
   return { ...content, contentHash: createHash('sha256').update(JSON.stringify(content)).digest().toString('hex', 0, 8) };
 }
 
 /** Ordinary ports are a service each; a range is one, and scope AllPorts makes one of everything. */
-function programServices(key: string, server: VirtualServer, eligible: readonly Endpoint[], marks: ReadonlyMap<string, number>): ProgramService[] {
-  const ports = server.spec.ports.map((p) => ({ name: p.name ?? '', protocol: p.protocol, port: p.port, endPort: endPortOf(p), target: targetPortOf(p) }));
-  const strip = ({ target: _, ...p }: (typeof ports)[number]) => p;
-  const servers = (port: number) => eligible.map((e) => formatRealServer({ address: e.address, port, weight: e.weight, node: '' })).sort();
+function programServices(key: string, server: VirtualServer, eligible: readonly (readonly Endpoint[])[], marks: ReadonlyMap<string, number>): ProgramService[] {
+  const ports = server.spec.ports.map((p) => ({ name: p.name ?? '', protocol: p.protocol, port: p.port, endPort: endPortOf(p) }));
+  const servers = (list: readonly Endpoint[]) => list.map(formatRealServer).sort();
   if (server.spec.persistence?.scope === 'AllPorts') {
-    return [{ ports: ports.map(strip), mark: marks.get(`${key}#all`)!, realServers: servers(0) }];
+    return [{ ports, mark: marks.get(`${key}#all`)!, realServers: servers(eligible[0]!) }];
   }
-  return ports.map((p) => {
+  return ports.map((p, i) => {
     const range = p.endPort !== p.port;
-    return { ports: [strip(p)], mark: range ? marks.get(`${key}#${p.protocol}/${p.port}-${p.endPort}`)! : 0, realServers: servers(range ? 0 : p.target) };
+    return { ports: [p], mark: range ? marks.get(`${key}#${p.protocol}/${p.port}-${p.endPort}`)! : 0, realServers: servers(eligible[i]!) };
   });
 }
 
@@ -143,5 +162,5 @@ export function groupSettings(group: DirectorGroup): GroupSettings {
 }
 
 function refused(reason: string, message: string): Verdict {
-  return { accepted: false, reason, message, addresses: [], backends: 0, excluded: [], excludedCount: 0, program: null };
+  return { accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, excluded: [], excludedCount: 0, problems: [], binds: [], waiting: [], program: null };
 }

@@ -1,10 +1,13 @@
 /**
- * Which real servers a VirtualServer may have, with their weights; and which it may not, with the reason. Pure.
+ * Which real servers a VirtualServer may have, with their ports and weights; and which it may not, with the reason. Pure. What its
+ * backends offer is sources.ts.
  */
 import type { ExclusionReason } from '../../api/v1alpha1/conditions.ts';
 import type { VirtualServer } from '../../api/v1alpha1/index.ts';
-import { familyOf, type Family } from '../../ip/ip.ts';
+import { classOf, familyOf, type Family } from '../../ip/ip.ts';
+import type { Cluster } from './cluster.ts';
 import { inRanges, type Pool } from './pools.ts';
+import { candidatesOf, type Candidate, type SourceProblem } from './sources.ts';
 
 export interface Exclusion {
   readonly backend: string;
@@ -14,50 +17,125 @@ export interface Exclusion {
 
 export interface Endpoint {
   readonly address: string;
+  /** On the real server; 0: the packet's own. */
+  readonly port: number;
   readonly weight: number;
+  readonly node: string;
+}
+
+/** A node that receives for the VIPs, in modes DR and TUN. */
+export interface Bind {
+  readonly node: string;
+  /** Under which directors know the real server. */
+  readonly localAddress: string;
 }
 
 export interface Endpoints {
-  readonly eligible: readonly Endpoint[];
+  /** For each of spec.ports. */
+  readonly eligible: readonly (readonly Endpoint[])[];
+  /** Different addresses among them. */
+  readonly count: number;
+  readonly binds: readonly Bind[];
+  /** Nodes that do not receive for the VIPs yet: their real servers are not among the eligible. */
+  readonly waiting: readonly string[];
   /** At most EXCLUDED_SHOWN; `excludedCount` has the whole number. */
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;
+  readonly problems: readonly SourceProblem[];
+}
+
+export interface EndpointInput {
+  readonly server: VirtualServer;
+  readonly pool: Pool;
+  readonly addresses: readonly string[];
+  /** Every VIP with one holder. */
+  readonly vips: ReadonlyMap<string, string>;
+  readonly connectionSync: boolean;
+  readonly cluster: Cluster;
 }
 
 /** How many exclusions a status shows (api.md). */
 export const EXCLUDED_SHOWN = 16;
 
-export function endpointsOf(server: VirtualServer, pool: Pool, addresses: readonly string[], vips: ReadonlyMap<string, string>, connectionSync: boolean): Endpoints {
+const NONE: readonly never[] = [];
+
+export function endpointsOf(input: EndpointInput): Endpoints {
+  const { server, cluster, addresses } = input;
+  const { mode, ports } = server.spec;
   const families = new Set(addresses.map((a) => familyOf(a)!));
-  const eligible = new Map<string, Endpoint>();
+  const { candidates, problems } = candidatesOf(server, cluster);
+  const eligible = ports.map(() => new Map<string, Endpoint>());
+  const seen = new Set<string>();
+  const used = new Set<string>();
+  const binds = new Map<string, Bind>();
+  const waiting = new Set<string>();
   const excluded: Exclusion[] = [];
   let excludedCount = 0;
-  for (const backend of server.spec.backends) {
-    for (const { address, weight } of backend.static.endpoints) {
-      if (eligible.has(address)) continue;
-      const why = unfit(server, pool, address, families, vips, connectionSync);
-      if (!why) {
-        eligible.set(address, { address, weight: weight ?? backend.weight });
-      } else {
-        excludedCount++;
-        if (excluded.length < EXCLUDED_SHOWN) excluded.push({ backend: address, ...why });
+  const exclude = (backend: string, why: Omit<Exclusion, 'backend'>) => {
+    excludedCount++;
+    if (excluded.length < EXCLUDED_SHOWN) excluded.push({ backend, ...why });
+  };
+  for (const candidate of concerned(candidates, families)) {
+    const { address, weight, targets, origin } = candidate;
+    const first = !seen.has(address);
+    seen.add(address);
+    const why = unfit(candidate, families, input);
+    if (why) {
+      if (first) exclude(address, why);
+      continue;
+    }
+    const node = cluster.nodeOf(address) ?? candidate.node;
+    // A static real server outside the cluster is its owner's to prepare; one on a node gets its VIP from the agent there, first.
+    const prepared = mode === 'NAT' || (origin === 'static' && cluster.nodeOf(address) === null);
+    if (!prepared) binds.set(`${node} ${address}`, { node, localAddress: address });
+    if (!prepared && !addresses.every((vip) => cluster.receives(node, vip, mode))) {
+      waiting.add(node);
+      continue;
+    }
+    for (const [i, target] of targets.entries()) {
+      if (target === null) continue;
+      if (mode !== 'NAT' && target !== 0 && target !== ports[i]!.port) {
+        exclude(`${address}:${target}`, { reason: 'PortRemapInDR', message: `${address} serves port ${ports[i]!.port} on port ${target}, and ${mode} cannot rewrite ports; use mode NAT, or let the real server listen on ${ports[i]!.port}` });
+        continue;
       }
+      const key = `${address} ${target}`;
+      if (!eligible[i]!.has(key)) eligible[i]!.set(key, { address, port: target, weight, node });
+      used.add(address);
     }
   }
-  return { eligible: [...eligible.values()], excluded, excludedCount };
+  return {
+    eligible: eligible.map((m) => [...m.values()]), count: used.size, excluded, excludedCount,
+    // Thousands of VirtualServers have none of these.
+    binds: binds.size === 0 ? NONE : [...binds.values()], waiting: waiting.size === 0 ? NONE : [...waiting], problems: problems.length === 0 ? NONE : problems,
+  };
 }
 
-function unfit(server: VirtualServer, pool: Pool, address: string, families: ReadonlySet<Family>, vips: ReadonlyMap<string, string>, connectionSync: boolean): Omit<Exclusion, 'backend'> | null {
+/**
+ * A dual-stack Service has each pod twice. Endpoints of a family that no VIP has are none of this VirtualServer's, as long as there are
+ * some of its own.
+ */
+function concerned(candidates: readonly Candidate[], families: ReadonlySet<Family>): readonly Candidate[] {
+  const own = (c: Candidate) => families.has(familyOf(c.address)!);
+  const other = (c: Candidate) => c.origin !== 'static' && familyOf(c.address) !== null && !own(c);
+  return candidates.some((c) => c.origin !== 'static' && own(c)) ? candidates.filter((c) => !other(c)) : candidates;
+}
+
+function unfit({ address, origin }: Candidate, families: ReadonlySet<Family>, { server, pool, vips, connectionSync, cluster }: EndpointInput): Omit<Exclusion, 'backend'> | null {
+  const family = familyOf(address);
+  if (family === null) return { reason: 'EndpointNotPermitted', message: `${JSON.stringify(address)} is not an IP address` };
   const holder = vips.get(address);
   if (holder) return { reason: 'EndpointNotPermitted', message: `${address} is the VIP of ${holder}: a VIP is never a real server` };
-  if (!inRanges(pool.staticBackends, address)) {
+  const kind = classOf(address);
+  if (kind !== 'unicast') return { reason: 'EndpointNotPermitted', message: `${address} is a ${kind} address: it is never a real server` };
+  if (origin === 'static' && !inRanges(pool.staticBackends, address)) {
     return { reason: 'EndpointNotPermitted', message: `VIPPool ${pool.name} does not permit ${address} as a static backend; add its network to spec.allowStaticBackendCIDRs` };
   }
-  const family = familyOf(address)!;
-  if (families.has(family)) return null;
-  if (server.spec.mode !== 'TUN') {
-    return { reason: 'UnsupportedBackendForMode', message: `${address} is ${family} but the VIP is not; only mode TUN crosses families` };
+  const { mode } = server.spec;
+  if (origin === 'endpoint' && mode !== 'NAT' && cluster.nodeOf(address) === null) {
+    return { reason: 'UnsupportedBackendForMode', message: `${address} is a pod of its own network, and ${mode} delivers to the network of the node; use mode NAT, or hostNetwork pods` };
   }
+  if (families.has(family)) return null;
+  if (mode !== 'TUN') return { reason: 'UnsupportedBackendForMode', message: `${address} is ${family} but the VIP is not; only mode TUN crosses families` };
   return connectionSync
     ? { reason: 'UnsupportedBackendForMode', message: `${address} is ${family} but the VIP is not, and the director group has connectionSync: the kernel refuses both together` }
     : null;

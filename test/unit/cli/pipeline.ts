@@ -6,7 +6,7 @@ import { indexFacts, type NodeFacts } from '../../../src/agent/facts.ts';
 import type { TableEntry } from '../../../src/cli/ipvs-table.ts';
 import { formatProblem, objectKey, parseObject, SCHEDULERS } from '../../../src/api/v1alpha1/index.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
-import { Compiler, type Objects } from '../../../src/standalone/compiler.ts';
+import { Compiler, type Objects } from '../../../src/controller/compiler.ts';
 
 /** A director that can do everything, with a NIC whose subnet holds every address. */
 const FACTS: NodeFacts = {

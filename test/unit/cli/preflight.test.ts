@@ -11,7 +11,7 @@ import type { Level } from '../../../src/cli/preflight-finding.ts';
 import { wantsOf } from '../../../src/cli/preflight-wants.ts';
 import { SCHEDULERS } from '../../../src/api/v1alpha1/index.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
-import { Compiler } from '../../../src/standalone/compiler.ts';
+import { Compiler } from '../../../src/controller/compiler.ts';
 import { objectsOf } from './pipeline.ts';
 
 const ALL = ['ip_vs', ...SCHEDULERS.map((s) => `ip_vs_${s}`), 'ip_vs_pe_sip', 'nf_conntrack', ...TUNNEL_MODULES];

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { formatProblem, parseObject, type ApiObject, type DirectorGroup, type VIPPool, type VirtualServer } from '../../../../src/api/v1alpha1/index.ts';
 import { compileOne, prepare, type Context, type Verdict } from '../../../../src/controller/compile/compile.ts';
+import { NO_CLUSTER, type Cluster } from '../../../../src/controller/compile/cluster.ts';
 import { NO_MEMORY, type Memory } from '../../../../src/controller/compile/memory.ts';
 
 const apiVersion = 'ipvs-operator.dev/v1alpha1';
@@ -47,6 +48,7 @@ export interface World {
   memory?: Memory;
   labels?: Record<string, Record<string, string>>;
   unread?: readonly string[];
+  cluster?: Cluster;
 }
 
 export function key(s: VirtualServer): string { return `${s.metadata.namespace}/${s.metadata.name}`; }
@@ -59,10 +61,10 @@ export interface Compiled {
   readonly outcome: Record<string, string>;
 }
 
-export function compile({ servers = [], pools = [pool()], groups = [], memory = NO_MEMORY, labels, unread = [] }: World): Compiled {
+export function compile({ servers = [], pools = [pool()], groups = [], memory = NO_MEMORY, labels, unread = [], cluster = NO_CLUSTER }: World): Compiled {
   const context = prepare({
     servers: new Map(servers.map((s) => [key(s), s])), pools: new Map(pools.map((p) => [p.metadata.name, p])), groups: new Map(groups.map((g) => [g.metadata.name, g])),
-    memory, namespaceLabels: (ns) => (labels ? labels[ns] ?? {} : null), unread: new Set(unread),
+    memory, cluster: { ...cluster, namespaceLabels: (ns) => (labels ? labels[ns] ?? {} : null) }, unread: new Set(unread),
   });
   const verdicts = Object.fromEntries(servers.map((s) => [key(s), compileOne(key(s), s, context)]));
   const outcome = Object.fromEntries(Object.entries(verdicts).map(([k, v]) => [k.replace(/^default\//, ''), v.accepted ? v.addresses.join(',') : v.reason]));

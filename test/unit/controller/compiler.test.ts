@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { objectKey, type ApiObject } from '../../../src/api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../../../src/api/v1alpha1/program.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
-import { Compiler, type CompileChange } from '../../../src/standalone/compiler.ts';
-import { endpoints, group, pin, pool, ports, server } from '../controller/compile/setup.ts';
+import { Compiler, type CompileChange } from '../../../src/controller/compiler.ts';
+import { endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
 
 /** A folder that says which objects changed since it was last asked. */
 class Folder {

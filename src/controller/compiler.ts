@@ -1,14 +1,15 @@
 /**
- * The controller of a host without a cluster: turns the objects of a folder into programs, and only those that changed. It keeps
- * what compile needs between calls and calls it; every decision is compile's, except one: what worked goes on working. A VirtualServer
- * that is refused after it was accepted keeps its last program, unless its right to the address was withdrawn; and one that cannot be
- * read at start keeps the program of the snapshot.
+ * Compiler: turns VirtualServers, pools and groups into programs, and only those that changed. It keeps what compile needs between calls
+ * and calls it; every decision is compile's, except one: what worked goes on working. A VirtualServer that is refused after it was
+ * accepted keeps its last program, unless its right to the address was withdrawn; and one that cannot be read at start keeps the program
+ * of before. The controller and a host without a cluster use the same one.
  */
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
-import { claimSignature, compileOne, prepare, type Context, type Verdict } from '../controller/compile/compile.ts';
-import type { Memory } from '../controller/compile/memory.ts';
+import { claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
+import { NO_CLUSTER, type Cluster } from './compile/cluster.ts';
+import type { Memory } from './compile/memory.ts';
 
 export interface CompileChange {
   /** Programs that changed; null: gone. */
@@ -17,9 +18,11 @@ export interface CompileChange {
   readonly groups: ReadonlyMap<string, GroupSettings> | null;
   /** Whether claims or marks changed: the memory is to be saved. */
   readonly memoryChanged: boolean;
+  /** VirtualServers whose verdict is new, whatever it says. */
+  readonly compiled: readonly string[];
 }
 
-/** What a folder holds, by objectKey: `VirtualServer/default/shop`. */
+/** Everything people wrote, by objectKey: `VirtualServer/default/shop`. */
 export type Objects = ReadonlyMap<string, { readonly object: VirtualServer | VIPPool | DirectorGroup }>;
 
 /** Refusals that withdraw a right: serving on would be wrong. */
@@ -39,11 +42,15 @@ export class Compiler {
   readonly #lastGroups: Map<string, GroupSettings>;
   #context: Context | null = null;
   #incomplete = false;
+  /** The claims have to be decided anew whatever changed. */
+  #stale = false;
+  readonly #cluster: Cluster;
   #memory: Memory;
 
-  /** `last` and `lastGroups`: programs and groups of the snapshot. */
-  constructor(memory: Memory, last: ReadonlyMap<string, Program> = new Map(), lastGroups: ReadonlyMap<string, GroupSettings> = new Map()) {
+  /** `last` and `lastGroups`: programs and groups of before. */
+  constructor(memory: Memory, last: ReadonlyMap<string, Program> = new Map(), lastGroups: ReadonlyMap<string, GroupSettings> = new Map(), cluster: Cluster = NO_CLUSTER) {
     this.#memory = memory;
+    this.#cluster = cluster;
     this.#last = new Map(last);
     this.#lastGroups = new Map(lastGroups);
   }
@@ -54,17 +61,26 @@ export class Compiler {
   /** What is served: for the snapshot. */
   get programs(): ReadonlyMap<string, Program> { return this.#last; }
   get groups(): ReadonlyMap<string, GroupSettings> { return this.#context?.groups ?? new Map(); }
+  /** Every VIP with one of its holders. */
+  get vips(): ReadonlyMap<string, string> { return this.#context?.claims.vips ?? new Map(); }
+
+  /** Takes what others did to the claims meanwhile: the next update decides on it. */
+  remember(memory: Memory): void {
+    this.#memory = memory;
+    this.#stale = true;
+  }
 
   /**
-   * Takes the folder's objects, of which `changed` (objectKeys) are new, different or gone. `incomplete`: some file could not be read,
-   * so an object that was never seen may be in there.
+   * Takes all objects, of which `changed` (objectKeys) are new, different or gone. `incomplete`: some could not be read, so an object that
+   * was never seen may be among them. `concerned`: `namespace/name` of VirtualServers around which something changed in the cluster.
    */
-  update(objects: Objects, changed: ReadonlySet<string>, incomplete: boolean): CompileChange {
-    const dirty = new Set<string>();
+  update(objects: Objects, changed: ReadonlySet<string>, incomplete: boolean, concerned: Iterable<string> = []): CompileChange {
+    const dirty = new Set<string>(concerned);
     const first = this.#context === null;
     // What could not be read may be what a pool, a group or an address depends on.
-    let all = first || incomplete !== this.#incomplete;
-    let groups = all;
+    let all = first || this.#stale || incomplete !== this.#incomplete;
+    let groups = first || incomplete !== this.#incomplete;
+    this.#stale = false;
     this.#incomplete = incomplete;
     if (!incomplete) this.#lastGroups.clear();
     for (const key of changed) {
@@ -89,10 +105,11 @@ export class Compiler {
     const before = this.#memory;
     if (all) this.#prepare();
     const programs = new Map<string, Program | null>();
-    for (const name of all ? this.#servers.keys() : dirty) this.#compile(name, first, programs);
+    const compiled = all ? [...this.#servers.keys()] : [...dirty];
+    for (const name of compiled) this.#compile(name, first, programs);
     // Whoever came or went changed the claims.
     if (all) this.#forgetGone(first, programs);
-    return { programs, groups: groups ? this.#context!.groups : null, memoryChanged: before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory) };
+    return { programs, compiled, groups: groups ? this.#context!.groups : null, memoryChanged: before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory) };
   }
 
   /** Programs without a VirtualServer are gone, unless theirs may stand in what could not be read. */
@@ -118,8 +135,7 @@ export class Compiler {
   #prepare(): void {
     this.#context = prepare({
       servers: this.#servers, pools: this.#pools, groups: this.#groups, memory: this.#memory,
-      // A folder has no Namespace objects; pools admit by name or all.
-      namespaceLabels: () => null,
+      cluster: this.#cluster,
       unread: new Set([...this.#last.keys()].filter((name) => !this.#servers.has(name) && this.#unread(name))),
     });
     // A group that cannot be read goes on selecting its nodes: without it, hosts would direct that must not.
