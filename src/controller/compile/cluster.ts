@@ -1,0 +1,48 @@
+/**
+ * What compile may ask of the cluster around VirtualServers: Services with their endpoints, nodes, permissions, addresses that are
+ * somebody's. An interface of values, so that compile stays pure; controller/surroundings.ts answers it from caches, a host without a
+ * cluster by NO_CLUSTER.
+ */
+import type { Endpoints, EndpointSlice, Service } from '../core.ts';
+
+export interface ClusterNode {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Internal addresses: where real servers of the host network are. */
+  readonly addresses: readonly string[];
+}
+
+export interface Cluster {
+  /** False on a host without a cluster: then references are refused with that reason. */
+  readonly present: boolean;
+  service(key: string): Service | null;
+  /** EndpointSlices of a Service, in a fixed order. */
+  slices(key: string): readonly EndpointSlice[];
+  /** core/v1 Endpoints of a Service that has no slices; null where there are none. */
+  endpoints(key: string): Endpoints | null;
+  /** Nodes that have all these labels, by name. */
+  nodes(matchLabels: Readonly<Record<string, string>>): readonly ClusterNode[];
+  /** The node that has this address as its own. */
+  nodeOf(address: string): string | null;
+  /** Whether VirtualServers of one namespace may refer to a Service of another. */
+  permits(fromNamespace: string, serviceKey: string): boolean;
+  /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
+  reserved(address: string): string | null;
+  /** Whether a node receives for a VIP already, in modes DR and TUN: before that it must get no packets. */
+  receives(node: string, vip: string, mode: 'DR' | 'TUN'): boolean;
+  /** Labels of a namespace; null where there are no namespaces. */
+  namespaceLabels(namespace: string): Readonly<Record<string, string>> | null;
+}
+
+export const NO_CLUSTER: Cluster = {
+  present: false,
+  service: () => null,
+  slices: () => [],
+  endpoints: () => null,
+  nodes: () => [],
+  nodeOf: () => null,
+  permits: () => false,
+  reserved: () => null,
+  receives: () => true,
+  namespaceLabels: () => null,
+};

@@ -1,0 +1,165 @@
+/**
+ * Sources: which real servers the backends of a VirtualServer offer, and on which ports, before anybody judged them. Reads Services and
+ * EndpointSlices by the rules of Kubernetes (conditions, named ports that differ per pod, several slices, dual stack). Pure.
+ * Who may be used at all is endpoints.ts's to say.
+ */
+import { endPortOf, targetPortOf, type VirtualServer, type VirtualServerBackend, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
+import { familyOf } from '../../ip/ip.ts';
+import type { EndpointSlice, Service, ServicePort } from '../core.ts';
+import type { Cluster } from './cluster.ts';
+
+export interface Candidate {
+  readonly address: string;
+  readonly weight: number;
+  /** 'static' by address, 'endpoint' of a Service, 'node' by its labels. */
+  readonly origin: 'static' | 'endpoint' | 'node';
+  /** The node it is on; '' where nobody said. */
+  readonly node: string;
+  /** For each of spec.ports the port on the real server; null where it does not serve that one; 0 where the packet keeps its own. */
+  readonly targets: readonly (number | null)[];
+}
+
+export interface SourceProblem {
+  readonly reason: 'ServiceNotFound' | 'PortNotFound' | 'RefNotPermitted';
+  readonly message: string;
+}
+
+export interface Sources {
+  readonly candidates: readonly Candidate[];
+  readonly problems: readonly SourceProblem[];
+}
+
+export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
+  const candidates: Candidate[] = [];
+  const problems: SourceProblem[] = [];
+  const keepsPort = keepsPorts(server);
+  const fixed = server.spec.ports.map((p) => (keepsPort(p) ? 0 : targetPortOf(p)));
+  for (const [i, backend] of server.spec.backends.entries()) {
+    const { weight } = backend;
+    if (backend.static) {
+      for (const e of backend.static.endpoints) candidates.push({ address: e.address, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', targets: fixed });
+    } else if (backend.nodes) {
+      for (const node of cluster.nodes(backend.nodes.selector.matchLabels)) {
+        for (const address of node.addresses) candidates.push({ address, weight, origin: 'node', node: node.name, targets: fixed });
+      }
+    } else if (backend.serviceRef) {
+      const found = endpointsOfService(server, backend, `spec.backends[${i}].serviceRef`, cluster);
+      if ('reason' in found) problems.push(found);
+      else candidates.push(...found.candidates);
+    }
+  }
+  return { candidates, problems };
+}
+
+/** Every Service that a VirtualServer names, as `namespace/name`: whose changes concern it. */
+export function servicesOf(server: VirtualServer): string[] {
+  return server.spec.backends.flatMap(({ serviceRef: ref }) => (ref ? [`${ref.namespace ?? server.metadata.namespace}/${ref.name}`] : []));
+}
+
+/** A range, or a VirtualServer whose ports stick together, is a fwmark service: its packets keep their port. */
+function keepsPorts(server: VirtualServer): (port: VirtualServerPort) => boolean {
+  const all = server.spec.persistence?.scope === 'AllPorts';
+  return (p) => all || endPortOf(p) !== p.port;
+}
+
+function endpointsOfService(server: VirtualServer, { serviceRef, weight }: VirtualServerBackend, path: string, cluster: Cluster): { candidates: Candidate[] } | SourceProblem {
+  const ref = serviceRef!;
+  const { namespace } = server.metadata;
+  const key = `${ref.namespace ?? namespace}/${ref.name}`;
+  if (ref.namespace !== undefined && ref.namespace !== namespace && !cluster.permits(namespace, key)) {
+    return { reason: 'RefNotPermitted', message: `${path}: Service ${key} is in another namespace, which gives no permission; create a ReferenceGrant there from VirtualServers of namespace ${namespace} to Service ${ref.name}` };
+  }
+  const service = cluster.service(key);
+  if (!service) return { reason: 'ServiceNotFound', message: `${path}: Service ${key} does not exist; create it, or correct the name` };
+  const keepsPort = keepsPorts(server);
+  const wanted = server.spec.ports.map((p) => (keepsPort(p) ? 'any' as const : servicePortFor(server.spec.ports, p, ref.port, service)));
+  if (wanted.every((w) => w === null)) {
+    const have = (service.spec?.ports ?? []).map((p) => `${p.name ?? ''}${p.name ? ' ' : ''}${p.port}/${p.protocol ?? 'TCP'}`).join(', ') || 'no ports';
+    return { reason: 'PortNotFound', message: `${path}: Service ${key} has no port ${ref.port ?? `for ${server.spec.ports.map((p) => `${p.port}/${p.protocol}`).join(', ')}`} (it has ${have}); set port to one of them` };
+  }
+  return { candidates: select(merge(server, wanted, slicesOf(key, cluster))).map((e) => ({ address: e.address, weight, origin: 'endpoint', node: e.node, targets: e.targets })) };
+}
+
+type Wanted = ServicePort | 'any' | null;
+
+/**
+ * The port of the Service behind one port of the VirtualServer. A named port serves the port of the VirtualServer that has the same
+ * name, if one has, else all of them. Without one: the same name, else the same number, else the only one.
+ */
+function servicePortFor(ports: readonly VirtualServerPort[], p: VirtualServerPort, named: string | number | undefined, service: Service): Wanted {
+  const offered = (service.spec?.ports ?? []).filter((s) => (s.protocol ?? 'TCP') === p.protocol);
+  if (named !== undefined) {
+    const port = offered.find((s) => s.name === named || s.port === named);
+    if (port === undefined) return null;
+    const sameName = ports.some((other) => other.name !== undefined && other.name === port.name);
+    return sameName && p.name !== port.name ? null : port;
+  }
+  const sameName = p.name === undefined ? undefined : offered.find((s) => s.name === p.name);
+  return sameName ?? offered.find((s) => s.port === p.port) ?? (offered.length === 1 ? offered[0]! : null);
+}
+
+/** Slices of a Service; made of its Endpoints object where nobody mirrors that into slices. */
+function slicesOf(key: string, cluster: Cluster): readonly EndpointSlice[] {
+  const slices = cluster.slices(key);
+  const endpoints = slices.length === 0 ? cluster.endpoints(key) : null;
+  if (!endpoints) return slices;
+  return (endpoints.subsets ?? []).flatMap((subset) => (['IPv4', 'IPv6'] as const).map((addressType): EndpointSlice => {
+    const of = (list: typeof subset.addresses, ready: boolean) => (list ?? []).filter(({ ip }) => familyOf(ip) === addressType)
+      .map(({ ip, nodeName }) => ({ addresses: [ip], conditions: { ready, serving: ready }, ...(nodeName === undefined ? {} : { nodeName }) }));
+    return {
+      apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', metadata: { name: endpoints.metadata.name }, addressType,
+      ports: subset.ports ?? [], endpoints: [...of(subset.addresses, true), ...of(subset.notReadyAddresses, false)],
+    };
+  }));
+}
+
+interface Merged {
+  readonly address: string;
+  node: string;
+  ready: boolean;
+  /** Still answers, and is going. */
+  leaving: boolean;
+  targets: (number | null)[];
+}
+
+/** One entry an address: a pod may be in several slices, with other ports in each, or twice while a slice is being split. */
+function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonly EndpointSlice[]): Merged[] {
+  const merged = new Map<string, Merged>();
+  for (const slice of slices) {
+    if (slice.addressType !== 'IPv4' && slice.addressType !== 'IPv6') continue; // FQDN: no address to send to
+    const targets = wanted.map((w, i) => targetIn(slice, w, server.spec.ports[i]!));
+    if (targets.every((t) => t === null)) continue;
+    for (const { addresses, conditions, nodeName } of slice.endpoints ?? []) {
+      // The first one speaks for all (discovery.k8s.io/v1, Endpoint.addresses).
+      const address = addresses[0];
+      if (address === undefined) continue;
+      // Absent means true (ready, serving) and false (terminating).
+      const ready = conditions?.ready !== false;
+      const leaving = conditions?.terminating === true && conditions.serving !== false;
+      const old = merged.get(address);
+      if (!old) merged.set(address, { address, node: nodeName ?? '', ready, leaving, targets: [...targets] });
+      else {
+        old.node ||= nodeName ?? '';
+        old.ready ||= ready;
+        old.leaving ||= leaving;
+        old.targets = old.targets.map((t, i) => t ?? targets[i]!);
+      }
+    }
+  }
+  return [...merged.values()];
+}
+
+/** The port of one slice's endpoints: named ports of a Service may be another number in each pod. spec.ports[].targetPort is for the other sources. */
+function targetIn(slice: EndpointSlice, wanted: Wanted, p: VirtualServerPort): number | null {
+  if (wanted === null) return null;
+  if (wanted === 'any') return 0;
+  const port = (slice.ports ?? []).find((s) => (s.name ?? '') === (wanted.name ?? '') && (s.protocol ?? 'TCP') === p.protocol);
+  // A slice port without a number means every port.
+  return port === undefined ? null : port.port ?? p.port;
+}
+
+/** Ready ones; where there are none, those that go but still answer: better than nobody. */
+function select(endpoints: readonly Merged[]): readonly Merged[] {
+  const ready = endpoints.filter((e) => e.ready);
+  return ready.length > 0 ? ready : endpoints.filter((e) => e.leaving);
+}

@@ -1,0 +1,63 @@
+/**
+ * Command-line options of `controller`. Wrong ones end the program before it does anything, with the option by name and what to give instead.
+ */
+import { hostname } from 'node:os';
+import { parseArgs } from 'node:util';
+
+export interface ControllerCommandOptions {
+  readonly namespace: string;
+  readonly kubeconfig: string | null;
+  readonly context: string | null;
+  readonly identity: string;
+  readonly listen: string;
+  readonly leaderElection: boolean;
+  readonly writesPerSecond: number;
+  readonly logLevel: string;
+}
+
+export const CONTROLLER_USAGE = `ipvs-operator controller [options]
+
+Gives VirtualServers their addresses, compiles them to programs for directors, and reports their status. Runs in a cluster, once or several
+times: one of them leads.
+
+  --namespace NAME       where its own Lease and those of the directors are (default $POD_NAMESPACE or ipvs-system)
+  --kubeconfig FILE      instead of the pod's service account
+  --context NAME         of the kubeconfig
+  --listen HOST:PORT     /metrics, /livez and /readyz (default 127.0.0.1:9821)
+  --no-leader-election   lead at once: only where there can be no second one
+  --writes-per-second N  at most so many writes to the API server, after a burst of 1000 (default 250)
+  --log-level L          trace | debug | info | warn | error | fatal | silent (default info)`;
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+function usage(message: string): Error {
+  return Object.assign(new Error(message), { code: 'USAGE' });
+}
+
+/** Throws an Error with code USAGE. */
+export function readControllerOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): ControllerCommandOptions {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...args], strict: true, allowPositionals: false,
+      options: {
+        namespace: { type: 'string' }, kubeconfig: { type: 'string' }, context: { type: 'string' }, listen: { type: 'string' },
+        'no-leader-election': { type: 'boolean' }, 'writes-per-second': { type: 'string' }, 'log-level': { type: 'string' },
+      },
+    }));
+  } catch (error) {
+    throw usage((error as Error).message);
+  }
+  const writesPerSecond = Number(values['writes-per-second'] ?? 250);
+  if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) throw usage(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
+  const logLevel = values['log-level'] ?? 'info';
+  if (!LOG_LEVELS.includes(logLevel)) throw usage(`--log-level ${logLevel}: must be one of ${LOG_LEVELS.join(', ')}`);
+  const listen = values.listen ?? '127.0.0.1:9821';
+  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw usage(`--listen ${listen}: must be HOST:PORT`);
+  return {
+    namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system', kubeconfig: values.kubeconfig ?? null, context: values.context ?? null,
+    // A restarted pod has the same name, and must not take the Lease of its predecessor for its own.
+    identity: `${env['POD_NAME'] ?? hostname()}_${process.pid}_${Date.now().toString(36)}`,
+    listen, leaderElection: !values['no-leader-election'], writesPerSecond, logLevel,
+  };
+}

@@ -1,0 +1,49 @@
+/**
+ * Remembered: what the objects of the API server say of decisions that were made before: who holds which address with which ports, which
+ * mark a range has, what was served last. Pure. It is compile's memory in a cluster, as the snapshot is on a host without one.
+ */
+import { joinSlices, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
+import type { Program } from '../api/v1alpha1/program.ts';
+import type { Memory } from './compile/memory.ts';
+
+/** Addresses and ports by claim. Two controllers at once may have given one VirtualServer two addresses: it keeps the lower, always the same. */
+export function claimsOf(vips: Iterable<VirtualIP>): Pick<Memory, 'claims' | 'ports'> {
+  const claims: Record<string, string[]> = {};
+  const ports: Record<string, string[]> = {};
+  for (const { spec } of [...vips].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))) {
+    for (const claim of spec.claims) {
+      const owner = `${claim.namespace}/${claim.name}`;
+      (claims[owner] ??= []).push(spec.address);
+      ports[owner] = [...claim.ports];
+    }
+  }
+  return { claims, ports };
+}
+
+/** Programs as they are written, whole ones only, by `namespace/name`. */
+export function programsOf(objects: Iterable<VirtualServerProgram>): Map<string, Program> {
+  const byOwner = Map.groupBy(objects, (o) => `${o.metadata.namespace}/${o.spec.virtualServer.name}`);
+  const programs = new Map<string, Program>();
+  for (const [owner, slices] of byOwner) {
+    const joined = joinSlices(slices);
+    if (!('problem' in joined)) programs.set(owner, joined.program);
+  }
+  return programs;
+}
+
+/**
+ * Marks by the names of compile/marks.ts. A marked program of one port does not say whether its mark is that of a range or of
+ * AllPorts, so both names get it; compile asks for one of them only.
+ */
+export function marksOf(programs: Iterable<Program>): Memory['marks'] {
+  const marks: Record<string, number> = {};
+  for (const { owner, spec } of programs) {
+    for (const { mark, ports } of spec.services) {
+      if (mark === 0) continue;
+      const [first] = ports;
+      if (spec.services.length === 1) marks[`${owner}#all`] = mark;
+      if (ports.length === 1 && first) marks[`${owner}#${first.protocol}/${first.port}-${first.endPort}`] = mark;
+    }
+  }
+  return marks;
+}

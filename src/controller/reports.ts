@@ -1,0 +1,74 @@
+/**
+ * Reports: what the agents say, ready to be asked for one VirtualServer: who directs for a group, who is live, what each runs. It reads
+ * IPVSNodes once a change, because a status has thousands of lines and is asked for thousands of VirtualServers.
+ */
+import { readApplied, type IPVSNode, type VirtualIP } from '../api/v1alpha1/index.ts';
+import type { DirectorReport, Holder } from './status/virtualserver.ts';
+
+interface Report {
+  readonly groups: readonly string[];
+  readonly applied: ReadonlyMap<string, string>;
+  readonly failures: ReadonlyMap<string, { readonly code: string; readonly message: string }>;
+  readonly bound: ReadonlySet<string>;
+  readonly node: IPVSNode;
+}
+
+const NOBODY: Holder = { node: '', live: false, duplicate: '' };
+
+export class Reports {
+  readonly #reports = new Map<string, Report>();
+  #live: ReadonlySet<string> = new Set();
+
+  /** Takes a node as it is now. Returns the VirtualServers of which it says something else than before. */
+  update(name: string, node: IPVSNode | undefined): Set<string> {
+    const old = this.#reports.get(name);
+    if (!node) {
+      this.#reports.delete(name);
+      return new Set([...old?.applied.keys() ?? [], ...old?.failures.keys() ?? []]);
+    }
+    const { status, spec } = node;
+    const next: Report = {
+      node, groups: spec.directorGroups, applied: readApplied(status?.applied ?? []),
+      failures: new Map((status?.failures ?? []).map(({ virtualServer, code, message }) => [virtualServer, { code, message }])),
+      bound: new Set(status?.boundVIPs ?? []),
+    };
+    this.#reports.set(name, next);
+    const changed = new Set<string>();
+    for (const [key, hash] of next.applied) if (old?.applied.get(key) !== hash) changed.add(key);
+    for (const key of old?.applied.keys() ?? []) if (!next.applied.has(key)) changed.add(key);
+    for (const [key, { code, message }] of next.failures) if (old?.failures.get(key)?.message !== message || old.failures.get(key)?.code !== code) changed.add(key);
+    for (const key of old?.failures.keys() ?? []) if (!next.failures.has(key)) changed.add(key);
+    return changed;
+  }
+
+  /** Takes who is live now. Returns whether that is news. */
+  setLive(live: ReadonlySet<string>): boolean {
+    const same = live.size === this.#live.size && [...live].every((n) => this.#live.has(n));
+    this.#live = live;
+    return !same;
+  }
+
+  isLive(node: string): boolean { return this.#live.has(node); }
+
+  node(name: string): IPVSNode | undefined { return this.#reports.get(name)?.node; }
+
+  /** Directors of a group, as they speak of one VirtualServer. */
+  directors(group: string, owner: string): DirectorReport[] {
+    const list: DirectorReport[] = [];
+    for (const [node, { groups, applied, failures }] of this.#reports) {
+      if (groups.includes(group)) list.push({ node, live: this.#live.has(node), hash: applied.get(owner), failure: failures.get(owner) });
+    }
+    return list;
+  }
+
+  members(group: string): string[] {
+    return [...this.#reports].filter(([, r]) => r.groups.includes(group)).map(([node]) => node);
+  }
+
+  holder(vip: VirtualIP | undefined): Holder {
+    if (!vip?.status) return NOBODY;
+    const { activeNode = '', conditions = [] } = vip.status;
+    const duplicate = conditions.find((c) => c.type === 'DuplicateAddress' && c.status === 'True');
+    return { node: activeNode, live: this.#live.has(activeNode), duplicate: duplicate?.message ?? '' };
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Status of pools, groups and VirtualIPs: how many addresses, which members, who has a claim. Pure.
+ */
+import type { DirectorGroupStatus, IPVSNode, MemberState, ServerObjects, VIPPoolStatus, VirtualIP } from '../../api/v1alpha1/index.ts';
+import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
+import { readPool } from '../compile/pools.ts';
+
+type Conditions<S extends { conditions?: unknown }> = NonNullable<S['conditions']>;
+
+const meta = (generation: number | undefined) => (generation === undefined ? {} : { observedGeneration: generation });
+
+export function poolStatus(pool: ServerObjects['VIPPool'], used: { readonly ipv4: number; readonly ipv6: number }, problem: { readonly reason: string; readonly message: string } | null, now: string): VIPPoolStatus {
+  const capacity = { IPv4: 0n, IPv6: 0n };
+  const { allocatable, excluded } = readPool(pool);
+  for (const { family, first, last } of allocatable) capacity[family] += last - first + 1n;
+  // An excluded address outside every block is nobody's loss; counted as if it were inside, the pool never promises too much.
+  for (const address of excluded) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
+  const { generation } = pool.metadata;
+  const full = problem === null && BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
+  const said = problem ?? (pool.spec.disabled ? { reason: 'Disabled', message: 'spec.disabled is true: claims stay, new ones are refused' }
+    : full ? { reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' } : null);
+  const conditions = setCondition(pool.status?.conditions as readonly Condition[] | undefined ?? [],
+    { type: 'Ready', status: said ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
+  const text = (n: bigint) => String(n < 0n ? 0n : n);
+  return {
+    ...meta(generation), capacity: { ipv4: text(capacity.IPv4), ipv6: text(capacity.IPv6) }, allocated: { ipv4: String(used.ipv4), ipv6: String(used.ipv6) },
+    conditions: [...conditions] as Conditions<VIPPoolStatus>,
+  };
+}
+
+export interface Member {
+  readonly node: string;
+  readonly live: boolean;
+  /** Its IPVSNode, when the agent there has reported. */
+  readonly report: IPVSNode | undefined;
+  /** VIPs of this group that it holds. */
+  readonly owned: number;
+}
+
+export function groupStatus(group: ServerObjects['DirectorGroup'], members: readonly Member[], now: string): DirectorGroupStatus {
+  const { generation } = group.metadata;
+  const before = new Map((group.status?.members ?? []).map((m) => [m.node, m]));
+  const list = [...members].sort((a, b) => (a.node < b.node ? -1 : 1)).map(({ node, live, report, owned }) => {
+    const state = stateOf(live, report);
+    const old = before.get(node);
+    return { node, state, since: old?.state === state && old.since !== undefined ? old.since : now, ownedVIPs: owned };
+  });
+  const live = list.filter((m) => m.state === 'Live').length;
+  const said = members.length === 0 ? { reason: 'NoMembers', message: 'no node has the labels of spec.nodeSelector; give some nodes these labels' }
+    : live === 0 ? { reason: 'NoLiveMember', message: `none of ${members.length} directors is live; look at the agents' pods` } : null;
+  let conditions = setCondition(group.status?.conditions as readonly Condition[] | undefined ?? [],
+    { type: 'Ready', status: said ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
+  const lost = list.filter((m) => m.state === 'Lost').map((m) => m.node);
+  const degraded = said ? null
+    : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${lost.join(', ')}` }
+      : live === 1 && members.length > 1 ? { reason: 'NoRedundancy', message: 'only one director is live' } : null;
+  conditions = degraded ? setCondition(conditions, { type: 'Degraded', status: 'True', ...degraded, ...meta(generation) }, now) : dropCondition(conditions, 'Degraded');
+  return {
+    ...meta(generation), members: list,
+    summary: { members: `${live}/${members.length}`, ownedVIPs: list.reduce((n, m) => n + m.ownedVIPs, 0) },
+    conditions: [...conditions] as Conditions<DirectorGroupStatus>,
+  };
+}
+
+function stateOf(live: boolean, report: IPVSNode | undefined): MemberState {
+  const reported = report?.status?.agentVersion !== undefined;
+  if (!live) return reported ? 'Lost' : 'Pending';
+  if (!reported) return 'Pending';
+  return report.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'False' && c.reason !== 'ProgramsFailed') ? 'NotReady' : 'Live';
+}
+
+/** The controller's part of a VirtualIP's status; who holds it is the owner's to say. */
+export function claimedStatus(vip: VirtualIP, now: string): { claims: number; conditions: Conditions<NonNullable<VirtualIP['status']>> } {
+  const claims = vip.spec.claims.length;
+  const own = (vip.status?.conditions ?? []).filter((c) => c.type === 'Claimed') as readonly Condition[];
+  const said = claims > 0 ? { status: 'True', reason: 'Claimed', message: '' } as const : { status: 'False', reason: 'Released', message: 'no VirtualServer has it any more' } as const;
+  return { claims, conditions: [...setCondition(own, { type: 'Claimed', ...said, ...meta(vip.metadata.generation) }, now)] as Conditions<NonNullable<VirtualIP['status']>> };
+}

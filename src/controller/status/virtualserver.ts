@@ -1,0 +1,213 @@
+/**
+ * Status of a VirtualServer: what was decided about it, and how far its directors are, as conditions and counts. Pure; the clock's only
+ * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
+ */
+import { CONDITIONS, endPortOf, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
+import { familyOf } from '../../ip/ip.ts';
+import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
+import type { Verdict } from '../compile/compile.ts';
+
+/** What one director of the group says about one VirtualServer. */
+export interface DirectorReport {
+  readonly node: string;
+  /** Its Lease is renewed. */
+  readonly live: boolean;
+  /** Hash of the program it runs; absent: none. */
+  readonly hash?: string | undefined;
+  readonly failure?: { readonly code: string; readonly message: string } | undefined;
+}
+
+/** Who holds one VIP. */
+export interface Holder {
+  /** '' for nobody. */
+  readonly node: string;
+  readonly live: boolean;
+  /** Who else answers for it, in words; '' for nobody. */
+  readonly duplicate: string;
+}
+
+export interface ServerStatusInput {
+  readonly server: ServerObjects['VirtualServer'];
+  readonly verdict: Verdict;
+  /** What is served: of the last accepted form, where the newest is refused. */
+  readonly program: Program | null;
+  /** Why a decision could not be written down, and so is none yet; '' when it was. */
+  readonly unwritten: string;
+  readonly directors: readonly DirectorReport[];
+  readonly holders: ReadonlyMap<string, Holder>;
+  /** The program changed a moment ago: directors that are about to follow are no news. */
+  readonly settling: boolean;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+type Said<T extends ConditionType> = { readonly status: 'True' | 'False' | 'Unknown'; readonly reason: ReasonOf<T> & string; readonly message: string };
+
+/** Longest list of names in a message. */
+const NAMES = 5;
+
+export function virtualServerStatus(input: ServerStatusInput): VirtualServerStatus {
+  const { server, verdict, program, holders, now } = input;
+  const { generation } = server.metadata;
+  const before = server.status;
+  const live = input.directors.filter((d) => d.live);
+  const hash = program?.spec.contentHash ?? null;
+  const running = hash === null ? [] : live.filter((d) => d.hash === hash);
+  const counts = countRealServers(program);
+  const nodes = [...new Set(verdict.addresses.flatMap((a) => holders.get(a)?.node || []))];
+  const accepted = acceptedOf(input);
+  const programmed = programmedOf(input, live, running.length);
+  // A change that is on its way is not reported: it would be written once more a moment later.
+  const follows = input.settling && wasTrue(before, 'Programmed', generation) && programmed.status !== 'True' && programmed.reason === 'Pending';
+  const stays = follows ? { status: 'True', reason: 'Programmed', message: '' } as const : programmed;
+  const ready = readyOf(input, accepted, stays, counts.ready);
+  let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
+  const say = <T extends ConditionType>(type: T, said: Said<T>): void => {
+    conditions = setCondition(conditions, { type, ...said, ...(generation === undefined ? {} : { observedGeneration: generation }) }, now);
+  };
+  say('Accepted', accepted);
+  say('ResolvedRefs', resolvedOf(verdict));
+  say('Programmed', stays);
+  say('Ready', ready);
+  const stalled = stalledOf(accepted, stays);
+  const degraded = degradedOf(input);
+  if (stalled) say('Stalled', stalled);
+  else conditions = dropCondition(conditions, 'Stalled');
+  if (degraded) say('Degraded', degraded);
+  else conditions = dropCondition(conditions, 'Degraded');
+  const activeNode = nodes.join(',');
+  return {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    addresses: verdict.addresses.map((value) => {
+      const node = holders.get(value)?.node;
+      return { value, family: familyOf(value)!, ...(node ? { activeNode: node } : {}) };
+    }),
+    summary: { ...(verdict.addresses.length > 0 ? { addresses: verdict.addresses.join(',').slice(0, 1024) } : {}), ports: portsText(server), backends: `${counts.ready}/${counts.total}`, ...(activeNode ? { activeNode: activeNode.slice(0, 1024) } : {}) },
+    backends: { total: counts.total, ready: counts.ready },
+    ...(verdict.excludedCount > 0 ? { excluded: verdict.excluded.map((e) => ({ backend: e.backend.slice(0, 64), reason: e.reason, message: e.message.slice(0, 1024) })), excludedCount: verdict.excludedCount } : {}),
+    directors: { desired: live.length, programmed: follows ? before?.directors?.programmed ?? running.length : running.length },
+    conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']>,
+  };
+}
+
+function portsText(server: ServerObjects['VirtualServer']): string {
+  return server.spec.ports.map((p) => `${p.port}${endPortOf(p) === p.port ? '' : `-${endPortOf(p)}`}/${p.protocol}`).join(',').slice(0, 1024);
+}
+
+/** Different real servers of all ports, and those of them that take new connections. */
+function countRealServers(program: Program | null): { total: number; ready: number } {
+  const weights = new Map<string, number>();
+  for (const service of program?.spec.services ?? []) {
+    for (const text of service.realServers) {
+      const r = parseRealServer(text);
+      if (r) weights.set(r.address, Math.max(weights.get(r.address) ?? 0, r.weight));
+    }
+  }
+  return { total: weights.size, ready: [...weights.values()].filter((w) => w > 0).length };
+}
+
+function acceptedOf({ verdict, unwritten }: ServerStatusInput): Said<'Accepted'> {
+  if (unwritten !== '') return { status: 'Unknown', reason: 'Pending', message: unwritten };
+  const known = verdict.reason in CONDITIONS.Accepted.reasons ? verdict.reason as ReasonOf<'Accepted'> : 'InvalidSpec';
+  return { status: verdict.accepted && verdict.reason === 'Accepted' ? 'True' : 'False', reason: known, message: verdict.message };
+}
+
+function resolvedOf(verdict: Verdict): Said<'ResolvedRefs'> {
+  const [problem] = verdict.problems;
+  if (problem) return { status: 'False', reason: problem.reason, message: verdict.problems.map((p) => p.message).join('; ') };
+  const [first] = verdict.excluded;
+  // Some that cannot be used are the Degraded condition's; when none is left, the reference is of no use.
+  if (first && verdict.backends === 0) {
+    const reason = first.reason === 'EndpointNotPermitted' ? 'EndpointNotPermitted' : 'UnsupportedBackendForMode';
+    return { status: 'False', reason, message: `none of ${verdict.excludedCount} real servers can be used: ${first.message}` };
+  }
+  return { status: 'True', reason: 'ResolvedRefs', message: '' };
+}
+
+function programmedOf({ verdict, program, directors }: ServerStatusInput, live: readonly DirectorReport[], running: number): Said<'Programmed'> {
+  const no = (reason: ReasonOf<'Programmed'>, message: string): Said<'Programmed'> => ({ status: 'False', reason, message });
+  if (verdict.accepted && verdict.program === null) return no('Suspended', verdict.message);
+  if (program === null) return no('Pending', 'see the condition Accepted');
+  const group = program.spec.directorGroup;
+  if (group === '') return no('NoDirector', 'there is no DirectorGroup; create one whose nodeSelector selects the nodes that are to direct');
+  if (directors.length === 0) return no('NoDirector', `DirectorGroup ${group} selects no node; give nodes its labels`);
+  if (live.length === 0) return no('NoDirector', `no agent of DirectorGroup ${group} is live (${names(directors)}); look at the agents' pods and their Leases`);
+  const failed = live.filter((d) => d.failure !== undefined);
+  const [first] = failed;
+  if (first?.failure) {
+    const { code } = first.failure;
+    const reason = code === 'KernelFeatureMissing' || code === 'ForeignConflict' ? code : code === 'NoInterface' && failed.length === live.length ? 'NoDirector' : 'PartiallyProgrammed';
+    return no(reason, `${first.node}: ${first.failure.message}${failed.length > 1 ? ` (and ${failed.length - 1} more of ${live.length} directors)` : ''}`);
+  }
+  if (running === live.length) return { status: 'True', reason: 'Programmed', message: '' };
+  const behind = live.filter((d) => d.hash !== program.spec.contentHash);
+  return no(running === 0 ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);
+}
+
+function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programmed: Said<'Programmed'>, readyServers: number): Said<'Ready'> {
+  const { verdict, program, holders } = input;
+  const no = (reason: ReasonOf<'Ready'>, message: string): Said<'Ready'> => ({ status: 'False', reason, message });
+  if (accepted.reason === 'Suspended') return no('Suspended', accepted.message);
+  if (accepted.status !== 'True') return no('NotAccepted', accepted.message);
+  const orphans = verdict.addresses.filter((a) => !holders.get(a)?.node);
+  // Clients are served as soon as the owner of each address runs the program, whatever other directors are still doing.
+  const owners = new Set(verdict.addresses.map((a) => holders.get(a)?.node ?? ''));
+  const hash = program?.spec.contentHash;
+  const owned = orphans.length === 0 && input.directors.filter((d) => owners.has(d.node)).every((d) => d.hash === hash || input.settling);
+  if (programmed.status !== 'True' && !(owned && programmed.reason === 'PartiallyProgrammed')) return no('NotProgrammed', programmed.message);
+  if (readyServers === 0) {
+    const waiting = verdict.waiting.length > 0 ? `; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
+    const why = verdict.problems[0]?.message ?? verdict.excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
+    return no('NoReadyBackends', `${why}${waiting}`);
+  }
+  if (orphans.length > 0) return no('NoOwner', `no director holds ${orphans.join(', ')}; look at kubectl get vip`);
+  return { status: 'True', reason: 'Ready', message: '' };
+}
+
+const UNAVAILABLE: ReadonlySet<string> = new Set(['PoolNotFound', 'NamespaceNotAllowed', 'AddressOutsidePools', 'AddressReserved', 'AddressInUse', 'PoolExhausted', 'PortConflict']);
+
+function stalledOf(accepted: Said<'Accepted'>, programmed: Said<'Programmed'>): Said<'Stalled'> | null {
+  if (accepted.reason === 'InvalidSpec') return { status: 'True', reason: 'InvalidSpec', message: accepted.message };
+  if (UNAVAILABLE.has(accepted.reason)) return { status: 'True', reason: 'AddressUnavailable', message: accepted.message };
+  if (programmed.reason === 'KernelFeatureMissing' || programmed.reason === 'ForeignConflict') return { status: 'True', reason: programmed.reason, message: programmed.message };
+  return null;
+}
+
+function degradedOf({ verdict, program, holders }: ServerStatusInput): Said<'Degraded'> | null {
+  for (const address of verdict.addresses) {
+    const duplicate = holders.get(address)?.duplicate;
+    if (duplicate) return { status: 'True', reason: 'DuplicateAddress', message: duplicate };
+  }
+  if (!verdict.accepted && program !== null) return { status: 'True', reason: 'UsingLastGood', message: verdict.message };
+  if (verdict.excludedCount > 0) return { status: 'True', reason: 'EndpointsExcluded', message: `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them` };
+  return null;
+}
+
+function wasTrue(before: VirtualServerStatus | undefined, type: string, generation: number | undefined): boolean {
+  return before?.observedGeneration === generation && before?.conditions?.some((c) => c.type === type && c.status === 'True') === true;
+}
+
+function names(directors: readonly DirectorReport[]): string {
+  const list = directors.map((d) => d.node).sort();
+  return `${list.slice(0, NAMES).join(', ')}${list.length > NAMES ? ` and ${list.length - NAMES} more` : ''}`;
+}
+
+/** Whether two statuses say the same, apart from when. */
+export function flips(before: VirtualServerStatus | undefined, after: VirtualServerStatus): boolean {
+  const text = (s: VirtualServerStatus | undefined) => JSON.stringify([s?.observedGeneration, s?.addresses, (s?.conditions ?? []).map((c) => [c.type, c.status, c.reason]).sort()]);
+  return text(before) !== text(after);
+}
+
+/** For a VirtualServer whose newest form no schema accepts. */
+export function invalidStatus(before: VirtualServerStatus | undefined, generation: number | undefined, problem: string, now: string): VirtualServerStatus {
+  let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
+  const say = (type: ConditionType, status: 'True' | 'False', reason: string) => {
+    conditions = setCondition(conditions, { type, status, reason, message: problem.slice(0, 32_000), ...(generation === undefined ? {} : { observedGeneration: generation }) }, now);
+  };
+  say('Accepted', 'False', 'InvalidSpec');
+  say('Stalled', 'True', 'InvalidSpec');
+  if (before?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True')) say('Degraded', 'True', 'UsingLastGood');
+  else say('Ready', 'False', 'NotAccepted');
+  return { ...before, ...(generation === undefined ? {} : { observedGeneration: generation }), conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']> };
+}

@@ -1,0 +1,134 @@
+/**
+ * Surroundings: the answers to compile's questions about the cluster, from the caches. It also says whom a change concerns: which
+ * VirtualServers have to be compiled again when a Service, a slice or a node changed. Reads stores and keeps indexes; writes nothing.
+ */
+import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
+import { canonical, contains, familyOf, parsePrefix } from '../ip/ip.ts';
+import type { Store } from '../kube/store.ts';
+import type { KubeObject } from '../kube/types.ts';
+import type { Cluster, ClusterNode } from './compile/cluster.ts';
+import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
+
+/** A store as it is read here. */
+type Reader<T extends KubeObject> = Pick<Store<T>, 'get' | 'values' | 'by'>;
+
+export interface Caches {
+  readonly services: Reader<Service>;
+  /** With the index `service`: sliceService. */
+  readonly slices: Reader<EndpointSlice>;
+  readonly endpoints: Reader<Endpoints>;
+  readonly nodes: Reader<Node>;
+  readonly namespaces: Reader<Namespace>;
+  readonly serviceCIDRs: Reader<ServiceCIDR>;
+  readonly grants: Reader<ReferenceGrant>;
+  readonly ipvsNodes: Reader<IPVSNode & KubeObject>;
+}
+
+/** Index function of slices: the Service they belong to, as `namespace/name`. */
+export function sliceService(slice: EndpointSlice): readonly string[] {
+  const name = slice.metadata.labels?.[SERVICE_NAME_LABEL];
+  return name === undefined ? [] : [`${slice.metadata.namespace ?? ''}/${name}`];
+}
+
+/** The addresses of a node that are somebody's own, canonical. `internal`: only those under which it is reached inside the cluster. */
+export function nodeAddresses(node: Node, internal: boolean): string[] {
+  return (node.status?.addresses ?? []).flatMap(({ type, address }) => {
+    if (type !== 'InternalIP' && (internal || type !== 'ExternalIP')) return [];
+    const text = canonical(address);
+    return text === null ? [] : [text];
+  });
+}
+
+interface Network { readonly address: string; readonly length: number; readonly whose: string }
+
+export class Surroundings implements Cluster {
+  readonly present = true;
+  readonly #caches: Caches;
+  /** Whether the last program of a VirtualServer sent packets to a node already: then it goes on. */
+  readonly #served: (node: string, vip: string) => boolean;
+  #nodes: ClusterNode[] = [];
+  #nodeOf = new Map<string, string>();
+  #own = new Map<string, string>();
+  #networks: Network[] = [];
+  #stale = true;
+
+  constructor(caches: Caches, served: (node: string, vip: string) => boolean) {
+    this.#caches = caches;
+    this.#served = served;
+  }
+
+  /** A Node or a ServiceCIDR changed. */
+  invalidate(): void { this.#stale = true; }
+
+  service(key: string): Service | null { return this.#caches.services.get(key) ?? null; }
+
+  slices(key: string): readonly EndpointSlice[] {
+    const found = this.#caches.slices.by('service', key);
+    return found.length < 2 ? found : [...found].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  }
+
+  endpoints(key: string): Endpoints | null { return this.#caches.endpoints.get(key) ?? null; }
+
+  nodes(matchLabels: Readonly<Record<string, string>>): readonly ClusterNode[] {
+    const wanted = Object.entries(matchLabels);
+    return this.#fresh().#nodes.filter(({ labels }) => wanted.every(([key, value]) => labels[key] === value));
+  }
+
+  nodeOf(address: string): string | null { return this.#fresh().#nodeOf.get(address) ?? null; }
+
+  /** Gateway API's ReferenceGrant: who may refer to what in the grant's namespace. */
+  permits(fromNamespace: string, serviceKey: string): boolean {
+    const slash = serviceKey.indexOf('/');
+    const [namespace, name] = [serviceKey.slice(0, slash), serviceKey.slice(slash + 1)];
+    for (const { metadata, spec } of this.#caches.grants.values()) {
+      if (metadata.namespace !== namespace) continue;
+      const from = spec?.from?.some((f) => f.group === 'ipvs-operator.dev' && f.kind === 'VirtualServer' && f.namespace === fromNamespace);
+      const to = spec?.to?.some((t) => t.group === '' && t.kind === 'Service' && (t.name === undefined || t.name === '' || t.name === name));
+      if (from && to) return true;
+    }
+    return false;
+  }
+
+  reserved(address: string): string | null {
+    const own = this.#fresh().#own.get(address);
+    if (own !== undefined) return own;
+    return this.#networks.find((n) => familyOf(n.address) === familyOf(address) && contains(n.address, n.length, address))?.whose ?? null;
+  }
+
+  receives(node: string, vip: string): boolean {
+    return this.#caches.ipvsNodes.get(node)?.status?.boundVIPs?.includes(vip) === true || this.#served(node, vip);
+  }
+
+  namespaceLabels(namespace: string): Readonly<Record<string, string>> | null {
+    return this.#caches.namespaces.get(namespace)?.metadata.labels ?? {};
+  }
+
+  /** Addresses that agents must never take for a VIP: those of the nodes. */
+  get ownAddresses(): readonly string[] { return [...this.#fresh().#own.keys()].sort(); }
+
+  #fresh(): this {
+    if (!this.#stale) return this;
+    this.#stale = false;
+    this.#nodes = [];
+    this.#nodeOf = new Map();
+    this.#own = new Map();
+    this.#networks = [];
+    for (const node of [...this.#caches.nodes.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))) {
+      const { name, labels = {} } = node.metadata;
+      const addresses = nodeAddresses(node, true);
+      this.#nodes.push({ name, labels, addresses });
+      for (const address of addresses) this.#nodeOf.set(address, name);
+      for (const address of nodeAddresses(node, false)) this.#own.set(address, `an address of node ${name}`);
+      for (const cidr of node.spec?.podCIDRs ?? []) this.#reserve(cidr, `in the Pod network of node ${name} (${cidr})`);
+    }
+    for (const { metadata, spec } of this.#caches.serviceCIDRs.values()) {
+      for (const cidr of spec?.cidrs ?? []) this.#reserve(cidr, `in the Service network (${cidr}, ServiceCIDR ${metadata.name})`);
+    }
+    return this;
+  }
+
+  #reserve(cidr: string, whose: string): void {
+    const prefix = parsePrefix(cidr);
+    if (prefix) this.#networks.push({ address: prefix.address, length: prefix.length, whose });
+  }
+}

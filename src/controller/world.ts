@@ -1,0 +1,192 @@
+/**
+ * World: the caches of everything the controller reads, and what changed in them since it last looked. Reflectors feed it; it decides
+ * nothing, but it knows whom a change concerns.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { objectKey, RESOURCES, type ServerObjects } from '../api/v1alpha1/index.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isNotFound } from '../kube/errors.ts';
+import { LEASES, LeaseObserver, type Lease } from '../kube/lease.ts';
+import { Reflector, type Change, type ReflectorOptions } from '../kube/reflector.ts';
+import { nameOf, type KubeObject, type Resource } from '../kube/types.ts';
+import { isAbort, sleep } from '../kube/wait.ts';
+import { servicesOf } from './compile/sources.ts';
+import {
+  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimService, trimSlice,
+  type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR,
+} from './core.ts';
+import { sliceService } from './surroundings.ts';
+
+export interface WorldOptions {
+  readonly client: KubeClient;
+  /** Where the Leases of directors are. */
+  readonly namespace: string;
+  readonly log: Logger;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Something changed. */
+  readonly wake: () => void;
+}
+
+type Watched = ServerObjects['VirtualServer'] | ServerObjects['VIPPool'] | ServerObjects['DirectorGroup'];
+
+/** What changed since the last look; objects are as the caches have them now, undefined when they are gone. */
+export interface Changes {
+  /** objectKeys of what people wrote. */
+  readonly written: Set<string>;
+  /** `namespace/name` of VirtualServers around which something changed. */
+  readonly concerned: Set<string>;
+  /** Something changed on which every claim or every VirtualServer may depend. */
+  everything: boolean;
+  readonly virtualIPs: Map<string, ServerObjects['VirtualIP'] | undefined>;
+  readonly programs: Map<string, ServerObjects['VirtualServerProgram'] | undefined>;
+  readonly ipvsNodes: Map<string, { readonly old: ServerObjects['IPVSNode'] | undefined; readonly object: ServerObjects['IPVSNode'] | undefined }>;
+  /** By objectKey. */
+  readonly statuses: Map<string, Watched | undefined>;
+  leases: boolean;
+}
+
+export function noChanges(): Changes {
+  return { written: new Set(), concerned: new Set(), everything: false, virtualIPs: new Map(), programs: new Map(), ipvsNodes: new Map(), statuses: new Map(), leases: false };
+}
+
+/** Label of directors' Leases, with the value `director`. */
+export const LEASE_LABEL = 'ipvs-operator.dev/lease';
+/** A kind that the cluster does not have is looked for again so often. Milliseconds. */
+const ABSENT_MS = 60_000;
+
+export class World {
+  readonly virtualServers: Reflector<ServerObjects['VirtualServer']>;
+  readonly pools: Reflector<ServerObjects['VIPPool']>;
+  readonly groups: Reflector<ServerObjects['DirectorGroup']>;
+  readonly virtualIPs: Reflector<ServerObjects['VirtualIP']>;
+  readonly programs: Reflector<ServerObjects['VirtualServerProgram']>;
+  readonly ipvsNodes: Reflector<ServerObjects['IPVSNode']>;
+  readonly services: Reflector<Service>;
+  readonly slices: Reflector<EndpointSlice>;
+  readonly endpoints: Reflector<Endpoints>;
+  readonly nodes: Reflector<Node>;
+  readonly namespaces: Reflector<Namespace>;
+  readonly serviceCIDRs: Reflector<ServiceCIDR>;
+  readonly grants: Reflector<ReferenceGrant>;
+  readonly leases: Reflector<Lease>;
+  readonly observer = new LeaseObserver();
+  readonly #options: WorldOptions;
+  readonly #sources: { readonly name: string; readonly reflector: Pick<Reflector<KubeObject>, 'synced' | 'stats' | 'store' | 'run'>; readonly run: (signal: AbortSignal) => Promise<void>; absent: boolean }[] = [];
+  #changes = noChanges();
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.virtualServers = this.#reflect(RESOURCES.VirtualServer, { indexes: { service: servicesOf }, onChange: (c) => this.#wrote(c) });
+    this.pools = this.#reflect(RESOURCES.VIPPool, { onChange: (c) => this.#wrote(c) });
+    this.groups = this.#reflect(RESOURCES.DirectorGroup, { onChange: (c) => this.#wrote(c) });
+    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { onChange: (c) => { this.#changes.virtualIPs.set(c.key, present(c)); } });
+    this.programs = this.#reflect(RESOURCES.VirtualServerProgram, {
+      indexes: { owner: (p) => [`${p.metadata.namespace}/${p.spec.virtualServer.name}`] },
+      onChange: (c) => { this.#changes.programs.set(c.key, present(c)); },
+    });
+    this.ipvsNodes = this.#reflect(RESOURCES.IPVSNode, {
+      onChange: (c) => { this.#changes.ipvsNodes.set(c.key, { old: this.#changes.ipvsNodes.has(c.key) ? this.#changes.ipvsNodes.get(c.key)!.old : c.type === 'updated' ? c.old : undefined, object: present(c) }); },
+    });
+    this.services = this.#reflect(SERVICES, { trim: trimService, onChange: (c) => this.#concern(c.key) });
+    this.slices = this.#reflect(ENDPOINT_SLICES, {
+      labelSelector: SERVICE_NAME_LABEL, trim: trimSlice, indexes: { service: sliceService },
+      onChange: (c) => { for (const o of c.type === 'updated' ? [c.old, c.object] : [c.object]) for (const key of sliceService(o)) this.#concern(key); },
+    });
+    // The endpoints controller mirrors what it writes itself, and says so on the object.
+    this.endpoints = this.#reflect(ENDPOINTS, { labelSelector: '!endpoints.kubernetes.io/managed-by', onChange: (c) => this.#concern(c.key) });
+    this.nodes = this.#reflect(NODES, { trim: trimNode, onChange: (c) => this.#unlessHeartbeat(c) });
+    this.namespaces = this.#reflect(NAMESPACES, { trim: trimNamespace, onChange: (c) => this.#unlessHeartbeat(c) });
+    this.serviceCIDRs = this.#reflect(SERVICE_CIDRS, { optional: true, onChange: () => { this.#changes.everything = true; } });
+    this.grants = this.#reflect(REFERENCE_GRANTS, { optional: true, onChange: () => { this.#changes.everything = true; } });
+    this.leases = this.#reflect(LEASES, {
+      namespace: options.namespace, labelSelector: `${LEASE_LABEL}=director`,
+      onChange: (c) => {
+        this.#changes.leases = true;
+        if (c.type === 'deleted') this.observer.forget(c.key);
+        else this.observer.observe(c.object, options.now());
+      },
+    });
+  }
+
+  /** Whether every cache has been complete once. Before that nothing may be decided. */
+  get synced(): boolean { return this.#sources.every((s) => s.reflector.synced || s.absent); }
+
+  /** Names of caches that were never complete. */
+  get missing(): string[] { return this.#sources.filter((s) => !s.reflector.synced && !s.absent).map((s) => s.name); }
+
+  /** For metrics. */
+  get stats(): { readonly name: string; readonly stats: Reflector<KubeObject>['stats']; readonly synced: boolean; readonly objects: number }[] {
+    return this.#sources.map(({ name, reflector }) => ({ name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
+  }
+
+  /** What changed since the last call. */
+  take(): Changes {
+    const changes = this.#changes;
+    this.#changes = noChanges();
+    return changes;
+  }
+
+  /** Resolves when the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#sources.map((s) => s.run(signal)));
+  }
+
+  #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, optional = false, ...rest }: Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange'> & { optional?: boolean }): Reflector<T> {
+    const { client, log, now, random, wake } = this.#options;
+    const reflector = new Reflector<T>({ client, resource, log, now, random, ...rest, onSynced: wake, onChange: (change) => { onChange(change); wake(); } });
+    const source = {
+      name: nameOf(resource), reflector: reflector as unknown as Reflector<KubeObject>, absent: false,
+      run: async (signal: AbortSignal): Promise<void> => {
+        if (optional) await this.#whenInstalled(resource, signal, (absent) => { source.absent = absent; wake(); });
+        await reflector.run(signal);
+      },
+    };
+    this.#sources.push(source);
+    return reflector;
+  }
+
+  /** Resolves when the server has the kind, or the signal aborts. */
+  async #whenInstalled(resource: Resource, signal: AbortSignal, told: (absent: boolean) => void): Promise<void> {
+    const { client, log } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await client.list(resource, { limit: 1, signal });
+        told(false);
+        return;
+      } catch (error) {
+        // Any other failure is the reflector's to wait out.
+        if (!isNotFound(error)) return;
+        log.debug({ resource: nameOf(resource) }, 'the cluster does not have this kind');
+        told(true);
+      }
+      try {
+        await sleep(ABSENT_MS, signal);
+      } catch (error) {
+        if (!isAbort(error)) throw error;
+      }
+    }
+  }
+
+  #wrote(c: Change<Watched>): void {
+    const key = objectKey(c.object);
+    this.#changes.statuses.set(key, present(c));
+    // What was written is another only with another generation; the rest is status and labels.
+    if (c.type !== 'updated' || c.old.metadata.generation !== c.object.metadata.generation) this.#changes.written.add(key);
+  }
+
+  #concern(service: string): void {
+    for (const { metadata } of this.virtualServers.store.by('service', service)) this.#changes.concerned.add(`${metadata.namespace}/${metadata.name}`);
+  }
+
+  #unlessHeartbeat<T extends KubeObject>(c: Change<T>): void {
+    const said = ({ metadata, ...rest }: T) => [metadata.labels ?? {}, rest];
+    if (c.type !== 'updated' || !isDeepStrictEqual(said(c.old), said(c.object))) this.#changes.everything = true;
+  }
+}
+
+function present<T>(c: Change<T>): T | undefined {
+  return c.type === 'deleted' ? undefined : c.object;
+}
