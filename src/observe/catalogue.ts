@@ -5,7 +5,7 @@
  */
 import { counter, gauge, histogram } from './definition.ts';
 
-const RESULTS = ['ok', 'error'] as const;
+const RESULTS = ['success', 'error'] as const;
 
 /** Both processes; nobody but metrics.ts fills these. */
 export const OWN_METRICS = {

@@ -19,9 +19,8 @@ export interface Definition<T extends MetricType = MetricType, V extends LabelVa
 
 export type Catalogue = Readonly<Record<string, Definition>>;
 
-type InstrumentOf<D> = D extends Definition<infer T, infer V>
-  ? { counter: Counter<keyof V & string>; gauge: Gauge<keyof V & string>; histogram: Histogram<keyof V & string> }[T]
-  : never;
+type LabelsOf<V extends LabelValues> = { [K in keyof V & string]: V[K] extends readonly string[] ? V[K][number] : string };
+type InstrumentOf<D> = D extends Definition<infer T, infer V> ? { counter: Counter<LabelsOf<V>>; gauge: Gauge<LabelsOf<V>>; histogram: Histogram<LabelsOf<V>> }[T] : never;
 export type InstrumentsOf<C extends Catalogue> = { readonly [K in keyof C]: InstrumentOf<C[K]> };
 
 type NoLabels = Readonly<Record<never, null>>;

@@ -3,10 +3,10 @@
  * (exposition.ts). A series stands by the values of its labels. Not for names and registration: that is metrics.ts.
  */
 
-/** One value a label. */
-export type Labels<L extends string> = Readonly<Record<L, string>>;
+/** The labels of an instrument, with the values that each can have: `{ kind: 'A' | 'B', code: string }`. */
+export type Labels = Record<string, string>;
 /** What names a series: nothing where there are no labels. */
-type Which<L extends string> = [L] extends [never] ? [] : [labels: Labels<L>];
+type Which<L extends Labels> = [keyof L] extends [never] ? [] : [labels: Readonly<L>];
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
@@ -37,15 +37,15 @@ export interface Exposable {
   series(): readonly Series<number | Distribution>[];
 }
 
-abstract class Instrument<L extends string, V extends number | Distribution> implements Exposable {
+abstract class Instrument<L extends Labels, V extends number | Distribution> implements Exposable {
   abstract readonly type: MetricType;
   readonly name: string;
   readonly help: string;
-  readonly labelNames: readonly L[];
+  readonly labelNames: readonly string[];
   readonly #series = new Map<string, Series<V>>();
   #dropped = 0;
 
-  constructor(name: string, help: string, labelNames: readonly L[]) {
+  constructor(name: string, help: string, labelNames: readonly string[]) {
     this.name = name;
     this.help = help;
     this.labelNames = labelNames;
@@ -62,7 +62,7 @@ abstract class Instrument<L extends string, V extends number | Distribution> imp
       this.#dropped += 1;
       return null;
     }
-    const made = { labels: this.labelNames.map((name) => (labels as Labels<L>)[name]), value: this.blank() };
+    const made = { labels: this.labelNames.map((name) => (labels as Labels)[name]!), value: this.blank() };
     this.#series.set(key, made);
     return made;
   }
@@ -71,7 +71,7 @@ abstract class Instrument<L extends string, V extends number | Distribution> imp
   #key(labels: unknown): string {
     let key = '';
     for (const name of this.labelNames) {
-      const value = (labels as Labels<L> | undefined)?.[name];
+      const value = (labels as Labels | undefined)?.[name];
       if (typeof value !== 'string') throw new TypeError(`${this.name}: label ${name} must be a text, and is ${String(value)}`);
       key += `${value.length}:${value}`;
     }
@@ -91,13 +91,13 @@ abstract class Instrument<L extends string, V extends number | Distribution> imp
   series(): readonly Series<V>[] { return [...this.#series.values()]; }
 }
 
-export class Counter<L extends string = never> extends Instrument<L, number> {
+export class Counter<L extends Labels = Record<never, never>> extends Instrument<L, number> {
   readonly type = 'counter';
   protected blank(): number { return 0; }
 
   /** By 1 unless told. Throws RangeError for a negative amount: a counter only grows. */
   inc(...args: [...Which<L>, by?: number]): void {
-    const [labels, by = 1] = split<L, number | undefined>(args);
+    const [labels, by = 1] = split<number | undefined>(args);
     if (!(by >= 0)) throw new RangeError(`${this.name} cannot grow by ${by}`);
     const series = this.at(labels);
     if (series) series.value += by;
@@ -105,29 +105,29 @@ export class Counter<L extends string = never> extends Instrument<L, number> {
 
   /** Takes over a total that somebody else counts: the kernel, a reflector. */
   set(...args: [...Which<L>, total: number]): void {
-    const [labels, total] = split<L, number>(args);
+    const [labels, total] = split<number>(args);
     const series = this.at(labels);
     if (series) series.value = total;
   }
 }
 
-export class Gauge<L extends string = never> extends Instrument<L, number> {
+export class Gauge<L extends Labels = Record<never, never>> extends Instrument<L, number> {
   readonly type = 'gauge';
   protected blank(): number { return 0; }
 
   set(...args: [...Which<L>, value: number]): void {
-    const [labels, value] = split<L, number>(args);
+    const [labels, value] = split<number>(args);
     const series = this.at(labels);
     if (series) series.value = value;
   }
 }
 
-export class Histogram<L extends string = never> extends Instrument<L, Distribution> {
+export class Histogram<L extends Labels = Record<never, never>> extends Instrument<L, Distribution> {
   readonly type = 'histogram';
   readonly buckets: readonly number[];
 
   /** `buckets`: upper bounds. Throws RangeError when they do not rise. */
-  constructor(name: string, help: string, labelNames: readonly L[], buckets: readonly number[] = DURATION_BUCKETS) {
+  constructor(name: string, help: string, labelNames: readonly string[], buckets: readonly number[] = DURATION_BUCKETS) {
     super(name, help, labelNames);
     if (buckets.length === 0 || buckets.some((bound, i) => !Number.isFinite(bound) || (i > 0 && bound <= buckets[i - 1]!))) throw new RangeError(`${name}: buckets must rise`);
     this.buckets = buckets;
@@ -136,7 +136,7 @@ export class Histogram<L extends string = never> extends Instrument<L, Distribut
   protected blank(): Distribution { return { counts: Array<number>(this.buckets.length + 1).fill(0), sum: 0 }; }
 
   observe(...args: [...Which<L>, value: number]): void {
-    const [labels, value] = split<L, number>(args);
+    const [labels, value] = split<number>(args);
     const distribution = this.at(labels)?.value;
     if (!distribution) return;
     const bucket = this.buckets.findIndex((bound) => value <= bound);
@@ -146,6 +146,6 @@ export class Histogram<L extends string = never> extends Instrument<L, Distribut
 }
 
 /** Labels, if there are any, stand before the number. */
-function split<L extends string, N>(args: readonly unknown[]): [Labels<L> | undefined, N] {
-  return typeof args[0] === 'object' ? args as unknown as [Labels<L>, N] : [undefined, args[0] as N];
+function split<N>(args: readonly unknown[]): [Labels | undefined, N] {
+  return typeof args[0] === 'object' ? args as unknown as [Labels, N] : [undefined, args[0] as N];
 }

@@ -5,7 +5,7 @@
 import { OWN_METRICS, PROCESS_METRICS } from './catalogue.ts';
 import { instrumentsOf } from './definition.ts';
 import { expose } from './exposition.ts';
-import { Counter, Gauge, Histogram, type Exposable } from './instruments.ts';
+import { Counter, Gauge, Histogram, type Exposable, type Labels } from './instruments.ts';
 import { measureProcess } from './process.ts';
 
 export interface MetricsOptions {
@@ -19,9 +19,9 @@ export interface MetricsOptions {
 
 export interface Metrics {
   /** These three throw TypeError when the name is no metric name, or taken. */
-  counter<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Counter<L>;
-  gauge<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Gauge<L>;
-  histogram<const L extends string = never>(name: string, help: string, labelNames?: readonly L[], buckets?: readonly number[]): Histogram<L>;
+  counter<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Counter<Record<L, string>>;
+  gauge<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Gauge<Record<L, string>>;
+  histogram<const L extends string = never>(name: string, help: string, labelNames?: readonly L[], buckets?: readonly number[]): Histogram<Record<L, string>>;
   /** Runs before each scrape. A hook that clears an instrument fills it again without waiting for anything in between. */
   collect(hook: () => void | Promise<void>): void;
   /** Text in Prometheus' format 0.0.4, in pieces. Never rejects because of a hook. */
@@ -74,7 +74,7 @@ export function createMetrics({ prefix = '', process = true, onError = () => {} 
 }
 
 /** Without labels there is one series, and it is there from the start. */
-function withZero<I extends Counter<string> | Histogram<string>>(instrument: I): I {
+function withZero<I extends Counter<Labels> | Histogram<Labels>>(instrument: I): I {
   if (instrument.labelNames.length === 0) instrument.zero({});
   return instrument;
 }

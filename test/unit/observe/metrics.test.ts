@@ -164,8 +164,11 @@ test('a table makes its instruments, with every series whose labels are known at
   made.writes.inc({ kind: 'A', result: 'ok' });
   made.leader.set(1);
   made.took.observe({ kind: 'A' }, 0.5);
-  // @ts-expect-error a label that the table does not have
+  // @ts-expect-error a label is missing
   assert.throws(() => made.writes.inc({ kind: 'A' }), TypeError);
+  // @ts-expect-error a value that the table does not have
+  const wrong = (): void => made.writes.inc({ kind: 'C', result: 'ok' });
+  assert.equal(typeof wrong, 'function');
   const samples = await samplesOf(metrics);
   assert.deepEqual([...samples].filter(([key]) => !key.startsWith('ipvs_operator')), [
     ['writes_total{kind="A",result="ok"}', 1], ['writes_total{kind="A",result="error"}', 0], ['writes_total{kind="B",result="ok"}', 0], ['writes_total{kind="B",result="error"}', 0],
