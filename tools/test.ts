@@ -1,10 +1,11 @@
-// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, then kernel tests and scenarios in lab guests
+// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, tests against a real API server, then kernel tests and scenarios in lab guests
 // (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft). Ends with one line: N passed, N failed.
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { runClusterTests } from '../test/cluster/run.ts';
 import { chooseScenarios, labFolder, runSuite } from '../test/lab/suite.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -78,6 +79,7 @@ async function guests(): Promise<Count> {
 
 await phase('types', types);
 await phase('unit tests', units);
+if (!interrupted.signal.aborted) await phase('cluster tests against a real API server', () => runClusterTests({ signal: interrupted.signal, print }));
 if (!interrupted.signal.aborted) await phase('kernel tests and scenarios in lab guests', guests);
 if (interrupted.signal.aborted) {
   print('\ninterrupted');

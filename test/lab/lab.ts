@@ -11,6 +11,7 @@
 //     },
 //   });
 
+import type { Cluster, ClusterOptions } from '../cluster/server.ts';
 import type { Topology } from './topology.ts';
 
 export interface ScenarioSpec {
@@ -19,8 +20,13 @@ export interface ScenarioSpec {
   /** One sentence: what is true when this passes. */
   readonly about: string;
   readonly topology: Topology;
-  /** `nft` runs on the QEMU backend (Debian's kernel), everything else on User-Mode Linux. Others are for selection. */
+  /**
+   * `nft` runs on the QEMU backend (Debian's kernel), everything else on User-Mode Linux. `cluster` may call `lab.cluster()`:
+   * its guest is larger, and the Kubernetes programs are built before. Others are for selection.
+   */
   readonly tags?: readonly string[];
+  /** What its guest needs at most, in MB of /dev/shm. Default 512, with the tag `cluster` 1536. */
+  readonly memoryMegabytes?: number;
   /** Default 60. Includes building the topology. */
   readonly timeoutSeconds?: number;
   /** Passes when it resolves. Only the generated kernel scenarios resolve to a count of the tests inside. */
@@ -68,11 +74,32 @@ export interface Lab {
   /** Runs any sub-command of the product on a host, for example `['plan', '--manifests', agent.manifests]`. */
   cli(host: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
 
+  /** Starts a sub-command of the product that runs until it is stopped; `host` null: in the root namespace, beside the API server. */
+  daemon(host: string | null, args: readonly string[]): Promise<Daemon>;
+
+  /**
+   * A real API server in the root namespace, reached from every host through a NIC `m0` of its own. Started, and `m0` made,
+   * by the first call, which takes about 15 s; options belong to that one. Only in scenarios tagged `cluster`.
+   */
+  cluster(options?: LabClusterOptions): Promise<LabCluster>;
+
   /** Everything about a host that the product must leave alone, as text: for byte-identical comparisons. */
   snapshot(host: string, options?: SnapshotOptions): Promise<string>;
   /** Tries again every 100 ms until `fn` neither throws nor returns false. Rejects with its last error and `what`. Three times as long on QEMU. */
   eventually<T>(fn: () => Promise<T> | T, options: { withinMs: number; what: string }): Promise<T>;
   sleep(milliseconds: number): Promise<void>;
+}
+
+/** A process of the product; started when it is made. */
+export interface Daemon {
+  readonly running: boolean;
+  /** Everything it printed, over all its starts. */
+  readonly log: string;
+  start(): Promise<void>;
+  /** SIGTERM; resolves to the exit code, null when it was not running. */
+  stop(): Promise<number | null>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
 }
 
 export interface Host {
@@ -244,4 +271,14 @@ export interface Agent {
 export interface SnapshotOptions {
   /** Keep only lines for which this is true; a line begins with its section: `address e0 ...`, `sysctl net.ipv4...`, `ipvs -A ...`. */
   readonly filter?: (line: string) => boolean;
+}
+
+export type LabClusterOptions = Pick<ClusterOptions, 'controllerManager' | 'users' | 'apiServerFlags'>;
+/** See test/cluster/server.ts. Files that it writes are visible on every host under the same path. It ends with the scenario. */
+export interface LabCluster extends Omit<Cluster, 'stop'> {
+  /** A host's address on the management network 192.168.250.0/24, where the API server is .254. */
+  addressOf(host: string): string;
+  /** Cuts a host off from the API server; its other networks stay. */
+  unplug(host: string): Promise<void>;
+  plug(host: string): Promise<void>;
 }

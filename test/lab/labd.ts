@@ -7,10 +7,11 @@ import { spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Job } from './job.ts';
+import { folderOf } from './cluster.ts';
 import { loadScenarios } from './load.ts';
 import type { Scenario } from './lab.ts';
 import { prepareGuest } from './prepare-guest.ts';
-import { runScenario } from './run-scenario.ts';
+import { runScenario, scenarioFolder } from './run-scenario.ts';
 
 prepareGuest();
 const [mode, shared] = process.argv.slice(2) as [string, string];
@@ -66,6 +67,8 @@ async function shell(): Promise<void> {
     writeFileSync(rc, [
       'on() { local host=$1; shift; if [ $# -eq 0 ]; then set -- bash --norc; fi; PS1="$host# " nsenter --net=/run/netns/$host "$@"; }',
       'ipvs-operator() { node dist/main.js "$@"; }',
+      // Where a scenario with an API server has run before.
+      `kubectl() { .lab/bin/kubectl --kubeconfig ${folderOf(scenarioFolder(scenario.name))}/admin.kubeconfig "$@"; }`,
       `complete -W '${hosts.join(' ')}' on`,
       'PS1="lab# "',
       `echo "topology ${scenario.topology.name}; hosts: ${hosts.join(' ')}"`,

@@ -4,6 +4,8 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createAgent, runProduct } from './agent.ts';
 import { buildTopology, removeTopology } from './build.ts';
+import { createClusterHolder, type ClusterHolder } from './cluster.ts';
+import { startDaemon } from './daemon.ts';
 import { createHost, type HostContext } from './host.ts';
 import type { Host, Lab, Scenario, TestCount } from './lab.ts';
 import { createTraffic } from './probes.ts';
@@ -23,6 +25,11 @@ export interface ScenarioResult {
 /** Default time of a scenario, in seconds. */
 export const defaultTimeoutSeconds = 60;
 
+/** A scenario's folder in its guest, in RAM. */
+export function scenarioFolder(name: string): string {
+  return join('/run/lab', name);
+}
+
 /**
  * Never rejects because of the scenario. `slowness` multiplies its time limit. `between` runs with the topology standing,
  * after the scenario (for a shell).
@@ -30,12 +37,14 @@ export const defaultTimeoutSeconds = 60;
 export async function runScenario(scenario: Scenario, log: (line: string) => void, slowness: number, between?: () => Promise<void>): Promise<ScenarioResult> {
   const started = performance.now();
   const ended = new AbortController();
-  const folder = join('/run/lab', scenario.name);
+  const folder = scenarioFolder(scenario.name);
   mkdirSync(folder, { recursive: true });
   let error: string | null = null;
   let count: TestCount = { passed: 1, failed: 0, skipped: 0 };
   const seconds = (scenario.timeoutSeconds ?? defaultTimeoutSeconds) * slowness;
   let timer: NodeJS.Timeout | undefined;
+  const context: HostContext = { topology: scenario.topology, signal: ended.signal, log, folder, slowness };
+  const holder = createClusterHolder(context);
   // A promise that a scenario forgot to await is that scenario's failure.
   let stray: (reason: unknown) => void = () => {};
   try {
@@ -47,7 +56,7 @@ export async function runScenario(scenario: Scenario, log: (line: string) => voi
     const work = async (): Promise<void> => {
       await buildTopology(scenario.topology, ended.signal);
       log(`topology ${scenario.topology.name} stands after ${Math.round(performance.now() - started)} ms`);
-      count = await scenario.run(createLab(scenario, { topology: scenario.topology, signal: ended.signal, log, folder, slowness })) ?? count;
+      count = await scenario.run(createLab(scenario, context, holder)) ?? count;
     };
     await Promise.race([work(), limit]);
   } catch (reason) {
@@ -55,13 +64,15 @@ export async function runScenario(scenario: Scenario, log: (line: string) => voi
     count = (reason as { count?: TestCount }).count ?? { passed: 0, failed: 1, skipped: 0 };
     log(`FAILED: ${error}`);
     await logState(scenario, log);
+    const logs = holder.logs();
+    if (logs !== '') log(logs);
   } finally {
     clearTimeout(timer);
   }
   const milliseconds = Math.round(performance.now() - started);
   if (between !== undefined) await between();
   ended.abort(new Error('the scenario is over'));
-  await killAll();
+  await Promise.all([killAll(), holder.stop()]);
   // Rejections of work that was cut off by the abort still belong to this scenario.
   await new Promise((tick) => setImmediate(tick));
   process.off('unhandledRejection', stray);
@@ -70,7 +81,7 @@ export async function runScenario(scenario: Scenario, log: (line: string) => voi
   return { name: scenario.name, passed: error === null, milliseconds, error, count };
 }
 
-function createLab(scenario: Scenario, context: HostContext): Lab {
+function createLab(scenario: Scenario, context: HostContext, { cluster }: ClusterHolder): Lab {
   const hosts = new Map<string, Host>();
   const traffic = createTraffic(context.log);
   const sleep = (milliseconds: number): Promise<void> => new Promise((done, failed) => {
@@ -90,6 +101,11 @@ function createLab(scenario: Scenario, context: HostContext): Lab {
     },
     agent: (host, options) => createAgent(context, host, options),
     cli: (host, args, options) => runProduct(context, host, args, options),
+    daemon: (host, args) => startDaemon(context, host, args),
+    cluster: (options) => {
+      if (scenario.tags?.includes('cluster') !== true) throw new Error(`${scenario.name} is not tagged cluster: its guest is too small for an API server`);
+      return cluster(options);
+    },
     snapshot: (host, options = {}) => snapshot(host, options, context.signal),
     eventually: async (fn, { withinMs, what }) => {
       const deadline = performance.now() + withinMs * context.slowness;

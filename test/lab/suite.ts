@@ -1,11 +1,13 @@
 // Runs scenarios in guests, from the host: shares them out, watches for hangs, prints progress, keeps logs.
 // What happens inside a guest is labd.ts.
 
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
+import { missingPrograms } from '../cluster/programs.ts';
 import { repositoryRoot, runInGuest, type Backend, type GuestResult } from './boot.ts';
 import { loadScenarios } from './load.ts';
 import type { Scenario } from './lab.ts';
@@ -47,19 +49,25 @@ export function makeRunFolder(label: string): string {
 
 /** Runs scenarios to their end and resolves to one result each, in their order. */
 export async function runSuite(scenarios: readonly Scenario[], options: SuiteOptions): Promise<ScenarioResult[]> {
+  if (scenarios.some(needsCluster)) provideClusterPrograms();
   const needsQemu = (one: Scenario): boolean => options.backend === 'qemu' || (options.backend === 'auto' && one.tags?.includes('nft') === true);
-  const results = [
-    ...await runOn('uml', scenarios.filter((one) => !needsQemu(one)), options),
-    ...await runOn('qemu', scenarios.filter(needsQemu), options),
-  ];
+  const results: ScenarioResult[] = [];
+  // One kind of guest after the other: a guest has one size, and QEMU wants all CPUs for itself.
+  for (const backend of ['uml', 'qemu'] as const) {
+    const those = scenarios.filter((one) => needsQemu(one) === (backend === 'qemu'));
+    for (const megabytes of [...new Set(those.map(memoryOf))].sort((a, b) => a - b)) {
+      results.push(...await runOn(backend, megabytes, those.filter((one) => memoryOf(one) === megabytes), options));
+    }
+  }
   return scenarios.map((one) => results.find((result) => result.name === one.name)!);
 }
 
-async function runOn(backend: Backend, scenarios: readonly Scenario[], options: SuiteOptions): Promise<ScenarioResult[]> {
-  if (scenarios.length === 0) return [];
+async function runOn(backend: Backend, megabytes: number, scenarios: readonly Scenario[], options: SuiteOptions): Promise<ScenarioResult[]> {
   // QEMU has all CPUs to itself, User-Mode Linux has one.
-  const count = backend === 'qemu' ? 1 : Math.min(options.guests ?? Math.min(availableParallelism(), 4), scenarios.length);
-  if (backend === 'uml') requireMemory(count * guestMegabytes);
+  const wanted = backend === 'qemu' ? 1 : Math.min(options.guests ?? Math.min(availableParallelism(), 4), scenarios.length);
+  // Large guests side by side are a luxury; where there is room for one only, one does it all.
+  const count = backend === 'qemu' || megabytes === guestMegabytes ? wanted : Math.max(1, Math.min(wanted, Math.floor(freeMemory() / megabytes)));
+  if (backend === 'uml') requireMemory(count * megabytes);
   const slowness = backend === 'qemu' ? 3 : 1;
   const shared = makeRunFolder('suite');
   for (const folder of ['claims', 'results']) mkdirSync(join(shared, folder));
@@ -122,6 +130,7 @@ async function runOn(backend: Backend, scenarios: readonly Scenario[], options: 
       workDirectory: shared,
       name: `guest-${index}`,
       cpu: index % availableParallelism(),
+      ...memoryFor(megabytes),
       timeoutMs: 3_600_000,
       environment: passedOn(),
       signal: AbortSignal.any([options.signal, hung.signal]),
@@ -145,6 +154,7 @@ async function runOn(backend: Backend, scenarios: readonly Scenario[], options: 
 
 /** Gives a person a shell in a guest with one scenario's topology standing. Resolves to the guest's exit code. */
 export async function openShell(scenario: Scenario, runFirst: boolean, backend: Backend): Promise<number> {
+  if (needsCluster(scenario)) provideClusterPrograms();
   const shared = makeRunFolder('shell');
   writeFileSync(join(shared, 'job.json'), JSON.stringify({ scenarios: [scenario.name], runFirst, slowness: 1 } satisfies Job));
   const guest = await runInGuest({
@@ -153,6 +163,7 @@ export async function openShell(scenario: Scenario, runFirst: boolean, backend: 
     workDirectory: shared,
     name: 'shell',
     cpu: 0,
+    ...memoryFor(memoryOf(scenario)),
     timeoutMs: 24 * 3_600_000,
     interactive: true,
     environment: { TERM: process.env['TERM'] ?? 'vt100' },
@@ -163,6 +174,29 @@ export async function openShell(scenario: Scenario, runFirst: boolean, backend: 
 
 /** What a guest with one network and the product on its hosts needs at most, in /dev/shm. */
 export const guestMegabytes = 512;
+
+/** The same with an API server in it: 860 MB measured, and room for ten agents and kube-controller-manager. */
+const clusterMegabytes = 1536;
+
+function needsCluster(scenario: Scenario): boolean {
+  return scenario.tags?.includes('cluster') === true;
+}
+
+function memoryOf(scenario: Scenario): number {
+  return scenario.memoryMegabytes ?? (needsCluster(scenario) ? clusterMegabytes : guestMegabytes);
+}
+
+/** The size of the machine that a guest sees: twice what it needs, since its tmpfs folders are a share of it. The usual guest has its backend's default. */
+function memoryFor(megabytes: number): { memoryMegabytes?: number } {
+  return megabytes === guestMegabytes ? {} : { memoryMegabytes: 2 * megabytes };
+}
+
+/** A guest cannot install anything, so what its cluster runs must be there before. Throws when it cannot be had. */
+function provideClusterPrograms(): void {
+  if (missingPrograms().length === 0) return;
+  const { status } = spawnSync('sh', ['tools/bootstrap.sh', 'cluster'], { cwd: repositoryRoot, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) throw new Error('the programs of the cluster bench are missing; type: sh tools/bootstrap.sh cluster');
+}
 
 /** Free megabytes in /dev/shm. */
 export function freeMemory(): number {

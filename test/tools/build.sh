@@ -104,7 +104,7 @@ build_tool() {
   rm -f "$folder/$1".building.*
   build() { (cd "$tools/$module" && GOFLAGS=-trimpath GOTOOLCHAIN=local CGO_ENABLED=0 "$go" build -ldflags "-s -w $stamp" -o "$folder/$1.building.$$" "$package"); }
   started=$(date +%s)
-  step "building $1 $version from source (once, $duration on two cores)" build "$1" >&2 || fail "cannot build $1; nothing of it was kept"
+  step "building $1 $version from source (once, $duration on two cores)" build "$1" >&2 || { rm -f "$folder/$1.building.$$"; fail "cannot build $1"; }
   mv "$folder/$1.building.$$" "$folder/$1"
   say "built $1 in $(($(date +%s) - started)) s: $folder/$1"
 }
