@@ -4,9 +4,9 @@
  */
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { dump } from 'js-yaml';
 import { identity, kustomizeBase, readManifests, withoutHelm, type Manifest } from '../../tools/chart/manifests.ts';
 import { runCommand } from '../lab/process.ts';
@@ -16,6 +16,7 @@ import { startCluster, type Cluster } from './server.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const chart = join(root, 'deploy/chart');
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
 const folder = mkdtempSync(join(tmpdir(), 'ipvs-deploy-'));
 let cluster: Cluster;
 
@@ -80,6 +81,17 @@ test('the default render is the kustomize base, object by object, and the base i
   assert.ok(base.delete('v1 Namespace /ipvs-system'), 'the base has the namespace, which helm makes itself');
   assert.deepEqual(base, byIdentity(readManifests(render)));
   for (const [name, text] of kustomizeBase(render)) assert.equal(readFileSync(join(root, 'deploy/kustomize/base', name), 'utf8'), text, `${name} is stale: npm run generate`);
+});
+
+test('an overlay puts in another image, and so does the sed of docs/install.md', async () => {
+  const overlay = join(folder, 'overlay');
+  mkdirSync(overlay);
+  writeFileSync(join(overlay, 'kustomization.yaml'), dump({ resources: [relative(realpathSync(overlay), join(root, 'deploy/kustomize/base'))], images: [{ name: 'ipvs-operator', newName: 'registry.example.org/ipvs-operator' }] }));
+  const built = await cluster.kubectl(['kustomize', overlay]);
+  assert.equal(built.code, 0, built.stderr);
+  const expression = /`sed '([^']+)' deploy\/install\.yaml/.exec(readFileSync(join(root, 'docs/install.md'), 'utf8'))![1]!;
+  const { stdout } = await runCommand(['sed', expression, join(root, 'deploy/install.yaml')]);
+  for (const text of [built.stdout, stdout]) assert.deepEqual(text.match(/image: .*/g), Array(2).fill(`image: registry.example.org/ipvs-operator:${version}`));
 });
 
 test('with everything on, every value is where it belongs', async () => {

@@ -2,7 +2,8 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { load } from 'js-yaml';
-import { argocdConfig } from '../../../tools/chart/argocd.ts';
+import { CONDITIONS_OF } from '../../../src/api/v1alpha1/conditions.ts';
+import { argocdConfig, JUDGED_KINDS } from '../../../tools/chart/argocd.ts';
 import { crdTemplate, crdTemplates, escapeTemplate } from '../../../tools/chart/crds.ts';
 import { identity, installFile, kustomizeBase, readManifests } from '../../../tools/chart/manifests.ts';
 import { valueRows, valuesFile, withValuesTable, type ValueSchema } from '../../../tools/chart/values.ts';
@@ -97,5 +98,17 @@ test('the ConfigMap of Argo CD is made of health.lua, for every kind that people
   const script = read('deploy/argocd/health.lua');
   assert.equal(read('deploy/argocd/argocd-cm.yaml'), argocdConfig(script), HINT);
   const { data } = load(read('deploy/argocd/argocd-cm.yaml')) as { data: Record<string, string> };
-  assert.deepEqual(data, Object.fromEntries(['VirtualServer', 'VIPPool', 'DirectorGroup'].map((kind) => [`resource.customizations.health.ipvs-operator.dev_${kind}`, script])));
+  assert.deepEqual(data, Object.fromEntries(JUDGED_KINDS.map((kind) => [`resource.customizations.health.ipvs-operator.dev_${kind}`, script])));
+});
+
+test('the health script names conditions and reasons that its kinds have', () => {
+  const script = read('deploy/argocd/health.lua').replace(/--.*$/gm, '');
+  const of = (kind: typeof JUDGED_KINDS[number]) => Object.entries(CONDITIONS_OF[kind]) as [string, { reasons: object }][];
+  const types = new Set(JUDGED_KINDS.flatMap((kind) => of(kind).map(([type]) => type)));
+  const reasons = new Set(JUDGED_KINDS.flatMap((kind) => of(kind).flatMap(([type, one]) => (type === 'Ready' ? Object.keys(one.reasons) : []))));
+  const named = [...script.matchAll(/(\w+) = true/g)].map((match) => match[1]!);
+  assert.ok(named.length >= 6);
+  for (const reason of named) assert.ok(reasons.has(reason), `no Ready condition has the reason ${reason}`);
+  const conditions = [...script.matchAll(/condition\.(\w+)/g)].map((match) => match[1]!);
+  for (const type of conditions) assert.ok(types.has(type), `no kind has a condition ${type}`);
 });
