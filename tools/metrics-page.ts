@@ -17,7 +17,7 @@ export function metricsPage(note: string, table: (head: readonly string[], rows:
     ]),
     'A port that another program has stops nothing: it is logged (`LISTEN_TAKEN`), traffic is served, probes fail, and it is tried again every five seconds.',
     `Counters start at 0 with every label value that is known beforehand, so that a rate sees the first event. A metric has at most ${MAX_SERIES.toLocaleString('en')} series; what is beyond is left out and counted.`
-    + ' Measured on an agent: the port costs 5 MB of resident memory, the first scrape 4 MB more, 1,000 series of services about 1 MB.',
+    + ' Measured in a process that does nothing else: the port costs 5 MB of resident memory, the first scrape 4 MB more, 1,000 series about 1 MB.',
     ...CATALOGUES.flatMap(({ title, about, metrics }) => [
       `## ${title}`, about,
       table(['metric', 'type', 'labels', 'meaning'], Object.values(metrics as Readonly<Record<string, Definition>>).map((one) => [`\`${one.name}\``, one.type, labelsOf(one), one.help])),

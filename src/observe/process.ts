@@ -29,6 +29,7 @@ export function measureProcess(metrics: InstrumentsOf<typeof PROCESS_METRICS>, n
     metrics.heapUsed.set(heapUsed);
     metrics.external.set(external);
     metrics.openFiles.set(readdirSync('/proc/self/fd').length);
-    metrics.maxFiles.set(Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]));
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    metrics.maxFiles.set(limit === undefined ? Infinity : Number(limit));
   };
 }
