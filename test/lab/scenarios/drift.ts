@@ -26,10 +26,10 @@ const manifests = file(
 
 const mutations: readonly Mutation[] = [
   { what: 'scheduler', command: 'ipvsadm -E -t 10.0.1.200:80 -s rr' },
-  { what: 'scheduler flag', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port -p 120 -M 255.255.255.0' },
-  { what: 'both scheduler flags', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -p 120 -M 255.255.255.0' },
+  { what: 'scheduler flag', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port -p 240 -M 255.255.255.0' },
+  { what: 'both scheduler flags', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -p 240 -M 255.255.255.0' },
   { what: 'persistence timeout', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port,sh-fallback -p 60 -M 255.255.255.0' },
-  { what: 'persistence netmask', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port,sh-fallback -p 120 -M 255.255.0.0' },
+  { what: 'persistence netmask', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port,sh-fallback -p 240 -M 255.255.0.0' },
   { what: 'persistence off', command: 'ipvsadm -E -t 10.0.1.201:80 -s sh -b sh-port,sh-fallback' },
   { what: 'persistence on', command: 'ipvsadm -E -t 10.0.1.200:80 -s wlc -p 300' },
   { what: 'persistence engine', command: 'ipvsadm -E -u 10.0.1.202:5060 -s wrr -p 300' },
@@ -57,6 +57,9 @@ const mutations: readonly Mutation[] = [
   { what: 'IPv6 VIP deleted', command: 'ip addr del fd00:1::200/128 dev e0' },
   { what: 'IPv6 VIP preferred as a source', command: 'ip addr change fd00:1::200/128 dev e0 preferred_lft forever valid_lft forever' },
   { what: 'local route of a VIP deleted', command: 'ip route del local 10.0.1.200 table local' },
+  { what: 'local route of an IPv6 VIP deleted', command: 'ip -6 route del local fd00:1::200 table local' },
+  // With the link go its IPv6 addresses: the administrator brings the host's own back, and nobody the VIPs.
+  { what: 'NIC down and up', command: 'own=$(ip -6 -o addr show dev e0 scope link | sed "s/.*inet6 \\([^ ]*\\) .*/\\1/"); ip link set e0 down; ip link set e0 up; for a in $own fd00:1::11/64; do ip addr add $a dev e0 nodad; done; ip route add default via 10.0.1.1; ip -6 route add default via fd00:1::1' },
   { what: 'ip_forward', command: 'echo 0 > /proc/sys/net/ipv4/ip_forward' },
   { what: 'IPv6 forwarding', command: 'echo 0 > /proc/sys/net/ipv6/conf/all/forwarding' },
   { what: 'send_redirects on all', command: 'echo 1 > /proc/sys/net/ipv4/conf/all/send_redirects' },
@@ -83,12 +86,13 @@ const mutations: readonly Mutation[] = [
 /** Everything of a host that the product keeps, as text. Counters, lifetimes and indexes left out. */
 const STATE = `
 ipvsadm -Sn | sort
-ipvsadm -ln --thresholds | sort
+ipvsadm -ln --thresholds | awk '{print $1,$2,$3,$4}' | sort
 ipvsadm -ln --timeout
 ipvsadm -ln --daemon | cut -d'(' -f1 | sort
 ip -o addr show | awk '{print $2,$3,$4,($0 ~ /deprecated/ ? "deprecated" : "")}' | sort
 ip -o link show | sed 's/^[0-9]*: //; s/ qlen.*//' | awk '{print $1,$2}' | sort
 ip route show table local | grep '10.0.1.2' | sort
+ip -6 route show table local | grep 'local fd00:1::20' | sort
 ip fou show | sort
 for f in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/send_redirects ipv4/conf/e0/send_redirects ipv4/vs/conntrack ipv4/vs/expire_nodest_conn ipv4/vs/expire_quiescent_template ipv4/conf/all/arp_ignore ipv4/conf/all/arp_announce ipv4/conf/all/rp_filter; do echo $f $(cat /proc/sys/net/$f); done
 for f in /proc/sys/net/ipv4/conf/ivs*/rp_filter; do test -e $f && echo $f $(cat $f); done

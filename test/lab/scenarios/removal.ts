@@ -51,7 +51,7 @@ export const drainUdp = scenario({
   topology: lan,
   tags: ['removal', 'drain', 'udp'],
   run: async (lab) => {
-    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 3 } } }));
+    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 12 } } }));
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { udp: [53] });
@@ -59,6 +59,7 @@ export const drainUdp = scenario({
     const first = await probe();
     const other = first === 'rs1' ? 'rs2' : 'rs1';
     agent.write('lab.yaml', text([first === 'rs1' ? '10.0.1.22' : '10.0.1.21']));
+    // Well before the deadline, however slow the machine.
     await agent.settled();
     assert.equal(await probe(), first, 'weight 0 does not move a flow');
     await lab.eventually(async () => assert.equal(await probe(), other), { withinMs: 45_000, what: 'the flow moves at the deadline' });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { scenario, type Lab } from '../lab.ts';
 import { file, pool, server } from '../manifests.ts';
-import { lan, vip } from '../topologies.ts';
+import { lan, vip, vip6 } from '../topologies.ts';
 
 const weighted = [{ address: '10.0.1.21', weight: 1 }, { address: '10.0.1.22', weight: 2 }, { address: '10.0.1.23', weight: 3 }];
 
@@ -136,10 +136,19 @@ export const ovf = scenario({
   name: 'scheduler-ovf', about: 'ovf fills the heaviest real server up to its weight, then the next, then refuses', topology: lan, tags: ['schedulers'],
   run: async (lab) => {
     await direct(lab, { name: 'ovf' }, [{ address: '10.0.1.21', weight: 2 }, { address: '10.0.1.22', weight: 3 }, { address: '10.0.1.23', weight: 5 }]);
-    const held = await lab.hold('c1', { address: vip, port: 80, count: 8, everyMs: 2000 });
-    const { by } = await held.check();
-    assert.ok((by['rs3'] ?? 0) >= 5 && (by['rs2'] ?? 0) >= 2, JSON.stringify(by));
-    await held.close();
+    // One after the other: only established connections count. The kernel lets one more in than the weight says (ip_vs_ovf.c: active > weight is full).
+    const order = [...Array<string>(6).fill('rs3'), ...Array<string>(4).fill('rs2'), ...Array<string>(3).fill('rs1')];
+    const held = [];
+    const reached: string[] = [];
+    for (let i = 0; i < order.length; i++) {
+      const one = await lab.hold('c1', { address: vip, port: 80, count: 1, everyMs: 2000 });
+      held.push(one);
+      reached.push(...Object.keys((await one.check()).by));
+    }
+    assert.deepEqual(reached, order);
+    const full = await lab.get('c1', { address: vip, port: 80, count: 2 });
+    assert.deepEqual(full.by, {}, JSON.stringify(full));
+    for (const one of held) await one.close();
   },
 });
 
@@ -205,18 +214,21 @@ export const onePacket = scenario({
 });
 
 export const range = scenario({
-  name: 'port-range', about: 'a port range is one fwmark service: every port in it is balanced and keeps its number, none outside it', topology: lan, tags: ['fwmark', 'udp'],
+  name: 'port-range', about: 'a port range is one fwmark service a family: every port in it is balanced and keeps its number, none outside it', topology: lan, tags: ['fwmark', 'udp'],
   run: async (lab) => {
     const ports = [{ name: 'media', port: 30_000, endPort: 30_100, protocol: 'UDP' }, { name: 'control', port: 31_000, endPort: 31_010 }];
-    const text = file(pool(), server({ mode: 'NAT', ports, endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'], more: { scheduler: { name: 'rr' } } }));
+    const endpoints = ['10.0.1.21', '10.0.1.22', '10.0.1.23', 'fd00:1::21', 'fd00:1::22', 'fd00:1::23'];
+    const text = file(pool(), server({ mode: 'NAT', vips: [vip, vip6], ports, endpoints, more: { scheduler: { name: 'rr' } } }));
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2', 'rs3']) await lab.serve(rs, { udp: [30_000, 30_057, 30_100, 30_101], tcp: [31_005] });
-    for (const port of [30_000, 30_057, 30_100]) {
-      const answers = await lab.get('c1', { address: vip, port, protocol: 'udp', count: 6 });
-      assert.deepEqual(answers.by, { rs1: 2, rs2: 2, rs3: 2 }, `port ${port}: ${JSON.stringify(answers)}`);
+    for (const address of [vip, vip6]) {
+      for (const port of [30_000, 30_057, 30_100]) {
+        const answers = await lab.get('c1', { address, port, protocol: 'udp', count: 6 });
+        assert.deepEqual(answers.by, { rs1: 2, rs2: 2, rs3: 2 }, `${address} port ${port}: ${JSON.stringify(answers)}`);
+      }
+      assert.deepEqual((await lab.get('c1', { address, port: 31_005, count: 6 })).by, { rs1: 2, rs2: 2, rs3: 2 }, address);
+      assert.deepEqual((await lab.get('c1', { address, port: 30_101, protocol: 'udp', count: 2, timeoutMs: 500 })).by, {}, `${address} outside the range`);
     }
-    assert.deepEqual((await lab.get('c1', { address: vip, port: 31_005, count: 6 })).by, { rs1: 2, rs2: 2, rs3: 2 });
-    assert.deepEqual((await lab.get('c1', { address: vip, port: 30_101, protocol: 'udp', count: 2, timeoutMs: 500 })).by, {}, 'outside the range');
   },
 });

@@ -19,6 +19,12 @@ async function apply(lab: Lab, name: string): Promise<void> {
   for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { tcp: [80] });
 }
 
+/** What the tutorial prints in its last step: `ipvsadm -Ln` of Debian's package, spaces folded and connections left out. */
+async function shows(lab: Lab, lines: readonly string[]): Promise<void> {
+  const table = (await lab.host('dir1').ipvs()).split('\n').slice(3).filter((line) => line !== '');
+  assert.deepEqual(table.map((line) => line.trim().split(/ +/).slice(0, 4).join(' ')), lines);
+}
+
 async function reached(lab: Lab, vip: string, clients: readonly string[]): Promise<void> {
   for (const client of clients) {
     const answers = await lab.get(client, { address: vip, port: 80, count: 12 });
@@ -38,6 +44,7 @@ export const nat = scenario({
       '-a -t 192.168.1.12:80 -r 192.168.20.15:80 -m -w 1',
       '-a -t 192.168.1.12:80 -r 192.168.20.16:80 -m -w 1',
     ]);
+    await shows(lab, ['TCP 192.168.1.12:80 rr', '-> 192.168.20.15:80 Masq 1', '-> 192.168.20.16:80 Masq 1']);
     await reached(lab, '192.168.1.12', ['c1']);
   },
 });
@@ -54,6 +61,7 @@ export const dr = scenario({
       '-a -t 192.168.1.10:80 -r 192.168.1.13:80 -g -w 1',
       '-a -t 192.168.1.10:80 -r 192.168.1.14:80 -g -w 1',
     ]);
+    await shows(lab, ['TCP 192.168.1.10:80 rr', '-> 192.168.1.13:80 Route 1', '-> 192.168.1.14:80 Route 1']);
     await reached(lab, '192.168.1.10', ['c1', 'lc']);
     for (const rs of ['rs1', 'rs2']) await lab.host(rs).flushNeighbours();
     await reached(lab, '192.168.1.10', ['c1', 'lc']);
@@ -73,6 +81,7 @@ export const tun = scenario({
       '-a -t 200.168.10.10:80 -r 200.168.10.2:80 -i -w 1 --tun-type ipip',
       '-a -t 200.168.10.10:80 -r 200.168.10.3:80 -i -w 1 --tun-type ipip',
     ]);
+    await shows(lab, ['TCP 200.168.10.10:80 rr', '-> 200.168.10.2:80 Tunnel 1', '-> 200.168.10.3:80 Tunnel 1']);
     await reached(lab, '200.168.10.10', ['c1', 'lc']);
     assert.deepEqual(await lab.arp('lc', '200.168.10.10'), [lab.host('dir1').mac()]);
   },
