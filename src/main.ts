@@ -16,7 +16,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   standalone: {
     about: 'make this host what a folder of manifests says',
     run: async (args, signal) => {
-      (await import('./standalone/footprint.ts')).growLate();
+      (await import('./agent/footprint.ts')).growLate();
       return (await import('./standalone/run.ts')).standalone(args, signal);
     },
   },

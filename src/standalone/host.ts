@@ -4,11 +4,11 @@
  */
 import type { Logger } from 'pino';
 import type { Agent, Report } from '../agent/agent.ts';
+import { Deferred } from '../agent/deferred.ts';
 import { StateFolderError, type StateFolder } from '../agent/state-folder.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import { NO_MEMORY, readMemory, type Memory } from '../controller/compile/memory.ts';
 import { Compiler } from '../controller/compiler.ts';
-import { Deferred } from './deferred.ts';
 import type { ManifestFolder, ManifestScan } from './manifests.ts';
 import { hostStatus, statusText, type HostStatus, type StatusInput } from './status.ts';
 

@@ -5,13 +5,13 @@
 import { pino, type Logger } from 'pino';
 import { Agent, type Report } from '../agent/agent.ts';
 import type { Kernel } from '../agent/apply.ts';
+import { Footprint } from '../agent/footprint.ts';
 import { Loop } from '../agent/loop.ts';
 import { formatOperation, type Operation } from '../agent/operation.ts';
 import { StateFolder } from '../agent/state-folder.ts';
 import { openIpvs } from '../kernel/ipvs/client.ts';
 import { openNet } from '../kernel/net/client.ts';
 import { BUSY_MS, untilSettled } from './first-read.ts';
-import { Footprint } from './footprint.ts';
 import { Host } from './host.ts';
 import { ManifestFolder, watchFolder } from './manifests.ts';
 import { readOptions, STANDALONE_USAGE, type StandaloneOptions } from './options.ts';

@@ -1,7 +1,7 @@
 /** Memory is given back once the work is over, and again only when garbage has grown. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Footprint, giveBack } from '../../../src/standalone/footprint.ts';
+import { Footprint, giveBack } from '../../../src/agent/footprint.ts';
 
 function setUp() {
   const state = { now: 0, resident: 100, given: 0 };

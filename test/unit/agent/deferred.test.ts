@@ -1,7 +1,7 @@
 /** Writing behind the work: soon, together, and never most of the time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Deferred } from '../../../src/standalone/deferred.ts';
+import { Deferred } from '../../../src/agent/deferred.ts';
 
 test('what is asked for several times in a row is written once, after the work', (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] });
