@@ -225,7 +225,6 @@ export class Transport {
         detach();
         reject(stop.signal.aborted ? stop.signal.reason : Object.assign(error, { reused: request.reusedSocket }));
       });
-      if (stop.signal.aborted) return;
       request.end(payload);
     });
   }

@@ -95,6 +95,8 @@ describe('in a pod', () => {
       assert.ok(failsWith('CREDENTIALS_UNREADABLE', message)(credentials.problem));
       p.write('token', 'second');
       copyFileSync(join(FIXTURES, 'a.pem'), join(p.account, 'ca.crt'));
+      p.clock.ms = 119_999;
+      assert.equal((await credentials.access()).headers['authorization'], 'Bearer first', 'a broken file is not read for each request either');
       p.clock.ms = 120_000;
       assert.equal((await credentials.access()).headers['authorization'], 'Bearer second');
       assert.equal(credentials.problem, null);

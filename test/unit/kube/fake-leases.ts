@@ -14,6 +14,8 @@ export type Link = 'up' | 'silent' | 'broken' | 'deaf';
 export class FakeLeases {
   readonly cluster: FakeCluster;
   link: Link = 'up';
+  /** Gives its answers also to who has given up on them. */
+  heedless = false;
   readonly asked: string[] = [];
   /** Called before each request is carried out; it may wait. */
   before: () => Promise<void> | void = () => {};
@@ -32,7 +34,7 @@ export class FakeLeases {
       try {
         // Also when nobody waits for it any more: what was sent arrives.
         const result = structuredClone(work());
-        if (signal?.aborted) throw new AbortError(signal);
+        if (signal?.aborted && !this.heedless) throw new AbortError(signal);
         return link === 'deaf' ? await this.#never(signal) : result as T;
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;

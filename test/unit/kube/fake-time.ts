@@ -1,6 +1,8 @@
 /** Time that passes when it is told to, for code that takes `now` and `sleep`. */
 import { AbortError, type Sleep } from '../../../src/kube/wait.ts';
 
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 interface Alarm {
   readonly at: number;
   readonly order: number;
@@ -25,7 +27,8 @@ export class FakeTime {
       signal.removeEventListener('abort', stop);
       resolve();
     };
-    const alarm: Alarm = { at: this.#now + ms, order: this.#order++, ring };
+    // As Node's timers: what is too long for them is one millisecond.
+    const alarm: Alarm = { at: this.#now + (ms > MAX_TIMER_MS ? 1 : ms), order: this.#order++, ring };
     this.#alarms.add(alarm);
     signal.addEventListener('abort', stop, { once: true });
   });

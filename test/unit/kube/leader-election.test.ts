@@ -135,6 +135,31 @@ describe('losing', () => {
     });
   }
 
+  test('counts from the moment the last good renewal was sent, not from its answer', async () => {
+    const race = new Race();
+    const a = race.enter('a');
+    await race.time.pass(3_000);
+    a.leases.before = () => race.time.sleep(4_000, new AbortController().signal);
+    await race.time.pass(5_000);
+    a.leases.link = 'broken';
+    await race.time.pass(5_999);
+    assert.equal(a.election.leading, true);
+    await race.time.pass(1);
+    assert.deepEqual(race.take(), ['0 a started', '14000 a stopped', '14000 a ended: lost'], 'sent at 4 s, answered at 8 s');
+  });
+
+  test('is not undone by an answer that comes too late', async () => {
+    const race = new Race();
+    const a = race.enter('a');
+    await race.time.pass(3_000);
+    a.leases.heedless = true;
+    a.leases.before = () => race.time.sleep(9_000, new AbortController().signal);
+    await race.time.pass(9_500);
+    assert.equal(a.outcome, 'lost');
+    await race.time.pass(1_000);
+    assert.equal(a.election.leading, false);
+  });
+
   test('nothing, when the server comes back in time, and in half that time a dead connection is given up', async () => {
     const race = new Race();
     const a = race.enter('a');

@@ -279,6 +279,19 @@ describe('when the server refuses', () => {
     await b.settled();
     assert.equal(b.reflector.stats.errors, 3);
   });
+
+  test('a version is suspected only when nothing good came in between', async (t) => {
+    const b = await open(t);
+    for (let i = 1; i <= 3; i++) {
+      await b.settled();
+      b.server.fault(isWatch, refusing(500, 'InternalError'), 2);
+      b.endWatches();
+      await until('it was refused twice', () => b.reflector.stats.errors === 2 * i);
+      b.put('a', 1 + i);
+    }
+    await b.settled();
+    assert.equal(b.reflector.stats.lists, 1);
+  });
 });
 
 describe('when the connection breaks', () => {
@@ -342,9 +355,9 @@ describe('when the connection breaks', () => {
   }
 
   test('a token that runs out in the middle of a list brings everything in one piece', async (t) => {
-    const b = await open(t, (s) => s.fault((a) => a.query.has('continue'), (_r, _a, proceed) => { s.cluster.create(COLLECTION, widget('d')); s.cluster.compact(); proceed(); }), { pageSize: 2 });
+    const b = await open(t, (s) => s.fault((a) => a.query.has('continue'), (_r, _a, proceed) => { s.cluster.create(COLLECTION, widget('d')); s.cluster.delete(COLLECTION, 'ns/a'); s.cluster.compact(); proceed(); }), { pageSize: 2 });
     await b.settled();
-    assert.deepEqual([b.waits, b.told()], [[], ['added a 1', 'added b 1', 'added c 1', 'added d 1']]);
+    assert.deepEqual([b.waits, b.told()], [[], ['added b 1', 'added c 1', 'added d 1']]);
   });
 
   test('a watch that is silent is given up by the watchdog, and nothing is missed; that is no error', async (t) => {
@@ -392,7 +405,8 @@ describe('objects that fail their schema', () => {
     const b = await open(t, () => {}, {}, CHECKED);
     await b.settled();
     b.put('a', 'large');
-    await until('a is bad', () => b.reflector.stats.badObjects === 1);
+    b.put('never', 'large');
+    await until('both are bad', () => b.reflector.stats.badObjects === 2);
     const relist = async (meanwhile = (): void => {}): Promise<void> => {
       const { lists } = b.reflector.stats;
       b.server.fault(isWatch, (response, asked, proceed) => {
@@ -404,10 +418,10 @@ describe('objects that fail their schema', () => {
       await until('it listed', () => b.reflector.stats.lists > lists && b.server.watchers === 1);
     };
     await relist();
-    assert.deepEqual([b.reflector.store.get('ns/a')!.spec.size, b.reflector.stats.badObjects], [1, 1]);
-    assert.equal(b.log.lines.filter((l) => l.message === 'an object fails its schema').length, 1);
+    assert.deepEqual([b.reflector.store.get('ns/a')!.spec.size, b.reflector.stats.badObjects], [1, 2]);
+    assert.equal(b.log.lines.filter((l) => l.message === 'an object fails its schema').length, 2);
     b.told();
-    await relist(() => b.drop('a'));
+    await relist(() => { b.drop('a'); b.drop('never'); });
     assert.deepEqual([b.told(), b.reflector.stats.badObjects], [['deleted a 1'], 0]);
   });
 

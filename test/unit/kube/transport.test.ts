@@ -46,6 +46,7 @@ describe('connections', () => {
   test('open streams take nothing from requests', async (t) => {
     const server = await startServer(t);
     const transport = connect(t, server, { maxConnections: 1 });
+    await transport.request(get);
     const stop = new AbortController();
     const streams = Array.from({ length: 3 }, () => linesOf(transport.stream({ path: PATH, query: { watch: true, resourceVersion: '100' }, signal: stop.signal })).catch((e: unknown) => e));
     await until('three watches are open', () => server.watchers === 3);
@@ -64,6 +65,17 @@ describe('connections', () => {
     server.fault(() => true, (response) => { response.socket!.destroy(); });
     await assert.rejects(transport.request({ method: 'POST', path: PATH, body: widget('a') }), failsWith('UNREACHABLE'));
     assert.equal(server.asked.filter((a) => a.method === 'POST').length, 1, 'a write is not repeated');
+  });
+
+  test('after a timeout nothing goes over the connections beside the one that was silent', async (t) => {
+    const server = await startServer(t);
+    const transport = connect(t, server);
+    await Promise.all([transport.request(get), transport.request(get), transport.request(get)]);
+    const before = server.connections;
+    server.fault(() => true, () => {});
+    await assert.rejects(transport.request({ ...get, timeoutMs: 50 }), failsWith('TIMEOUT'));
+    await transport.request({ method: 'POST', path: PATH, body: widget('a') });
+    assert.equal(server.connections, before + 1);
   });
 
   test('a server that is not there is UNREACHABLE, and named', async (t) => {
@@ -124,11 +136,12 @@ describe('rotation', () => {
     assert.deepEqual([server.asked.length, credentials.refreshes], [1, 1]);
   });
 
-  test('a new token that is refused, too, ends it', async (t) => {
+  test('a new token that is refused, too, ends it, although there is a newer one each time', async (t) => {
     const server = await startServer(t);
     server.token = 'other';
     const credentials = new FakeCredentials(accessTo(server, 'old'));
-    credentials.next = accessTo(server, 'new');
+    let n = 0;
+    Object.defineProperty(credentials, 'next', { get: () => accessTo(server, `new-${n++}`) });
     await assert.rejects(connect(t, server, { credentials }).request(get), failsWith('UNAUTHORIZED'));
     assert.equal(server.asked.length, 2);
   });
@@ -239,11 +252,15 @@ describe('a request', () => {
     const transport = connect(t, server, { maxConnections: 1 });
     await assert.rejects(transport.request({ ...get, signal: AbortSignal.abort('no') }), isAbort);
     server.fault(() => true, () => {});
-    const stop = new AbortController();
-    const both = [transport.request({ ...get, signal: stop.signal }), transport.request({ ...get, signal: stop.signal })];
+    const [first, second] = [new AbortController(), new AbortController()];
+    const hanging = transport.request({ ...get, signal: first.signal });
     await until('the first is under way', () => server.asked.length === 1);
-    stop.abort();
-    for (const request of both) await assert.rejects(request, isAbort);
+    const waiting = transport.request({ ...get, signal: second.signal });
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+    second.abort();
+    await assert.rejects(waiting, isAbort);
+    first.abort();
+    await assert.rejects(hanging, isAbort);
     assert.equal((await transport.request(get)).status, 200, 'its connection is free again');
   });
 
