@@ -1,9 +1,9 @@
 // Negative proofs: the fault that each setting of the product prevents is first seen without it, on the same topology.
 
 import assert from 'node:assert/strict';
-import { scenario, type Lab } from '../lab.ts';
+import { scenario, type AgentOptions, type Lab } from '../lab.ts';
 import { file, group, pool, server } from '../manifests.ts';
-import { lan, routed, vip } from '../topologies.ts';
+import { lan, routed, vip, vip6 } from '../topologies.ts';
 import type { Topology } from '../topology.ts';
 
 const rr = { scheduler: { name: 'rr' } };
@@ -100,30 +100,43 @@ function rpFilter(value: 1 | 2) {
 export const rpFilter1 = rpFilter(1);
 export const rpFilter2 = rpFilter(2);
 
-export const mss = scenario({
-  name: 'negative-mss',
-  about: 'an upload through a tunnel stalls where ICMP is filtered and nobody clamps the MSS; with the product\'s rule it does not',
-  topology: routed,
-  tags: ['negative', 'tun'],
-  timeoutSeconds: 180,
-  run: async (lab) => {
-    const text = file(pool(), server({ mode: 'TUN', endpoints: ['10.0.2.21'], more: rr }));
-    const agents = await Promise.all(['dir1', 'rs1'].map((host) => lab.agent(host, { manifests: { 'lab.yaml': text } })));
-    for (const agent of agents) await agent.settled();
-    await lab.serve('rs1', { tcp: [80] });
-    // A network that swallows "fragmentation needed".
-    await lab.host('gw').sh('iptables-legacy -I FORWARD -p icmp -j DROP; iptables-legacy -I OUTPUT -p icmp -j DROP');
-    await lab.host('c1').sh('iptables-legacy -I INPUT -p icmp -j DROP');
-    const upload = () => lab.big('c1', { address: vip, port: 80, bytes: 300_000, direction: 'upload' });
-    const clamped = await upload();
-    assert.equal(clamped.stalled, false, JSON.stringify(clamped));
-    for (const agent of agents) await agent.stop();
-    await lab.host('rs1').sh('iptables-legacy -t mangle -F');
-    await lab.host('c1').sh('ip route flush cache');
-    const stalled = await upload();
-    assert.equal(stalled.stalled, true, `the fault must show without the rule: ${JSON.stringify(stalled)}`);
+/** How an upload stalls where "too big" never arrives: the network swallows it, and the client would not believe it either. */
+const swallow = {
+  IPv4: { gw: 'iptables-legacy -I FORWARD -p icmp -j DROP; iptables-legacy -I OUTPUT -p icmp -j DROP', c1: 'iptables-legacy -I INPUT -p icmp -j DROP', flush: 'iptables-legacy -t mangle -F' },
+  // Not all of ICMPv6, or nobody finds his neighbours.
+  IPv6: {
+    gw: 'for c in FORWARD OUTPUT; do ip6tables-legacy -I $c -p icmpv6 --icmpv6-type packet-too-big -j DROP; done',
+    c1: 'ip6tables-legacy -I INPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP', flush: 'ip6tables-legacy -t mangle -F',
   },
-});
+} as const;
+
+function mss(family: 'IPv4' | 'IPv6', tun: Record<string, unknown>) {
+  const address = family === 'IPv4' ? vip : vip6;
+  return scenario({
+    name: family === 'IPv4' ? 'negative-mss' : 'negative-mss-ipv6',
+    about: `an ${family} upload through a tunnel stalls where ICMP is filtered and nobody clamps the MSS; with the product's rule it does not`,
+    topology: routed,
+    tags: ['negative', 'tun'],
+    timeoutSeconds: 180,
+    run: async (lab) => {
+      const text = file(pool(), server({ mode: 'TUN', vips: [address], endpoints: [family === 'IPv4' ? '10.0.2.21' : 'fd00:2::21'], more: { ...rr, tun } }));
+      const agents = await Promise.all(['dir1', 'rs1'].map((host) => lab.agent(host, { manifests: { 'lab.yaml': text } })));
+      for (const agent of agents) await agent.settled();
+      await lab.serve('rs1', { tcp: [80] });
+      for (const host of ['gw', 'c1'] as const) await lab.host(host).sh(swallow[family][host]);
+      const upload = () => lab.big('c1', { address, port: 80, bytes: 300_000, direction: 'upload' });
+      const clamped = await upload();
+      assert.equal(clamped.stalled, false, JSON.stringify(clamped));
+      for (const agent of agents) await agent.stop();
+      await lab.host('rs1').sh(swallow[family].flush);
+      await lab.host('c1').sh('ip route flush cache; ip -6 route flush cache');
+      const stalled = await upload();
+      assert.equal(stalled.stalled, true, `the fault must show without the rule: ${JSON.stringify(stalled)}`);
+    },
+  });
+}
+export const mss4 = mss('IPv4', {});
+export const mss6 = mss('IPv6', { encapsulation: 'GUE' });
 
 export const both = scenario({
   name: 'both-roles',
@@ -145,5 +158,39 @@ export const both = scenario({
       assert.deepEqual((await lab.get(client, { address: '10.0.1.201', port: 81, count: 12 })).by, { dir1: 4, rs1: 4, rs2: 4 }, `NAT, ${client}`);
     }
     assert.deepEqual(await lab.arp('lc', vip), [lab.host('dir1').mac()]);
+  },
+});
+
+export const roles = scenario({
+  name: 'roles-by-option',
+  about: '--role, --node and --label decide what a host is, over what its addresses and its name say',
+  topology: lan,
+  tags: ['roles'],
+  run: async (lab) => {
+    const edge = group({ nodeSelector: { matchLabels: { site: 'a' } } });
+    const text = file(pool({ directorGroupRef: { name: 'edge' } }), edge, server({ name: 'dr', mode: 'DR', endpoints: ['10.0.1.21', '10.0.1.22'], more: rr }));
+    const start = (host: string, options: Partial<AgentOptions>) => lab.agent(host, { manifests: { 'lab.yaml': text }, ...options });
+    const agents = await Promise.all([
+      start('dir1', { node: 'some-name', args: ['--label', 'site=a'] }),
+      start('dir2', { args: ['--label', 'site=b'] }),
+      start('rs1', { role: 'real-server', args: ['--label', 'site=a'] }),
+      // It has no endpoint's address, so there is nothing for it to be.
+      start('rs3', { role: 'real-server' }),
+      start('rs2', {}),
+    ]);
+    for (const agent of agents) await agent.settled();
+    const roles = Object.fromEntries(agents.map((a) => [a.host, (a.status()!['virtualServers'] as Record<string, { role: string }>)['lab/dr']!.role]));
+    assert.deepEqual(roles, { dir1: 'director', dir2: 'none', rs1: 'realServer', rs2: 'realServer', rs3: 'none' });
+    assert.equal(agents[0]!.status()!['node'], 'some-name');
+    for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { tcp: [80] });
+    assert.deepEqual((await lab.get('c1', { address: vip, port: 80, count: 8 })).by, { rs1: 4, rs2: 4 });
+
+    // A director by order, although the group does not select it, and although it has an endpoint's address.
+    await agents[4]!.stop();
+    const forced = await start('rs2', { role: 'director' });
+    await forced.settled();
+    assert.equal((forced.status()!['virtualServers'] as Record<string, { role: string }>)['lab/dr']!.role, 'both');
+    assert.ok((await lab.host('rs2').addresses()).includes(`e0 ${vip}/32`), 'the VIP moves from lo to the NIC');
+    assert.ok(!(await lab.host('rs2').addresses()).includes(`lo ${vip}/32`));
   },
 });
