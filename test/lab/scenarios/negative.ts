@@ -140,14 +140,15 @@ export const mss6 = mss('IPv6', { encapsulation: 'GUE' });
 
 export const both = scenario({
   name: 'both-roles',
-  about: 'a director that is one of its own real servers serves its share in DR and NAT; other hosts find their role by the group\'s selector',
+  about: 'a director that is one of its own real servers serves its share in DR, NAT and TUN; other hosts find their role by the group\'s selector',
   topology: lan,
   tags: ['roles'],
   run: async (lab) => {
     const edge = group({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'dir1' } } });
     const text = file(pool({ directorGroupRef: { name: 'edge' } }), edge,
       server({ name: 'dr', mode: 'DR', endpoints: ['10.0.1.11', '10.0.1.21', '10.0.1.22'], more: rr }),
-      server({ name: 'nat', mode: 'NAT', vips: ['10.0.1.201'], ports: [{ port: 81, targetPort: 80 }], endpoints: ['10.0.1.11', '10.0.1.21', '10.0.1.22'], more: rr }));
+      server({ name: 'nat', mode: 'NAT', vips: ['10.0.1.201'], ports: [{ port: 81, targetPort: 80 }], endpoints: ['10.0.1.11', '10.0.1.21', '10.0.1.22'], more: rr }),
+      server({ name: 'tun', mode: 'TUN', vips: ['10.0.1.202'], endpoints: ['10.0.1.11', '10.0.1.21', '10.0.1.22'], more: rr }));
     const agents = await Promise.all(['dir1', 'dir2', 'rs1', 'rs2'].map((host) => lab.agent(host, { manifests: { 'lab.yaml': text } })));
     for (const agent of agents) await agent.settled();
     const roles = Object.fromEntries(agents.map((a) => [a.host, (a.status()!['virtualServers'] as Record<string, { role: string }>)['lab/dr']!.role]));
@@ -156,6 +157,7 @@ export const both = scenario({
     for (const client of ['c1', 'lc']) {
       assert.deepEqual((await lab.get(client, { address: vip, port: 80, count: 12 })).by, { dir1: 4, rs1: 4, rs2: 4 }, `DR, ${client}`);
       assert.deepEqual((await lab.get(client, { address: '10.0.1.201', port: 81, count: 12 })).by, { dir1: 4, rs1: 4, rs2: 4 }, `NAT, ${client}`);
+      assert.deepEqual((await lab.get(client, { address: '10.0.1.202', port: 80, count: 12 })).by, { dir1: 4, rs1: 4, rs2: 4 }, `TUN, ${client}`);
     }
     assert.deepEqual(await lab.arp('lc', vip), [lab.host('dir1').mac()]);
   },
