@@ -130,6 +130,8 @@ function stdio(options: GuestOptions): StdioOptions {
 
 /** Debian's kernel, unpacked by tools/bootstrap.sh, without KVM: it has to run inside virtual machines too. */
 function startQemu(options: GuestOptions): ChildProcess {
+  // `npm run lab` gets only what User-Mode Linux needs; this is for whoever asks for the other kernel.
+  if (!existsSync(join(repositoryRoot, '.lab/kernel/name'))) execFileSync('sh', ['tools/bootstrap.sh', 'qemu'], { cwd: repositoryRoot, stdio: ['ignore', 'inherit', 'inherit'] });
   const kernel = realpathSync(join(repositoryRoot, '.lab/kernel'));
   const release = readFileSync(join(kernel, 'name'), 'utf8').trim();
   const initrd = join(repositoryRoot, '.lab', `qemu-${release}.gz`);
