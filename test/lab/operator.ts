@@ -1,0 +1,70 @@
+// The whole operator in a guest: CRDs and namespace applied, a controller beside the API server, an agent on each node. What
+// scenarios of the cluster have in common; what they prove is theirs.
+
+import { resolve } from 'node:path';
+import { create, namespace, node } from '../cluster/objects.ts';
+import type { Daemon, Lab, LabCluster } from './lab.ts';
+
+export const system = 'ipvs-system';
+const crds = resolve(import.meta.dirname, '../../crds');
+
+/** A node of the cluster: a host of the topology, its address there, and its labels. */
+export interface NodeSpec { readonly name: string; readonly addresses: readonly string[]; readonly labels?: Readonly<Record<string, string>> }
+
+export interface Operator {
+  readonly cluster: LabCluster;
+  readonly controller: Daemon;
+  readonly agents: Readonly<Record<string, Daemon>>;
+  /** An object as JSON; null when there is none. `name` with its namespace as `shop/web`. */
+  get<T = Record<string, unknown>>(resource: string, name: string): Promise<T | null>;
+  /** Waits until a VirtualServer `namespace/name` is Ready at its newest generation. Rejects with its conditions. */
+  ready(name: string): Promise<void>;
+  /** Which director holds an address, or ''. */
+  owner(address: string): Promise<string>;
+}
+
+/** Nodes that direct for the group `edge`. */
+export const edge = { role: 'edge' } as const;
+
+/** A group of all nodes labelled role=edge, and a default pool. */
+export const basics = (cidr: string, extra = ''): string => `
+apiVersion: ipvs-operator.dev/v1alpha1
+kind: DirectorGroup
+metadata: { name: edge }
+spec: { nodeSelector: { matchLabels: { role: edge } } ${extra} }
+---
+apiVersion: ipvs-operator.dev/v1alpha1
+kind: VIPPool
+metadata: { name: public }
+spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
+`;
+
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string): Promise<Operator> {
+  const cluster = await lab.cluster({ controllerManager: true });
+  await cluster.applyFile(crds);
+  await create(cluster, namespace(system), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
+  await cluster.apply(objects);
+  const controller = await lab.daemon(null, ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', '127.0.0.1:9821']);
+  const agents: Record<string, Daemon> = {};
+  for (const { name } of nodes) {
+    agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent')]);
+  }
+  const get = async <T>(resource: string, name: string): Promise<T | null> => {
+    const [space, short] = name.includes('/') ? name.split('/') as [string, string] : [undefined, name];
+    const path = `/apis/ipvs-operator.dev/v1alpha1${space === undefined ? '' : `/namespaces/${space}`}/${resource}/${short}`;
+    const { status, body } = await cluster.request<T>('GET', path);
+    return status === 200 ? body : null;
+  };
+  return {
+    cluster, controller, agents, get,
+    owner: async (address) => (await get<{ status?: { activeNode?: string } }>('virtualips', address))?.status?.activeNode ?? '',
+    ready: async (name) => {
+      let seen = 'nothing';
+      await lab.eventually(async () => {
+        const server = await get<{ metadata: { generation: number }; status?: { observedGeneration?: number; conditions?: { type: string; status: string; reason: string; message: string }[] } }>('virtualservers', name);
+        seen = JSON.stringify(server?.status ?? null);
+        return server?.status?.observedGeneration === server?.metadata.generation && server?.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
+      }, { withinMs: 60_000, what: `${name} is Ready` }).catch((error: Error) => { throw new Error(`${error.message}; its status: ${seen}`, { cause: error }); });
+    },
+  };
+}
