@@ -1,0 +1,87 @@
+/**
+ * `ipvs-operator explain NAMESPACE/NAME`: follows one VirtualServer of a cluster from its spec to the kernel of each director, and says
+ * where it stops and why. Reads with the user's own credentials and changes nothing. Reads by explain-read.ts, judges by
+ * explain-judge.ts, words by explain-text.ts.
+ */
+import { createClient } from '../kube/client.ts';
+import { ApiError } from '../kube/errors.ts';
+import { CredentialsError } from '../kube/credentials.ts';
+import { loadKubeConfig } from '../kube/kubeconfig.ts';
+import { Transport } from '../kube/transport.ts';
+import { isAbort, sleep } from '../kube/wait.ts';
+import { UsageError } from '../standalone/options.ts';
+import { explain, type Explanation } from './explain-judge.ts';
+import { readFacts } from './explain-read.ts';
+import { conclusion, explanationText } from './explain-text.ts';
+import { print, readArguments, readFormat } from './output.ts';
+
+const EXIT = { served: 0, notServed: 1, unknown: 2 } as const;
+const SYSTEM_NAMESPACE = 'ipvs-system';
+
+export const EXPLAIN_USAGE = `ipvs-operator explain NAMESPACE/NAME [options]
+
+Follows one VirtualServer of a cluster from its spec to the kernel of each director, and says where it stops, why, and what to run.
+Changes nothing. What you may not read is named, and the rest is looked at all the same.
+
+  -n, --namespace NAME      when only a NAME is given (default that of the kubeconfig's context)
+  --kubeconfig FILE         as kubectl has it: $KUBECONFIG, the pod's service account, ~/.kube/config
+  --context NAME            of the kubeconfig
+  --system-namespace NAME   where the operator runs (default ${SYSTEM_NAMESPACE})
+  -o json                   for programs
+
+Exit code: 0 clients are served, 1 they are not, 2 it cannot be told.`;
+
+export async function explainCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = readArguments({
+    args: [...args], strict: true, allowPositionals: true,
+    options: {
+      namespace: { type: 'string', short: 'n' }, kubeconfig: { type: 'string' }, context: { type: 'string' }, 'system-namespace': { type: 'string' },
+      output: { type: 'string', short: 'o' }, help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help) {
+    await print(`${EXPLAIN_USAGE}\n`);
+    return EXIT.served;
+  }
+  const format = readFormat(values.output, ['text', 'json']);
+  const target = readTarget(positionals, values.namespace);
+  try {
+    const credentials = await loadKubeConfig({ ...(values.kubeconfig !== undefined && { path: values.kubeconfig }), ...(values.context !== undefined && { context: values.context }) });
+    const transport = new Transport(credentials, { userAgent: 'ipvs-operator-explain' });
+    try {
+      const facts = await readFacts(createClient(transport), {
+        name: target.name, namespace: target.namespace ?? credentials.namespace ?? 'default', systemNamespace: values['system-namespace'] ?? SYSTEM_NAMESPACE,
+      }, {
+        now: () => performance.now(), wallClock: Date.now, sleep, signal,
+        onWait: (leases, seconds) => { process.stderr.write(`looking for up to ${seconds} s whether somebody renews ${leases.join(', ')}\n`); },
+      });
+      const explanation = explain(facts);
+      await print(format === 'json' ? `${JSON.stringify({ ...explanation, conclusion: conclusion(explanation) })}\n` : explanationText(explanation));
+      return exitOf(explanation);
+    } finally {
+      transport.close();
+    }
+  } catch (error) {
+    // Whatever it is: 1 would say that it is not served.
+    const known = error instanceof ApiError || error instanceof CredentialsError;
+    const { message, stack } = error as Error;
+    if (!isAbort(error)) process.stderr.write(`ipvs-operator explain: ${known ? `${error.code}: ${message}` : stack ?? message}\n`);
+    return EXIT.unknown;
+  }
+}
+
+export function exitOf({ served }: Explanation): number {
+  return served === null ? EXIT.unknown : served ? EXIT.served : EXIT.notServed;
+}
+
+/** Throws UsageError. */
+export function readTarget(positionals: readonly string[], namespace: string | undefined): { readonly namespace: string | undefined; readonly name: string } {
+  const [text] = positionals;
+  if (text === undefined) throw new UsageError('name a VirtualServer: ipvs-operator explain NAMESPACE/NAME');
+  if (positionals.length > 1) throw new UsageError(`explain shows one VirtualServer, not ${positionals.length}`);
+  const parts = text.split('/');
+  if (parts.length > 2 || parts.some((p) => p === '')) throw new UsageError(`${text}: must be NAMESPACE/NAME`);
+  if (parts.length === 1) return { namespace, name: text };
+  if (namespace !== undefined && namespace !== parts[0]) throw new UsageError(`${text} is not in namespace ${namespace}; leave one of them out`);
+  return { namespace: parts[0], name: parts[1]! };
+}
