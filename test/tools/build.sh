@@ -47,7 +47,7 @@ tool() {
     kube-controller-manager) kubernetes_tool "$1" "about a minute" ;;
     kubectl) kubernetes_tool "$1" "half a minute" ;;
     helm) charts_tool helm.sh/helm/v4/cmd/helm "$helm" helm.sh/helm/v4/internal/version.version "about 2 minutes" ;;
-    kubeconform) charts_tool github.com/yannh/kubeconform/cmd/kubeconform "$kubeconform" main.version "half a minute" ;;
+    kubeconform) charts_tool github.com/yannh/kubeconform/cmd/kubeconform "$kubeconform" main.version "about a minute" ;;
     *) fail "no such tool: $1 (etcd, kube-apiserver, kube-controller-manager, kubectl, helm, kubeconform)" ;;
   esac
 }
