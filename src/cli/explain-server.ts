@@ -81,6 +81,6 @@ export function readyStep(c: Case, blind: boolean): Step | null {
   if (raw === null) return null;
   const ready = conditionOf(c, 'Ready');
   if (ready === undefined || !current) return unsure('ready', '', 'the controller says nothing about this generation yet', '', false);
-  if (ready.status === 'True') return { ...good('ready', '', 'the controller says that clients are served'), needed: blind };
+  if (ready.status === 'True') return good('ready', '', 'the controller says that clients are served');
   return wrong('ready', '', `the controller says ${ready.reason}: ${ready.message}`, `kubectl -n ${namespace} describe ivs ${name}`, blind);
 }

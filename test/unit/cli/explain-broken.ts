@@ -144,6 +144,15 @@ export const BROKEN: readonly Broken[] = [
     what: 'some are refused', world: (w) => { w.server.status = { ...w.server.status, excludedCount: 1, excluded: [{ backend: '10.1.0.9', reason: 'EndpointNotPermitted', message: 'no' }] }; },
     step: 'excluded', served: true, text: /1 real server cannot/, fix: /excluded/,
   },
+  {
+    what: 'one Service is missing and all of the other is refused',
+    world: (w) => {
+      noServers(w);
+      w.server.spec['backends'] = [{ serviceRef: { name: 'api' } }, { serviceRef: { name: 'web' } }];
+      w.server.status = { ...w.server.status, excludedCount: 2, excluded: [{ backend: '10.1.0.1', reason: 'EndpointNotPermitted', message: 'no' }] };
+    },
+    step: 'excluded', text: /2 real servers cannot/, fix: /excluded/,
+  },
   // The VIP.
   {
     what: 'the VIP is not claimed', world: (w) => { w.vips = {}; },
@@ -196,6 +205,11 @@ export const BROKEN: readonly Broken[] = [
   {
     what: 'no director has the network', world: (w) => { unowned(w); for (const n of ['edge-1', 'edge-2']) w.leases[`director-${n}`] = lease(n, '10.0.0.0/24'); },
     step: 'address', text: /no live director \(edge-1, edge-2\) has a NIC/, fix: /interface of DirectorGroup edge/,
+  },
+  {
+    what: 'the live directors are those of another group',
+    world: (w) => { unowned(w); for (const n of ['edge-1', 'edge-2']) w.leases[`director-${n}`]!.lease.metadata.annotations = { 'ipvs-operator.dev/groups': 'other' }; },
+    step: 'address', text: /no agent of DirectorGroup edge is live/, fix: /component=agent/,
   },
   { what: 'it is about to be taken', world: unowned, step: 'address', text: /edge-1, edge-2 can and have not taken it yet/, fix: /component=agent/ },
   // Program.
@@ -266,6 +280,22 @@ export const BROKEN: readonly Broken[] = [
   {
     what: 'a node that gets packets is told nothing', world: (w) => { dr(w); w.ipvsNodes['node-1']!.spec.realServer = { binds: [] }; },
     step: 'node', served: true, text: /directors send to it, and it is not told/, fix: /logs/,
+  },
+  {
+    what: 'one real server is refused, and the node of the other has not bound the VIP',
+    world: (w) => {
+      unbound(w);
+      w.server.status = { ...w.server.status, excludedCount: 1, excluded: [{ backend: '10.1.0.9', reason: 'EndpointNotPermitted', message: 'no' }] };
+    },
+    step: 'node', about: 'node-1', text: /does not receive for 203.0.113.10 yet/, fix: /node-1$/,
+  },
+  {
+    what: 'a second node has not bound the VIP',
+    world: (w) => {
+      dr(w);
+      w.ipvsNodes['node-2'] = { ...w.ipvsNodes['node-1']!, status: { agentVersion: '0.1.0', boundVIPs: [] } };
+    },
+    step: 'node', about: 'node-2', served: true, text: /does not receive/, fix: /node-2$/,
   },
   // Real servers.
   {

@@ -21,6 +21,8 @@ export const condition = (type: string, status: 'True' | 'False' | 'Unknown', re
 type Conditions = ReturnType<typeof condition>[];
 type MutableSlice = { ports: { name: string; port: number }[]; endpoints: { addresses: string[]; conditions?: { ready?: boolean; terminating?: boolean; serving?: boolean }; nodeName?: string }[] };
 
+type MutableLease = Omit<Lease, 'metadata'> & { metadata: { name: string; namespace: string; annotations?: Record<string, string> } };
+
 export interface World {
   /** The server has no such VirtualServer. */
   absent?: boolean;
@@ -31,7 +33,7 @@ export interface World {
   groups: Record<string, { spec: object }>;
   ipvsNodes: Record<string, { metadata?: { generation?: number }; spec: IPVSNode['spec']; status?: Omit<IPVSNodeStatus, 'conditions'> & { conditions?: Conditions } }>;
   /** By name of the Lease. */
-  leases: Record<string, { live: boolean; lease: Lease }>;
+  leases: Record<string, { live: boolean; lease: MutableLease }>;
   /** By `namespace/name`, as the next two. */
   services: Record<string, { metadata: { name: string; namespace: string }; spec: NonNullable<Service['spec']> }>;
   slices: Record<string, MutableSlice[]>;
@@ -46,7 +48,7 @@ export function unread(why: Unread['why'], permission: string): Unread {
   return { why, permission, text: 'the words of the server' };
 }
 
-export function lease(node: string, prefixes = '203.0.113.0/24'): { live: boolean; lease: Lease } {
+export function lease(node: string, prefixes = '203.0.113.0/24'): World['leases'][string] {
   return {
     live: true,
     lease: {

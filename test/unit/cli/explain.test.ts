@@ -120,6 +120,12 @@ describe('what may not be read', () => {
   });
 });
 
+test('an address that a stranger has is one step, not two', () => {
+  const w = healthy();
+  w.vips['203.0.113.10']!.status = { activeNode: '', conditions: [condition('Owned', 'False', 'AddressInUse', 'x'), condition('DuplicateAddress', 'True', 'ForeignHost', 'x')] };
+  assert.equal(explain(factsOf(w)).steps.filter((s) => s.step === 'address').length, 1);
+});
+
 test('texts that others wrote stay on one line', () => {
   const w = healthy();
   refused('PoolNotFound', 'a\nb\u001b[2Jc')(w);
@@ -154,6 +160,8 @@ describe('reading', () => {
   it('tells a missing object from a missing kind, and names what is forbidden', async () => {
     const gone = await readFacts(clientOf({ ...healthy(), absent: true }), asked, clock());
     assert.deepEqual(gone.server, { value: null });
+    const bare = await readFacts(clientOf(healthy(), { virtualservers: 'NOT_FOUND' }), asked, clock());
+    assert.equal('unread' in bare.server && bare.server.unread.why, 'noKind');
     const client = clientOf(healthy(), { ipvsnodes: 'FORBIDDEN', virtualserverprograms: 'NOT_FOUND', leases: 'SERVER_ERROR' });
     const { ipvsNodes, programs, leases } = await readFacts(client, asked, clock());
     assert.deepEqual('unread' in ipvsNodes && [ipvsNodes.unread.why, ipvsNodes.unread.permission], ['forbidden', 'list ipvsnodes.ipvs-operator.dev']);
