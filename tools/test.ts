@@ -1,11 +1,13 @@
-// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, tests against a real API server, then kernel tests and scenarios in lab guests
-// (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft). Ends with one line: N passed, N failed.
+// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, then kernel tests and scenarios in lab guests (User-Mode
+// Linux first, QEMU with Debian's kernel for those tagged nft). `npm run test:cluster` runs what needs an API server: tests on the
+// host, and the scenarios tagged cluster. Each ends with one line: N passed, N failed.
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runClusterTests } from '../test/cluster/run.ts';
+import type { Scenario } from '../test/lab/lab.ts';
 import { chooseScenarios, labFolder, runSuite } from '../test/lab/suite.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -64,8 +66,9 @@ async function units(): Promise<Count> {
   return count;
 }
 
-async function guests(): Promise<Count> {
-  const { chosen, broken } = await chooseScenarios([]);
+async function guests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
+  const { chosen: all, broken } = await chooseScenarios([]);
+  const chosen = all.filter(wanted);
   const results = await runSuite(chosen, { backend: 'auto', signal: interrupted.signal, print });
   for (const { file, error } of broken) print(`FAILED cannot load test/lab/scenarios/${file}: ${error}`);
   const count: Count = { passed: 0, failed: broken.length, skipped: 0 };
@@ -77,10 +80,23 @@ async function guests(): Promise<Count> {
   return count;
 }
 
-await phase('types', types);
-await phase('unit tests', units);
-if (!interrupted.signal.aborted) await phase('cluster tests against a real API server', () => runClusterTests({ signal: interrupted.signal, print }));
-if (!interrupted.signal.aborted) await phase('kernel tests and scenarios in lab guests', guests);
+const needsCluster = (scenario: Scenario): boolean => scenario.tags?.includes('cluster') === true;
+
+/** Without a word: everything that needs no API server. `cluster`: the rest, which builds one once, in about ten minutes. */
+const phases: Readonly<Record<string, readonly (readonly [name: string, work: () => Promise<Count>])[]>> = {
+  '': [
+    ['types', types],
+    ['unit tests', units],
+    ['kernel tests and scenarios in lab guests', () => guests((scenario) => !needsCluster(scenario))],
+  ],
+  cluster: [
+    ['cluster tests against a real API server', () => runClusterTests({ signal: interrupted.signal, print })],
+    ['scenarios with an API server in lab guests', () => guests(needsCluster)],
+  ],
+};
+const chosen = phases[process.argv[2] ?? ''];
+if (chosen === undefined) throw new Error(`usage: node tools/test.ts [${Object.keys(phases).filter(Boolean).join(' | ')}]`);
+for (const [name, work] of chosen) if (!interrupted.signal.aborted) await phase(name, work);
 if (interrupted.signal.aborted) {
   print('\ninterrupted');
   total.failed += 1;
