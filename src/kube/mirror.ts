@@ -53,13 +53,14 @@ export class Mirror<T extends KubeObject> {
     this.#drop(keyOf(object), this.#options.emit);
   }
 
-  replacement(): Replacement<T> {
+  /** `anew`: a version that is there already proves nothing, because the server has gone back in time; every object counts as changed. */
+  replacement(anew = false): Replacement<T> {
     /** null: as it is in the store. */
     const next = new Map<string, Read<T> | null>();
     return {
       add: (object) => {
         const key = keyOf(object);
-        next.set(key, this.#unchanged(key, object) ? null : this.#read(key, object));
+        next.set(key, !anew && this.#unchanged(key, object) ? null : this.#read(key, object));
       },
       clear: () => next.clear(),
       apply: () => {

@@ -3,7 +3,7 @@
  * network does. It tells each difference once, in order, and gives up only when its signal aborts. What a change means is the listener's.
  *
  *            list (paged) ──> replace ──> watch ──┬─ closed, or silent too long ──> watch from the last version
- *               ▲                                 ├─ 410, or a version the server cannot use ──> wait, list
+ *               ▲                                 ├─ 410, or a version the server cannot use or never had ──> wait, list
  *               └── wait <── any error            └─ any other error ──> wait, watch from the last version
  */
 import { Backoff } from './backoff.ts';
@@ -33,7 +33,7 @@ export interface ReflectorOptions<T extends KubeObject> extends SelectOptions, P
   readonly sleep?: Sleep;
   /** Objects a page of the list. */
   readonly pageSize?: number;
-  /** A watch that says nothing for so long is opened anew. Servers send a bookmark each minute. Milliseconds. */
+  /** A watch that says nothing for so long is opened anew. Busy servers send a bookmark each minute. Milliseconds. */
   readonly idleMs?: number;
 }
 
@@ -66,9 +66,14 @@ export class Reflector<T extends KubeObject> {
   readonly #sleep: Sleep;
   readonly #log: Log;
   readonly #name: string;
+  readonly #backoff: Backoff;
+  /** Of its own: a version that is too old is the word of a server that is well, also after a long outage. */
+  readonly #expiries: Backoff;
   readonly #counts = { lists: 0, watches: 0, events: 0, errors: 0 };
   /** Where the next watch begins; null: list first. */
   #version: string | null = null;
+  /** Versions that we know may have been given out a second time. */
+  #anew = false;
   #refusals = 0;
   #lastEventAt: number | null = null;
   #synced = false;
@@ -76,12 +81,14 @@ export class Reflector<T extends KubeObject> {
 
   /** Throws TypeError when namespace and scope of the kind do not fit. */
   constructor(options: ReflectorOptions<T>) {
-    const { resource, namespace, indexes, trim, freeze, log, onChange } = options;
+    const { resource, namespace, indexes, trim, freeze, log, onChange, random } = options;
     collectionPath(resource, namespace);
     this.#options = options;
     this.#log = log;
     this.#name = nameOf(resource);
     this.#sleep = options.sleep ?? realSleep;
+    this.#backoff = new Backoff({ ...RETRY, random });
+    this.#expiries = new Backoff({ ...RETRY, random });
     this.#store = options.store ?? new Store<T>({ ...(indexes && { indexes }), ...(trim && { trim }), ...(freeze && { freeze }) });
     this.#mirror = new Mirror({ resource, store: this.#store, log, emit: (change) => this.#guard(() => onChange(change), change.key) });
   }
@@ -100,16 +107,19 @@ export class Reflector<T extends KubeObject> {
   async run(signal: AbortSignal): Promise<void> {
     if (this.#running) throw new TypeError(`the reflector of ${this.#name} is running already`);
     this.#running = true;
-    const { now, random } = this.#options;
-    const backoff = new Backoff({ ...RETRY, random });
+    const { now } = this.#options;
     try {
       while (!signal.aborted) {
         try {
           if (this.#version === null) await this.#list(signal);
-          else if (await this.#watch(this.#version, signal) === 'short') await this.#wait(backoff.next(now()), signal);
+          else {
+            const end = await this.#watch(this.#version, signal);
+            if (end === 'short') await this.#wait(this.#backoff.next(now()), signal);
+            else if (end === 'silent') await this.#verify(this.#version, signal);
+          }
         } catch (error) {
           if (signal.aborted) return;
-          await this.#recover(error, backoff, signal);
+          await this.#recover(error, signal);
         }
       }
     } finally {
@@ -117,16 +127,17 @@ export class Reflector<T extends KubeObject> {
     }
   }
 
-  async #recover(error: unknown, backoff: Backoff, signal: AbortSignal): Promise<void> {
+  async #recover(error: unknown, signal: AbortSignal): Promise<void> {
     const { now } = this.#options;
     this.#counts.errors += 1;
     const from = this.#version;
     if (from !== null) {
       if (mayMeanVersion(error)) this.#refusals += 1;
-      if (isExpired(error) || isFutureVersion(error) || isInvalid(error) || isNotFound(error) || this.#refusals >= MAX_REFUSALS) this.#version = null;
+      if (isFutureVersion(error)) this.#startAnew();
+      else if (isExpired(error) || isInvalid(error) || isNotFound(error) || this.#refusals >= MAX_REFUSALS) this.#version = null;
     }
     const asked = error instanceof ApiError ? error.retryAfterMs ?? 0 : 0;
-    const waitMs = Math.round(Math.max(asked, backoff.next(now())));
+    const waitMs = Math.round(Math.max(asked, (isExpired(error) ? this.#expiries : this.#backoff).next(now())));
     const next = from === null || this.#version === null ? 'list' : 'watch';
     const fields = { resource: this.#name, err: error, waitMs, next };
     // An expired version is the ordinary end of a long silence.
@@ -150,7 +161,7 @@ export class Reflector<T extends KubeObject> {
    */
   async #list(signal: AbortSignal): Promise<void> {
     const { client, resource, pageSize = PAGE_SIZE } = this.#options;
-    const replacement = this.#mirror.replacement();
+    const replacement = this.#mirror.replacement(this.#anew);
     let version: string | null = null;
     let page: string | undefined;
     let limit: number | undefined = pageSize;
@@ -171,6 +182,7 @@ export class Reflector<T extends KubeObject> {
       if (signal.aborted) return;
     } while (version === null || page !== undefined);
     this.#version = version;
+    this.#anew = false;
     this.#refusals = 0;
     this.#counts.lists += 1;
     this.#lastEventAt = this.#options.now();
@@ -181,8 +193,8 @@ export class Reflector<T extends KubeObject> {
     this.#guard(() => this.#options.onSynced?.(), 'synced');
   }
 
-  /** Follows the changes until the server ends it. 'short': it ended at once, which is worth a wait. */
-  async #watch(from: string, signal: AbortSignal): Promise<'done' | 'short'> {
+  /** Follows the changes until the server ends it. 'short': it ended at once, which is worth a wait. 'silent': the watchdog ended it. */
+  async #watch(from: string, signal: AbortSignal): Promise<'done' | 'short' | 'silent'> {
     const { client, resource, now, random, idleMs = IDLE_MS } = this.#options;
     const { controller, detach } = childOf(signal);
     let idle = false;
@@ -205,8 +217,26 @@ export class Reflector<T extends KubeObject> {
       clearTimeout(watchdog);
       detach();
     }
-    if (idle) this.#log.debug({ resource: this.#name, idleMs }, 'the watch was silent; opening another');
-    return idle || this.#version !== from || now() - started >= SHORT_MS ? 'done' : 'short';
+    if (idle) return 'silent';
+    return this.#version !== from || now() - started >= SHORT_MS ? 'done' : 'short';
+  }
+
+  /**
+   * Silence is usual where nothing happens: a server that was started lately has no bookmarks to send. But one that was restored from a
+   * backup is silent, too, for a watch from a version that it has not reached, and until it does: then everything is listed.
+   */
+  async #verify(version: string, signal: AbortSignal): Promise<void> {
+    const { client, resource } = this.#options;
+    const { resourceVersion } = await client.list(resource, { ...this.#selection(), limit: 1, signal });
+    this.#lastEventAt = this.#options.now();
+    const behind = isBefore(resourceVersion, version);
+    this.#log[behind ? 'warn' : 'debug']({ resource: this.#name, version, server: resourceVersion }, behind ? 'the server has gone back in time; reading everything' : 'the watch was silent; opening another');
+    if (behind) this.#startAnew();
+  }
+
+  #startAnew(): void {
+    this.#version = null;
+    this.#anew = true;
   }
 
   /** Throws ApiError for an ERROR event, and BAD_RESPONSE for an object without a name. */
@@ -248,4 +278,10 @@ function mayMeanVersion(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
   const { status } = error;
   return status === 500 || (status >= 400 && status < 500 && ![401, 403, 429].includes(status));
+}
+
+/** Versions are opaque to users, and counted up by every server there is (from 1.35 on also by contract). What is no number is not compared. */
+function isBefore(a: string, b: string): boolean {
+  const isNumber = /^\d{1,20}$/;
+  return isNumber.test(a) && isNumber.test(b) && BigInt(a) < BigInt(b);
 }

@@ -106,6 +106,14 @@ export class FakeCluster {
     return was ? { type: 'DELETED', object } : null;
   }
 
+  /** Goes back to a state of before, as etcd does when it is restored from a backup: versions are given out a second time. */
+  restore(version: number, collection: string, objects: readonly KubeObject[]): void {
+    this.version = version;
+    this.history.length = 0;
+    this.#objects.set(collection, new Map());
+    for (const object of objects) this.create(collection, object);
+  }
+
   #store(type: Entry['type'], collection: string, object: KubeObject, old: Stored | undefined): Stored {
     this.version += 1;
     const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(this.version) } } as Stored;

@@ -9,8 +9,7 @@ import { Reflector, type Change, type ReflectorOptions } from '../../../src/kube
 import { Store } from '../../../src/kube/store.ts';
 import type { Resource } from '../../../src/kube/types.ts';
 import { AbortError } from '../../../src/kube/wait.ts';
-import { connect, FakeServer, MemoryLog, refuse, refusing, send, startServer, until, type Answer, type Asked } from './fake-server.ts';
-import { Refusal } from './fake-cluster.ts';
+import { connect, FakeServer, MemoryLog, refusing, send, startServer, until, type Answer, type Asked } from './fake-server.ts';
 import { CHECKED, COLLECTION, GADGETS, WIDGETS, widget, type Widget } from './widgets.ts';
 
 interface TestContext { after(fn: () => void | Promise<void>): void }
@@ -239,7 +238,6 @@ describe('when the server refuses', () => {
     ['410 as the answer', refusing(410, 'Expired')],
     ['410 in the stream', (response) => { response.end(`${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' } })}\n`); }],
     ['a Gone without a code', (response) => { response.end(`${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', reason: 'Gone' } })}\n`); }],
-    ['a version from a future that never was', (response) => { refuse(response, new Refusal(504, 'Timeout', 'Timeout: Too large resource version: 104, current: 1', { causes: [{ reason: 'ResourceVersionTooLarge' }] })); }],
     ['400, because the version is none', refusing(400, 'BadRequest')],
     ['404, because the kind is gone', refusing(404, 'NotFound')],
   ];
@@ -260,6 +258,18 @@ describe('when the server refuses', () => {
       assert.deepEqual(b.told().slice(3).sort(), ['added d 1', 'deleted b 1', 'updated a 1>2'], 'and nothing of what did not change');
     });
   }
+
+  test('a version that is too old after an outage is followed by a list soon, not after the long wait of the outage', async (t) => {
+    const b = await open(t);
+    await b.settled();
+    b.server.fault(isWatch, refusing(410, 'Expired'));
+    b.server.fault(isWatch, (response) => { response.writeHead(503).end(); }, 6);
+    b.server.faults.reverse();
+    b.endWatches();
+    await until('it listed', () => b.reflector.stats.lists === 2);
+    await b.settled();
+    assert.deepEqual(b.waits, [1200, 2400, 4800, 9600, 19_200, 22_500, 1200]);
+  });
 
   test('an error in the stream that is no 410 is reported, and the watch goes on at its version', async (t) => {
     const b = await open(t);
@@ -366,7 +376,40 @@ describe('when the connection breaks', () => {
     b.put('a', 2);
     await until('the change came by another watch', () => b.same());
     assert.deepEqual([b.told().slice(3), b.reflector.stats.lists, b.waits, b.reflector.stats.errors], [['updated a 1>2'], 1, [], 0]);
+    assert.deepEqual(b.server.asked.slice(1, 4).map((a) => [a.watch, a.query.get('limit')]), [[true, null], [false, '1'], [true, null]], 'after a small look at where the server is');
   });
+
+  for (const [name, answer] of [
+    ['is silent', (response) => { response.writeHead(200).flushHeaders(); }],
+    ['says so', (_response, _asked, proceed) => { proceed(); }],
+  ] as [string, Answer][]) {
+    test(`a server that was restored from a backup is noticed when it ${name}; no version is trusted then, and all are afterwards`, async (t) => {
+      const b = await open(t, () => {}, { idleMs: 150 });
+      const { cluster } = b.server;
+      await b.settled();
+      cluster.version = 998;
+      b.put('a', 2); // 999, which the restored server gives out again.
+      b.drop('b');
+      b.put('c', 2); // 1001
+      await b.settled();
+      b.told();
+      let restored = false;
+      b.server.fault((asked) => asked.watch && (!restored || Number(asked.query.get('resourceVersion')) > cluster.version), (response, asked, proceed) => {
+        if (!restored) cluster.restore(995, COLLECTION, [widget('c', 1), widget('d', 1), widget('e', 1), widget('a', 7)]);
+        restored = true;
+        answer(response, asked, proceed);
+      }, Infinity);
+      b.endWatches();
+      await until('it listed', () => b.reflector.stats.lists === 2);
+      await b.settled();
+      assert.equal(b.reflector.store.get('ns/a')!.metadata.resourceVersion, '999');
+      assert.deepEqual(b.told().sort(), ['added a 7', 'added c 1', 'added d 1', 'added e 1', 'deleted a 2', 'deleted c 2']);
+      b.server.fault(isWatch, refusing(410, 'Expired'));
+      b.endWatches();
+      await until('it listed again', () => b.reflector.stats.lists === 3);
+      assert.deepEqual(b.told(), []);
+    });
+  }
 
   test('a watch that says something now and then is not given up', async (t) => {
     const b = await open(t, () => {}, { idleMs: 1_000 });
