@@ -21,6 +21,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     },
   },
   controller: { about: 'in a cluster: give VirtualServers addresses and compile them for the directors', run: async (args, signal) => (await import('./controller/run.ts')).controller(args, signal, version()) },
+  agent: {
+    about: 'in a cluster, on every node: make it the director and real server that the controller says',
+    run: async (args, signal) => {
+      (await import('./agent/footprint.ts')).growLate();
+      return (await import('./agent/cluster/run.ts')).agent(args, signal, version());
+    },
+  },
   plan: { about: 'print what standalone would change, and change nothing', run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal) },
   preflight: { about: 'look whether this host has what it takes, and who stands in the way', run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal) },
   status: { about: 'show what standalone last reported, with live counters', run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal) },

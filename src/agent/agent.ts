@@ -108,6 +108,8 @@ export class Agent {
     this.#fragments.update(changed, groups, duties);
   }
 
+  /** Whether a reconcile is under way: until it ends, the view is of what is to be. */
+  get busy(): boolean { return this.#busy; }
   /** Whether something was updated that no finished reconcile has dealt with. */
   get pending(): boolean { return this.#busy || this.#fragments.dirty; }
   get draining(): boolean { return Object.keys(this.#drains).length > 0; }

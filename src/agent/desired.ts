@@ -15,7 +15,7 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const { owner, spec } = program;
   const refusals: Refusal[] = [];
   const refusedVips: string[] = [];
-  const nothing = { owner, directorGroup: spec.directorGroup, role: 'none', services: [], needs: NO_NEEDS, refusals, refusedVips } as const;
+  const nothing = { owner, directorGroup: spec.directorGroup, contentHash: spec.contentHash, role: 'none', services: [], needs: NO_NEEDS, refusals, refusedVips } as const;
   const senseless = contradiction(program);
   if (senseless) {
     refusals.push({ owner, code: 'InvalidProgram', message: senseless });

@@ -22,8 +22,14 @@ export interface LoopOptions {
   /** Milliseconds between the cheap looks, and between full reconciles. */
   readonly lookEveryMs?: number;
   readonly fullEveryMs?: number;
-  /** Called after each reconcile that did something or changed the outcome; `error` when it could not be done at all. */
-  readonly onReport: (report: Report | null, error: unknown) => void;
+  /** Called after each reconcile; `error` when it could not be done at all. */
+  readonly onReport: (report: Report | null, error: unknown, pass: Pass) => void;
+}
+
+/** How much a reconcile looked at, and how long that took in milliseconds. */
+export interface Pass {
+  readonly extent: Extent;
+  readonly tookMs: number;
 }
 
 /** Waits after failures: doubled each time up to the second. */
@@ -41,6 +47,8 @@ export class Loop {
   /** Whether the last reconcile could not be done at all: then what is pending waits for its time. */
   #failed = false;
   #announcements: AnnounceStates = new Map();
+  /** Announcements after the first one of each VIP, which is the plan's. */
+  readonly announced = { sent: 0, failed: 0 };
 
   constructor(options: LoopOptions) {
     this.#options = options;
@@ -62,10 +70,12 @@ export class Loop {
       const extent = this.#next(now() >= nextFull);
       if (extent) {
         nextFull = extent === 'full' ? now() + fullEveryMs : nextFull;
+        const began = now();
+        const pass = (): Pass => ({ extent, tookMs: now() - began });
         try {
           const report = await agent.reconcile(extent, signal);
           this.#failed = false;
-          onReport(report, null);
+          onReport(report, null, pass());
           retry = report.failures.length > 0 ? nextRetry(retry) : 0;
           // What failed is tried again soon; what did not is still compared as often as ever.
           if (retry > 0) nextFull = Math.min(nextFull, now() + retry);
@@ -75,7 +85,7 @@ export class Loop {
           retry = nextRetry(retry);
           nextFull = now() + retry;
           log.error({ err: error, retryMs: retry }, 'reconcile failed');
-          onReport(null, error);
+          onReport(null, error, pass());
         }
       }
       await this.#announce();
@@ -91,6 +101,8 @@ export class Loop {
     if (due.length === 0) return;
     try {
       const failures = await net.apply(due.map((vip) => ({ kind: 'announce', vip })));
+      this.announced.sent += due.length - failures.length;
+      this.announced.failed += failures.length;
       for (const { operation, error } of failures) log.warn({ operation: formatOperation(operation), code: error.code, err: error.message }, 'announcement failed');
     } catch (error) {
       // The VIPs are served without it; the next round comes in a minute.

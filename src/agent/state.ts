@@ -51,6 +51,8 @@ export interface SysctlWant {
 export interface Fragment {
   readonly owner: string;
   readonly directorGroup: string;
+  /** Of the program that it was made of. */
+  readonly contentHash: string;
   /** 'none': this node has no part in it. */
   readonly role: 'director' | 'realServer' | 'both' | 'none';
   readonly services: readonly DesiredService[];

@@ -1,0 +1,66 @@
+/**
+ * Claimables: the VIPs of this node's groups, each with what claims.ts decides upon: its VirtualIP, who wants it here, where its address would
+ * be, whether this node could serve it. Pure.
+ */
+import type { VirtualIP } from '../../api/v1alpha1/index.ts';
+import { ADDRESS_BITS, familyOf } from '../../ip/ip.ts';
+import { ADDRESS_PROTOCOL, type Link, type NetObservation, type VipAddress } from '../../kernel/net/types.ts';
+import type { AgentView } from '../agent.ts';
+import { interfaceFor, type NodeIndex } from '../facts.ts';
+import { failuresByOwner } from '../failures.ts';
+import type { Claimable } from '../ownership/claimer.ts';
+import type { Assignment } from './assignment.ts';
+
+export interface ClaimablesInput {
+  readonly assignment: Pick<Assignment, 'groups' | 'ownersOf' | 'preferredOf'>;
+  readonly index: NodeIndex;
+  readonly view: Pick<AgentView, 'refusals' | 'fragments' | 'failures'>;
+  /** Addresses that are ours, by `link address`. */
+  readonly addresses: Readonly<Record<string, VipAddress>>;
+  /** Groups of which every program is known: elsewhere nothing new is taken and nothing is unwanted. */
+  readonly known: ReadonlySet<string>;
+}
+
+/** Makes the Claimable of an address of a group. `object`: its VirtualIP, if it was seen. `held`: this node has it. */
+export function claimables(input: ClaimablesInput): (address: string, group: string, object: VirtualIP | null, held: boolean) => Claimable {
+  const { assignment, index, view, addresses, known } = input;
+  const unable = new Set(view.refusals.flatMap((r) => (r.code === 'EndpointNotPermitted' ? [] : [r.owner])));
+  for (const owner of failuresByOwner(view).keys()) unable.add(owner);
+  const present = new Set(Object.values(addresses).flatMap((a) => (isNic(index.links.get(a.link)) ? [a.address] : [])));
+  return (address, group, object, held) => {
+    const settings = assignment.groups.get(group)?.settings ?? null;
+    const owners = [...assignment.ownersOf(address)];
+    const place = placeOf(address, settings, index);
+    return {
+      address, group, object,
+      bySubnet: (settings?.interface.match ?? 'SubnetOf') === 'SubnetOf',
+      preferred: assignment.preferredOf(address),
+      status: object ? { activeNode: object.status?.activeNode ?? '', epoch: object.status?.epoch ?? 0 } : null,
+      wanted: owners.length > 0 || (held && !known.has(group)),
+      fit: known.has(group) && owners.some((owner) => view.fragments.has(owner) && !unable.has(owner)),
+      place,
+      present: present.has(address) || (place !== null && `${place.vip.link} ${address}` in addresses),
+    };
+  };
+}
+
+function placeOf(address: string, settings: Parameters<typeof interfaceFor>[1], index: NodeIndex): Claimable['place'] {
+  const nic = interfaceFor(address, settings, index);
+  if ('problem' in nic) return null;
+  const link = index.links.get(nic.link)!;
+  const usable = link.loopback || (link.up && link.carrier);
+  return usable ? { vip: { link: nic.link, family: familyOf(address)!, address }, mac: link.mac } : null;
+}
+
+/** VIPs of ours that are on a NIC of this node now: by the ledger, or by our mark where the ledger was lost. */
+export function presentVips({ addresses, links }: NetObservation, ours: Readonly<Record<string, VipAddress>>): string[] {
+  const byName = new Map(links.map((l) => [l.name, l]));
+  return addresses.filter((a) => a.prefixLength === ADDRESS_BITS[a.family] && isNic(byName.get(a.link)) && (a.protocol === ADDRESS_PROTOCOL || `${a.link} ${a.address}` in ours)).map((a) => a.address);
+}
+
+/** Where a director has VIPs; real servers have theirs on lo and on tunnels. */
+function isNic(link: Link | undefined): boolean {
+  return link !== undefined && !link.loopback && link.tunnelLocal === '' && !TUNNELS.has(link.kind);
+}
+
+const TUNNELS: ReadonlySet<string> = new Set(['ipip', 'sit', 'gre', 'ip6tnl', 'ip6gre']);

@@ -1,0 +1,198 @@
+/**
+ * Directing: this node as one of the directors of its groups: its own Lease, who else is live, and which VIPs it holds. It joins what
+ * ownership/ decides and does with the caches and the agent; it is asked to look again and looks by itself once a second.
+ */
+import { RESOURCES, virtualIPName, type VirtualIP } from '../../api/v1alpha1/index.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { Lease } from '../../kube/lease.ts';
+import type { Change } from '../../kube/reflector.ts';
+import type { Log } from '../../kube/types.ts';
+import type { probe, ProbeOutcome } from '../../kernel/net/probe.ts';
+import type { NetClient, VipAddress } from '../../kernel/net/types.ts';
+import type { Agent } from '../agent.ts';
+import { Claimer, type Blocked, type Claimable } from '../ownership/claimer.ts';
+import { Heartbeat } from '../ownership/heartbeat.ts';
+import { Members, profileOf } from '../ownership/membership.ts';
+import type { Assignment } from './assignment.ts';
+import { claimables, presentVips } from './claimables.ts';
+import type { Inputs } from './inputs.ts';
+
+export interface DirectingOptions {
+  readonly node: string;
+  readonly namespace: string;
+  readonly client: KubeClient;
+  readonly agent: Agent;
+  readonly net: Pick<NetClient, 'observe'>;
+  readonly probe: typeof probe;
+  readonly assignment: Assignment;
+  readonly inputs: Inputs;
+  /** VIPs that this node held before. */
+  readonly before: ReadonlySet<string>;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** 0 <= x < 1. */
+  readonly random: () => number;
+  /** Called when the VIPs that this node holds are others. */
+  readonly onOwned: () => void;
+}
+
+/** Claims are looked at no more often, and no less. Milliseconds. */
+const LOOK_MS = { least: 50, most: 1_000 };
+/** As if a DirectorGroup said nothing. */
+const FAILOVER = { durationSeconds: 6, renewSeconds: 2 };
+
+export class Directing {
+  readonly #options: DirectingOptions;
+  readonly #members: Members;
+  readonly #heartbeat: Heartbeat;
+  readonly #claimer: Claimer;
+  #signal: AbortSignal | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #lookedAt = -Infinity;
+  #recovering = false;
+  /** Whether the kernel was made what this node is told, and the API server is so far away that a silent network is enough. */
+  #ready = false;
+  #alone = false;
+
+  constructor(options: DirectingOptions) {
+    const { node, namespace, client, now, clock, random, log, onOwned } = options;
+    this.#options = options;
+    this.#members = new Members(node);
+    this.#heartbeat = new Heartbeat({ client, namespace, node, now, wallClock: clock, random, log });
+    this.#claimer = new Claimer({
+      node, now, wallClock: clock, random, log, onOwned,
+      probe: (vips, signal) => this.#probe(vips, signal),
+      write: (name, patch, signal) => client.patchStatus<VirtualIP>(RESOURCES.VirtualIP, name, undefined, patch, { signal, fieldManager: 'ipvs-agent' }),
+      fresh: () => now() - this.#heartbeat.renewedAt <= this.#leaseMs() / 2,
+    });
+  }
+
+  get owned(): ReadonlySet<string> { return this.#claimer.owned; }
+  get blocked(): ReadonlyMap<string, Blocked> { return this.#claimer.blocked; }
+  get counts(): Claimer['counts'] { return this.#claimer.counts; }
+
+  /** Holds what stands in the kernel, is wanted, and bears nobody else's name: so a restart interrupts nothing. Before the first reconcile. */
+  adopt(): number {
+    const { agent, net, assignment, inputs, node } = this.#options;
+    const here = presentVips(net.observe(), agent.addresses).filter((address) => {
+      if (assignment.ownersOf(address).size === 0) return false;
+      const owner = inputs.virtualIPs.store.get(virtualIPName(address))?.status?.activeNode ?? '';
+      return owner === '' || owner === node;
+    });
+    this.#claimer.adopt(here);
+    return here.length;
+  }
+
+  /** Resolves when the signal aborts and nothing is under way. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    await this.#heartbeat.run(signal);
+    if (this.#timer) clearTimeout(this.#timer);
+    await this.#claimer.idle();
+  }
+
+  lease(change: Change<Lease>): void {
+    const now = this.#options.now();
+    const live = this.#members.live(now).length;
+    if (change.type === 'deleted') this.#members.forget(change.object);
+    else this.#members.observe(change.object, now);
+    // A renewal alone is no news.
+    const news = change.type !== 'updated' || JSON.stringify(change.old.metadata.annotations) !== JSON.stringify(change.object.metadata.annotations);
+    if (news || this.#members.live(now).length !== live) this.look();
+  }
+
+  /** The kernel was made what this node is told. `alone`: the API server has been away since the start. */
+  reconciled(alone: boolean): void {
+    this.#ready = true;
+    this.#alone = alone;
+    this.#beat();
+    this.look();
+  }
+
+  /** Looks at the claims soon. */
+  look(delayMs: number = LOOK_MS.least): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), Math.max(delayMs, this.#lookedAt + LOOK_MS.least - this.#options.now())).unref();
+  }
+
+  /** Groups all of whose programs are known. */
+  get #known(): Set<string> {
+    const { assignment, inputs } = this.#options;
+    return new Set([...assignment.directs].filter((g) => inputs.programsSynced(g)));
+  }
+
+  #failover(): typeof FAILOVER {
+    const { directs, groups } = this.#options.assignment;
+    const all = [...directs].flatMap((name) => groups.get(name) ?? []);
+    return all.length === 0 ? FAILOVER : { durationSeconds: Math.min(...all.map((g) => g.leaseDurationSeconds)), renewSeconds: Math.min(...all.map((g) => g.renewSeconds)) };
+  }
+
+  #leaseMs(): number { return this.#failover().durationSeconds * 1000; }
+
+  /** Only who has the programs in its kernel offers itself. */
+  #beat(): void {
+    if (!this.#ready) return;
+    const known = this.#known;
+    if (known.size > 0) this.#heartbeat.set({ profile: profileOf(known, this.#options.agent.index), ...this.#failover() });
+    else if (this.#options.assignment.directs.size === 0) this.#heartbeat.set(null);
+  }
+
+  #look(): void {
+    const { now, agent, assignment, inputs } = this.#options;
+    const signal = this.#signal;
+    if (!signal || signal.aborted || !this.#ready || !agent.index) return;
+    this.#lookedAt = now();
+    const { virtualIPs, leases } = inputs;
+    if (!virtualIPs.synced || !leases.synced) {
+      void this.#recover(signal);
+      return this.look(LOOK_MS.most);
+    }
+    const make = claimables({ assignment, index: agent.index, view: agent.view, addresses: agent.addresses, known: this.#known });
+    const { owned } = this;
+    const vips: Claimable[] = [];
+    const seen = new Set<string>();
+    for (const group of assignment.directs) {
+      for (const object of inputs.virtualIPsOf(group)) {
+        seen.add(object.spec.address);
+        vips.push(make(object.spec.address, group, object, owned.has(object.spec.address)));
+      }
+    }
+    // Held, and its VirtualIP is gone; not one of another group by now.
+    for (const address of owned) if (!seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) vips.push(make(address, this.#groupOf(address), null, true));
+    // Who cannot renew its Lease begins nothing new.
+    const live = now() - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now()) : [];
+    const next = this.#claimer.tick(vips, { members: live, patienceMs: this.#leaseMs() }, signal);
+    this.look(Math.min(LOOK_MS.most, next - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
+  }
+
+  /** After a reboot without the API server: what was held before, after silence. */
+  async #recover(signal: AbortSignal): Promise<void> {
+    const { agent, assignment, before } = this.#options;
+    if (this.#recovering || !this.#alone) return;
+    this.#recovering = true;
+    try {
+      const make = claimables({ assignment, index: agent.index!, view: agent.view, addresses: agent.addresses, known: assignment.directs });
+      await this.#claimer.recover([...before].filter((a) => !this.owned.has(a)).map((a) => make(a, this.#groupOf(a), null, false)).filter((v) => v.wanted && v.fit), signal);
+    } finally {
+      this.#recovering = false;
+    }
+  }
+
+  #groupOf(vip: string): string {
+    const { assignment } = this.#options;
+    const [owner] = assignment.ownersOf(vip);
+    return owner === undefined ? '' : assignment.programs.get(owner)?.spec.directorGroup ?? '';
+  }
+
+  /** On a link without a MAC nobody resolves addresses, so nobody can be asked. */
+  async #probe(vips: readonly VipAddress[], signal: AbortSignal): Promise<Map<string, ProbeOutcome>> {
+    const { links } = this.#options.net.observe();
+    const mute = new Set(links.flatMap((l) => (l.mac === '' || l.loopback ? [l.name] : [])));
+    const outcomes = await this.#options.probe(vips.filter((v) => !mute.has(v.link)), links, { signal });
+    for (const v of vips) if (mute.has(v.link)) outcomes.set(v.address, { state: 'silent' });
+    return outcomes;
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * ClusterHost: caches, assignment, agent and directing of one node, joined. It moves values from one to the next, in the order that keeps
+ * traffic flowing: nothing is done before it is known what this node was told, now or, after some seconds without the API server, before;
+ * then the kernel; then the Lease and the claims. It decides nothing else. run.ts drives it.
+ */
+import type { IPVSNode } from '../../api/v1alpha1/index.ts';
+import type { EventRecorder } from '../../kube/events.ts';
+import type { Agent, Report } from '../agent.ts';
+import { Deferred } from '../deferred.ts';
+import type { Loop } from '../loop.ts';
+import { StateFolderError, type StateFolder } from '../state-folder.ts';
+import { Assignment, NOTHING } from './assignment.ts';
+import { Directing, type DirectingOptions } from './directing.ts';
+import { Inputs } from './inputs.ts';
+import { Reporting } from './reporting.ts';
+import { HELD_FILE, heldFile, loadBinds, loadSnapshot, TOLD_FILE, toldText } from './snapshot.ts';
+
+export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' | 'inputs' | 'before' | 'onOwned'> {
+  readonly folder: StateFolder;
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly version: string;
+  /** uname -r. */
+  readonly kernel: string;
+  /** Least time that a bind lingers, in milliseconds. */
+  readonly lingerMs?: number;
+  /** How long the API server is waited for before the snapshot is used. Milliseconds. */
+  readonly patienceMs?: number;
+  /** Names of the processes that can be seen, for who may have removed our services. */
+  readonly readCommands?: () => readonly string[];
+}
+
+const PATIENCE_MS = 5_000;
+/** With several groups, a program that vanished from one may be on its way into another. Milliseconds. */
+const MOVING_MS = 1_000;
+/** setTimeout's longest. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+export class ClusterHost {
+  readonly #options: ClusterHostOptions;
+  readonly #agent: Agent;
+  readonly #assignment: Assignment;
+  readonly #inputs: Inputs;
+  readonly #directing: Directing;
+  readonly #reporting: Reporting;
+  readonly #toldFile = new Deferred(() => this.#writeTold());
+  readonly #heldFile = new Deferred(() => this.#writeHeld());
+  #dirty = { node: true, duties: true, groups: new Set<string>(), programs: new Set<string>(), complete: new Set<string>() };
+  /** Programs that vanished, and since when; monotonic milliseconds. */
+  readonly #vanished = new Map<string, number>();
+  #binds: Assignment['binds'] | null = null;
+  #loop: Pick<Loop, 'trigger'> | null = null;
+  #signal: AbortSignal | null = null;
+  #generation: number | undefined;
+  #uid: string | undefined;
+  /** Since when the agent is told; null: it is not. Monotonic milliseconds. */
+  #begunAt: number | null = null;
+  /** Since when something that this node should be told cannot be read; null: everything was. */
+  #behindSince: number | null;
+  #onBegin: () => void = () => {};
+  readonly #timers = { patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, take: null as NodeJS.Immediate | null };
+
+  constructor(options: ClusterHostOptions) {
+    const { node, agent, folder, log, now } = options;
+    this.#options = options;
+    this.#agent = agent;
+    const snapshot = loadSnapshot(folder, node, log);
+    const lingerMs = options.lingerMs;
+    this.#assignment = new Assignment({ node, ...(lingerMs !== undefined && { lingerMs }) }, snapshot?.state ?? { ...NOTHING, binds: loadBinds(folder, node, log) });
+    this.#behindSince = now();
+    this.#inputs = new Inputs({
+      ...options,
+      listener: {
+        node: () => { this.#dirty.node = true; this.#soon(); },
+        group: (name) => { this.#dirty.groups.add(name); this.#soon(); },
+        program: (owner) => { this.#dirty.programs.add(owner); this.#soon(); },
+        virtualIP: () => this.#directing.look(),
+        lease: (change) => this.#directing.lease(change),
+        synced: (group) => { if (group !== null) this.#dirty.complete.add(group); this.#soon(); },
+      },
+    });
+    this.#directing = new Directing({
+      ...options, assignment: this.#assignment, inputs: this.#inputs, before: snapshot?.owned ?? new Set(),
+      onOwned: () => { this.#dirty.duties = true; this.#heldFile.ask(); this.#soon(); },
+    });
+    this.#reporting = new Reporting({ ...options, assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#generation, usingSnapshot: () => this.usingSnapshot });
+  }
+
+  /** Runs until the signal aborts. `begun` is called once, when there is something to reconcile. */
+  async run(signal: AbortSignal, begun: () => void): Promise<void> {
+    this.#signal = signal;
+    this.#onBegin = begun;
+    this.#timers.patience = setTimeout(() => this.#outOfPatience(), this.#patienceMs);
+    const running = [this.#inputs.run(signal), this.#directing.run(signal), this.#reporting.run(signal)];
+    this.#inputs.follow(this.#assignment.directs);
+    this.#soon();
+    await Promise.all(running);
+    for (const timer of [this.#timers.patience, this.#timers.binds]) if (timer) clearTimeout(timer);
+    if (this.#timers.take) clearImmediate(this.#timers.take);
+    this.flush();
+  }
+
+  /** The loop that reconciles, once it runs. */
+  set loop(loop: Pick<Loop, 'trigger'>) { this.#loop = loop; }
+
+  /** Takes what a reconcile reported; null when it could not be done at all. */
+  report(report: Report | null, error: unknown): void {
+    this.#reporting.reconciled(report, error);
+    if (report) this.#directing.reconciled(this.usingSnapshot);
+  }
+
+  /** Writes at once what was to be written soon. */
+  flush(): void {
+    this.#toldFile.flush();
+    this.#heldFile.flush();
+  }
+
+  get usingSnapshot(): boolean { return this.#behindSince !== null && this.#options.now() - this.#behindSince >= this.#patienceMs; }
+  get directing(): Pick<Directing, 'owned' | 'blocked' | 'counts'> { return this.#directing; }
+  get reporting(): Pick<Reporting, 'said' | 'silentMs'> { return this.#reporting; }
+  get inputs(): Pick<Inputs, 'reflectors' | 'synced'> { return this.#inputs; }
+  get assignment(): Pick<Assignment, 'programs' | 'problems' | 'directs' | 'binds'> { return this.#assignment; }
+
+  /** Why this node cannot do its work yet; null when it does. */
+  notReady(): string | null {
+    if (this.#begunAt === null) return 'waiting for the API server, or for the controller to make the IPVSNode of this node';
+    return this.#reporting.problem;
+  }
+
+  get #patienceMs(): number { return this.#options.patienceMs ?? PATIENCE_MS; }
+
+  #soon(): void {
+    this.#timers.take ??= setImmediate(() => {
+      this.#timers.take = null;
+      if (!this.#signal?.aborted) this.#take();
+    });
+  }
+
+  /** Takes what changed in the caches. */
+  #take(): void {
+    const { clock, now } = this.#options;
+    const { node, duties, groups, programs, complete } = this.#dirty;
+    this.#dirty = { node: false, duties, groups: new Set(), programs: new Set(), complete: new Set() };
+    if (node) this.#takeNode();
+    for (const name of groups) this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null);
+    for (const owner of programs) this.#takeProgram(owner);
+    for (const group of complete) if (this.#inputs.programsSynced(group)) this.#assignment.complete(group, this.#inputs.ownersIn(group));
+    this.#takeTime(this.#assignment.setTime(clock()));
+    this.#behindSince = this.#inputs.synced && this.#inputs.node.store.has(this.#options.node) ? null : this.#behindSince ?? now();
+    if (this.#begunAt !== null) this.#tell();
+    else if (this.#behindSince === null) this.#begin('told');
+  }
+
+  #takeNode(): void {
+    const { node, clock } = this.#options;
+    const object: IPVSNode | undefined = this.#inputs.node.store.get(node);
+    // Without the object nothing is untold: the controller makes it again.
+    if (!object) return;
+    if (this.#uid !== undefined && object.metadata.uid !== this.#uid) this.#reporting.forget();
+    this.#uid = object.metadata.uid;
+    if (object.metadata.generation === this.#generation && this.#generation !== undefined) return;
+    this.#generation = object.metadata.generation;
+    this.#assignment.setSpec(object.spec, clock());
+    this.#inputs.follow(this.#assignment.directs);
+    this.#dirty.duties = true;
+  }
+
+  #takeProgram(owner: string): void {
+    const { now, log } = this.#options;
+    const objects = this.#inputs.slicesOf(owner);
+    if (objects.length === 0 && this.#assignment.directs.size > 1) {
+      const since = this.#vanished.get(owner) ?? now();
+      if (now() - since < MOVING_MS) {
+        this.#vanished.set(owner, since);
+        setTimeout(() => { this.#dirty.programs.add(owner); this.#soon(); }, MOVING_MS + 1).unref();
+        return;
+      }
+    }
+    this.#vanished.delete(owner);
+    const problem = this.#assignment.setProgram(owner, objects);
+    if (problem) log.warn({ virtualServer: owner, ...problem }, 'no program; the one in force stays');
+  }
+
+  /** `end`: when the next bind is over; milliseconds since the epoch. */
+  #takeTime(end: number | null): void {
+    if (this.#timers.binds) clearTimeout(this.#timers.binds);
+    this.#timers.binds = end === null ? null : setTimeout(() => this.#soon(), Math.min(Math.max(end - this.#options.clock(), 0) + 1, MAX_TIMEOUT_MS)).unref();
+    if (this.#binds === this.#assignment.binds) return;
+    this.#binds = this.#assignment.binds;
+    this.#dirty.duties = true;
+    this.#heldFile.ask();
+  }
+
+  #outOfPatience(): void {
+    if (this.#begunAt !== null || this.#signal?.aborted) return;
+    if (this.#assignment.spec) return this.#begin('snapshot');
+    this.#options.log.warn({ node: this.#options.node }, 'the API server has not said what this node is to do, and there is no snapshot; nothing is changed until it does');
+  }
+
+  /** From now on the kernel is made what this node is told. */
+  #begin(by: 'told' | 'snapshot'): void {
+    const { log, now } = this.#options;
+    this.#begunAt = now();
+    const holds = this.#directing.adopt();
+    log.info({ by, groups: [...this.#assignment.directs], programs: this.#assignment.programs.size, binds: this.#assignment.binds.length, holds }, 'begun');
+    this.#dirty.duties = true;
+    this.#tell();
+    this.#onBegin();
+  }
+
+  /** Tells the agent what changed. */
+  #tell(): void {
+    const change = this.#assignment.take();
+    if (!change && !this.#dirty.duties) return;
+    this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined);
+    this.#dirty.duties = false;
+    this.#toldFile.ask();
+    this.#loop?.trigger('changes');
+    this.#reporting.ask();
+    this.#directing.look();
+  }
+
+  #writeTold(): void {
+    const { node, folder } = this.#options;
+    const { spec, groups, programs } = this.#assignment;
+    if (spec) this.#write(TOLD_FILE, () => folder.writeParts(TOLD_FILE, toldText(node, spec, groups.values(), programs.values())));
+  }
+
+  #writeHeld(): void {
+    const { node, folder } = this.#options;
+    this.#write(HELD_FILE, () => folder.write(HELD_FILE, heldFile(node, this.#directing.owned, this.#assignment.binds)));
+  }
+
+  /** A full disk must not end the process: the kernel is served on, and the next write may succeed. */
+  #write(what: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!(error instanceof StateFolderError)) throw error;
+      this.#options.log.error({ err: error.message }, `${what} not written`);
+    }
+  }
+}

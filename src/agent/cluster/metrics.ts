@@ -1,0 +1,141 @@
+/**
+ * The agent's metrics: which of the catalogue's instruments is fed by what. Names and help are observe/catalogue.ts's. Nothing is read before
+ * somebody asks.
+ */
+import { AGENT_METRICS, KUBE_METRICS } from '../../observe/catalogue.ts';
+import { instrumentsOf } from '../../observe/definition.ts';
+import type { Metrics } from '../../observe/metrics.ts';
+import type { Program } from '../../api/v1alpha1/program.ts';
+import type { IpvsClient, ServiceStatistics } from '../../kernel/ipvs/contract.ts';
+import { serviceKey } from '../../kernel/ipvs/types.ts';
+import { isModuleMissing } from '../../kernel/netlink/errors.ts';
+import type { Agent, Report } from '../agent.ts';
+import type { Loop, Pass } from '../loop.ts';
+import type { ClusterHost } from './host.ts';
+
+export interface AgentMetrics {
+  /** One reconcile; null: it could not be done at all. */
+  readonly pass: (report: Report | null, pass: Pass) => void;
+  /** Fills at each scrape what agent and host know. */
+  watch(host: ClusterHost, agent: Agent, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number): void;
+}
+
+/** What names a service of the kernel to people. */
+export interface ServiceName extends Record<string, string> {
+  namespace: string;
+  name: string;
+  address: string;
+  /** 'first-last' for a range; several of one fwmark service with commas. */
+  port: string;
+  protocol: string;
+}
+
+export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
+  const kube = instrumentsOf(metrics, KUBE_METRICS);
+  const own = instrumentsOf(metrics, AGENT_METRICS);
+  kube.buildInfo.set({ version, role: 'agent' }, 1);
+  return {
+    pass(report, { extent, tookMs }) {
+      own.reconciles.inc({ extent, result: report && report.failures.length === 0 ? 'success' : 'error' });
+      own.reconcileDuration.observe({ extent }, tookMs / 1000);
+      own.settled.set(report?.settled ? 1 : 0);
+    },
+    watch(host, agent, loop, ipvs, now) {
+      metrics.collect(() => {
+        for (const { resource, reflector: { stats, synced, store } } of merged(host.inputs.reflectors)) {
+          kube.lists.set({ resource }, stats.lists);
+          kube.watches.set({ resource }, stats.watches);
+          kube.watchEvents.set({ resource }, stats.events);
+          kube.reflectorErrors.set({ resource }, stats.errors);
+          if (stats.lastEventAt !== null) kube.lastEventAge.set({ resource }, (now() - stats.lastEventAt) / 1000);
+          kube.synced.set({ resource }, synced ? 1 : 0);
+          kube.objects.set({ resource }, store.size);
+          kube.badObjects.set({ resource }, stats.badObjects);
+        }
+        const { tally, view } = agent;
+        for (const [kind, count] of tally.operations) own.operations.set({ kind }, count);
+        for (const [code, count] of tally.failures) own.failures.set({ code }, count);
+        own.drifts.set(tally.drifts);
+        const { applied, failed, bound } = host.reporting.said;
+        own.programs.set({ state: 'applied' }, applied);
+        own.programs.set({ state: 'failed' }, failed);
+        own.ownedVips.set(host.directing.owned.size);
+        own.boundVips.set(bound);
+        const { claimed, lost, conflicts } = host.directing.counts;
+        own.ownerChanges.set({ change: 'claimed' }, claimed);
+        own.ownerChanges.set({ change: 'lost' }, lost);
+        own.probeConflicts.set(conflicts);
+        own.announcements.set({ result: 'success' }, (tally.operations.get('announce') ?? 0) + (loop()?.announced.sent ?? 0));
+        own.announcements.set({ result: 'error' }, loop()?.announced.failed ?? 0);
+        for (const what of ['services', 'destinations', 'addresses'] as const) own.foreign.set({ what }, view.foreign[what].length);
+        own.snapshot.set(host.usingSnapshot ? 1 : 0);
+        serviceCounters(statisticsOf(ipvs, view.fragments.size > 0), serviceNames(host.assignment.programs));
+      });
+    },
+  };
+
+  function serviceCounters(statistics: ReadonlyMap<string, ServiceStatistics>, names: ReadonlyMap<string, ServiceName>): void {
+    for (const counter of [own.connections, own.packets, own.bytes]) counter.clear();
+    for (const [key, { connections, inPackets, outPackets, inBytes, outBytes }] of statistics) {
+      const labels = names.get(key);
+      // Not ours.
+      if (!labels) continue;
+      own.connections.set(labels, Number(connections));
+      own.packets.set({ ...labels, direction: 'in' }, Number(inPackets));
+      own.packets.set({ ...labels, direction: 'out' }, Number(outPackets));
+      own.bytes.set({ ...labels, direction: 'in' }, Number(inBytes));
+      own.bytes.set({ ...labels, direction: 'out' }, Number(outBytes));
+    }
+  }
+}
+
+/** By serviceKey(). */
+export function serviceNames(programs: ReadonlyMap<string, Program>): Map<string, ServiceName> {
+  const names = new Map<string, ServiceName>();
+  for (const [owner, { spec }] of programs) {
+    const slash = owner.indexOf('/');
+    for (const { address, family } of spec.addresses) {
+      for (const { ports, mark } of spec.services) {
+        const [first] = ports;
+        if (!first) continue;
+        const key = serviceKey(mark === 0 ? { family, protocol: first.protocol, address, port: first.port, fwmark: 0 } : { family, protocol: 'TCP', address: '', port: 0, fwmark: mark });
+        // Several VIPs of a family share one fwmark service: it bears the first.
+        if (names.has(key)) continue;
+        names.set(key, {
+          namespace: owner.slice(0, slash), name: owner.slice(slash + 1), address,
+          port: ports.map((p) => (p.endPort === p.port ? String(p.port) : `${p.port}-${p.endPort}`)).join(','), protocol: [...new Set(ports.map((p) => p.protocol))].join(','),
+        });
+      }
+    }
+  }
+  return names;
+}
+
+/** A node that directs nothing does not load ip_vs for a scrape. */
+function statisticsOf(ipvs: Pick<IpvsClient, 'statistics'>, any: boolean): ReadonlyMap<string, ServiceStatistics> {
+  if (!any) return new Map();
+  try {
+    return ipvs.statistics();
+  } catch (error) {
+    if (isModuleMissing(error)) return new Map();
+    throw error;
+  }
+}
+
+type Watched = ClusterHost['inputs']['reflectors'][number];
+
+/** The programs of several groups are one kind. */
+function merged(list: readonly Watched[]): { resource: string; reflector: { stats: Watched['reflector']['stats']; synced: boolean; store: { size: number } } }[] {
+  return [...Map.groupBy(list, (r) => r.resource)].map(([resource, same]) => {
+    const all = same.map((s) => s.reflector);
+    const sum = (of: (stats: Watched['reflector']['stats']) => number) => all.reduce((n, r) => n + of(r.stats), 0);
+    const times = all.flatMap((r) => r.stats.lastEventAt ?? []);
+    return {
+      resource,
+      reflector: {
+        stats: { lists: sum((s) => s.lists), watches: sum((s) => s.watches), events: sum((s) => s.events), errors: sum((s) => s.errors), badObjects: sum((s) => s.badObjects), lastEventAt: times.length === all.length ? Math.min(...times) : null },
+        synced: all.every((r) => r.synced), store: { size: all.reduce((n, r) => n + r.store.size, 0) },
+      },
+    };
+  });
+}

@@ -1,0 +1,164 @@
+/**
+ * What the agent reports of its node: IPVSNode.status, from the agent's view, the assignment and the claims. Pure. Conditions and reasons are
+ * those of api/v1alpha1/conditions.ts.
+ */
+import { MAX_BINDS, MAX_FAILURES, reportApplied, type ConditionOf, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
+import { MAX_OWNED_VIPS } from '../../api/v1alpha1/vocabulary.ts';
+import type { Program } from '../../api/v1alpha1/program.ts';
+import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
+import type { AgentView } from '../agent.ts';
+import type { NodeIndex } from '../facts.ts';
+import { failuresByOwner } from '../failures.ts';
+import { formatOperation } from '../operation.ts';
+import type { Blocked } from '../ownership/claimer.ts';
+import type { Fragment } from '../state.ts';
+import type { Flushes } from '../tally.ts';
+import { virtualServerOf } from './binds.ts';
+import { namesOf, remedyFor, type Culprit } from './culprit.ts';
+import type { ProgramProblem } from './programs.ts';
+
+export interface NodeStatusInput {
+  readonly version: string;
+  /** uname -r. */
+  readonly kernel: string;
+  /** Generation of the spec that is in force; absent while there is none. */
+  readonly generation: number | undefined;
+  readonly directs: ReadonlySet<string>;
+  /** Programs in force, by owner. */
+  readonly programs: ReadonlyMap<string, Program>;
+  readonly problems: ReadonlyMap<string, ProgramProblem>;
+  readonly view: AgentView;
+  readonly index: NodeIndex | null;
+  /** Whether a reconcile of everything was done. */
+  readonly reconciled: boolean;
+  /** Why the last reconcile could not be done at all. */
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly owned: ReadonlySet<string>;
+  readonly blocked: ReadonlyMap<string, Blocked>;
+  /** The caches are not complete: what is served is of before. */
+  readonly usingSnapshot: boolean;
+  readonly flushes: Flushes;
+  readonly culprits: readonly Culprit[];
+  /** Those of the status before, for when they changed. */
+  readonly conditions: readonly Condition[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** How long a flush is held against somebody. Milliseconds. */
+export const FLUSH_SHOWN_MS = 600_000;
+const MAX_MESSAGE = 1024;
+const EXAMPLES = 8;
+
+interface Failed {
+  readonly virtualServer: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
+  const { version, kernel, generation, directs, view, index, owned, blocked, culprits, flushes, now } = input;
+  const { failures, failing } = failuresOf(input);
+  // As the kernel has them, which may be the form before the newest.
+  const whole = [...view.fragments.values()].filter((f) => directs.has(f.directorGroup) && !failing.has(f.owner));
+  const applied = reportApplied(whole.map((f) => [f.owner, f.contentHash] as const));
+  const foreignVips = [...blocked].map(([address, { mac }]) => `${address} at ${mac || 'an unknown MAC address'}`);
+  const examples = [...view.foreign.services, ...view.foreign.destinations, ...view.foreign.addresses, ...foreignVips].slice(0, EXAMPLES).map((text) => text.slice(0, 256));
+  const culprit = flushedLately(flushes, now) ? namesOf(culprits).slice(0, 64) : '';
+  return {
+    ...(generation !== undefined && { observedGeneration: generation }),
+    agentVersion: version, kernel,
+    ...(view.capabilities && { capabilities: { schedulers: [...view.capabilities.schedulers].filter((s) => s !== 'none').sort(), tunnels: [...view.capabilities.tunnelTypes].sort(), netfilter: view.netfilter ?? '' } }),
+    interfaces: interfacesOf(index),
+    programs: { applied: whole.length, failed: failing.size, digest: applied.digest },
+    applied: applied.applied,
+    failures: failures.slice(0, MAX_FAILURES),
+    ownedVIPs: [...owned].sort().slice(0, MAX_OWNED_VIPS),
+    boundVIPs: boundVips(view, input.reconciled, owned).slice(0, MAX_BINDS),
+    foreign: {
+      services: view.foreign.services.length, destinations: view.foreign.destinations.length, addresses: view.foreign.addresses.length + blocked.size, examples,
+      ...(culprit !== '' && { culprit }),
+    },
+    drifts: view.drifts,
+    conditions: [...conditionsOf(input, failures)],
+  };
+}
+
+/** What is refused, failed or incomplete, by VirtualServer; `failing` has the owners of programs of which something is not in the kernel. */
+function failuresOf({ view, problems, programs, error }: NodeStatusInput): { failures: Failed[]; failing: Set<string> } {
+  const found = new Map<string, Failed>();
+  const failing = new Set<string>();
+  const add = (owner: string, code: string, message: string) => {
+    const virtualServer = virtualServerOf(owner);
+    failing.add(owner);
+    if (!found.has(virtualServer)) found.set(virtualServer, { virtualServer, code, message: message.slice(0, MAX_MESSAGE) });
+  };
+  for (const { owner, code, message } of view.refusals) add(owner, code, message);
+  for (const [owner, list] of failuresByOwner(view)) {
+    const { operation, error: cause } = list[0]!;
+    add(owner, cause.code, `${formatOperation(operation)}: ${cause.message}${list.length > 1 ? `, and ${list.length - 1} more` : ''}`);
+  }
+  for (const [owner, { code, message }] of problems) add(owner, code, message);
+  if (error) for (const owner of programs.keys()) add(owner, error.code, error.message);
+  return { failures: [...found.values()].sort((a, b) => (a.virtualServer < b.virtualServer ? -1 : 1)), failing };
+}
+
+function interfacesOf(index: NodeIndex | null): NonNullable<IPVSNodeStatus['interfaces']> {
+  const links = new Map<string, string[]>();
+  for (const { link, address, prefixLength } of index?.subnets ?? []) links.set(link, [...links.get(link) ?? [], `${address}/${prefixLength}`]);
+  return [...links].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, 128).map(([name, addresses]) => ({ name, addresses: addresses.sort().slice(0, 64) }));
+}
+
+/** VIPs for which packets may be sent to this node: bound as a real server, or held; with everything that this takes. */
+function boundVips({ fragments, failures }: AgentView, reconciled: boolean, owned: ReadonlySet<string>): string[] {
+  if (!reconciled) return [];
+  const failed = failures.length === 0 ? new Map<string, unknown>() : failuresByOwner({ fragments, failures });
+  const bound = new Set<string>();
+  const part = (f: Fragment) => !failed.has(f.owner);
+  for (const fragment of fragments.values()) if (part(fragment)) for (const { vip, announce } of fragment.needs.vips) if (!announce || owned.has(vip.address)) bound.add(vip.address);
+  return [...bound].sort();
+}
+
+function flushedLately({ lastAt }: Flushes, now: number): boolean {
+  return lastAt !== null && now - lastAt < FLUSH_SHOWN_MS;
+}
+
+type Reason<T> = Extract<ConditionOf<'IPVSNode'>, { type: T }>['reason'];
+
+function conditionsOf(input: NodeStatusInput, failures: readonly Failed[]): readonly Condition[] {
+  const { generation, conditions, now } = input;
+  const at = new Date(now).toISOString();
+  const set = (list: readonly Condition[], type: ConditionOf<'IPVSNode'>['type'], status: Condition['status'], { reason, message }: { reason: string; message: string }) =>
+    setCondition(list, { type, status, reason, message: message.slice(0, MAX_MESSAGE * 4), ...(generation !== undefined && { observedGeneration: generation }) }, at);
+  const ready = readiness(input, failures);
+  const list = set(conditions, 'Ready', ready.reason === 'Ready' ? 'True' : ready.reason === 'Pending' ? 'Unknown' : 'False', ready);
+  const troubles = troublesOf(input);
+  return troubles.length === 0 ? dropCondition(list, 'Degraded') : set(list, 'Degraded', 'True', { reason: troubles[0]!.reason, message: troubles.map((t) => t.message).join('; ') });
+}
+
+function readiness({ view, reconciled, error, directs, programs }: NodeStatusInput, failures: readonly Failed[]): { reason: Reason<'Ready'>; message: string } {
+  const denied = error?.code === 'PERMISSION_DENIED' ? error.message : view.failures.find((f) => f.error.code === 'PERMISSION_DENIED')?.error.message;
+  if (denied !== undefined) return { reason: 'PermissionDenied', message: `${denied}; the agent needs CAP_NET_ADMIN and CAP_NET_RAW` };
+  if (error) return { reason: 'ProgramsFailed', message: error.message };
+  if (!reconciled) return { reason: 'Pending', message: 'the agent has begun and not compared everything yet' };
+  if (view.capabilities?.version === null && directs.size > 0 && programs.size > 0) return { reason: 'KernelModuleMissing', message: 'this kernel has no ip_vs; run: modprobe ip_vs, or install a kernel that has it' };
+  if (failures.length > 0) return { reason: 'ProgramsFailed', message: `${failures.length} VirtualServer${failures.length > 1 ? 's' : ''}, as ${failures[0]!.virtualServer}: ${failures[0]!.code}: ${failures[0]!.message}` };
+  return { reason: 'Ready', message: '' };
+}
+
+/** The worst first. */
+function troublesOf({ view, flushes, culprits, usingSnapshot, blocked, now }: NodeStatusInput): { reason: Reason<'Degraded'>; message: string }[] {
+  const troubles: { reason: Reason<'Degraded'>; message: string }[] = [];
+  if (flushedLately(flushes, now)) {
+    const kubeProxy = culprits.some((c) => c.name === 'kube-proxy');
+    troubles.push({ reason: kubeProxy ? 'KubeProxyConflict' : 'ForeignFlush', message: `somebody removed ${flushes.services} of our virtual services, and they were made again (${flushes.times} times since the agent began); ${remedyFor(culprits)}` });
+  }
+  if (usingSnapshot) troubles.push({ reason: 'UsingSnapshot', message: 'not everything could be read from the API server since the agent began; what is missing is served as it was before' });
+  const first = [...blocked][0];
+  if (first) troubles.push({ reason: 'ForeignConflict', message: `${first[0]} is not taken, because ${first[1].mac || 'a host that does not tell its MAC address'} answers for it${blocked.size > 1 ? `, and ${blocked.size - 1} more VIPs likewise` : ''}` });
+  const conflict = view.refusals.find((r) => r.code === 'ForeignConflict');
+  if (conflict) troubles.push({ reason: 'ForeignConflict', message: conflict.message });
+  const missing = view.refusals.find((r) => r.code === 'KernelFeatureMissing');
+  if (missing && view.capabilities?.version !== null) troubles.push({ reason: 'KernelModuleMissing', message: missing.message });
+  return troubles;
+}

@@ -1,0 +1,109 @@
+/**
+ * `ipvs-operator agent`: the process on every node of a cluster. Opens the state folder, the kernel and the connection to the API server, and
+ * runs until it is told to stop. Stopping leaves the kernel forwarding and the Lease as it is: whoever comes back in time loses nothing.
+ */
+import { release } from 'node:os';
+import { pino, type Logger } from 'pino';
+import { openIpvs } from '../../kernel/ipvs/client.ts';
+import { openNet } from '../../kernel/net/client.ts';
+import { probe } from '../../kernel/net/probe.ts';
+import { createClient } from '../../kube/client.ts';
+import { inClusterCredentials, type Credentials } from '../../kube/credentials.ts';
+import { EventRecorder } from '../../kube/events.ts';
+import { Transport } from '../../kube/transport.ts';
+import { createMetrics } from '../../observe/metrics.ts';
+import { serveHealth } from '../../observe/server.ts';
+import { Agent } from '../agent.ts';
+import type { Kernel } from '../apply.ts';
+import { Footprint } from '../footprint.ts';
+import { Loop } from '../loop.ts';
+import { StateFolder } from '../state-folder.ts';
+import { ClusterHost } from './host.ts';
+import { agentMetrics } from './metrics.ts';
+import { AGENT_USAGE, readAgentOptions, type AgentCommandOptions } from './options.ts';
+
+/** Resyncs without a report until the process counts as stuck; never less than STUCK_MS. Milliseconds. */
+const STUCK_RESYNCS = 12;
+const STUCK_MS = 120_000;
+/** For what is still to be written to the API server when the process ends. Milliseconds. */
+const LAST_WORDS_MS = 1_000;
+
+export async function agent(args: readonly string[], signal: AbortSignal, version: string): Promise<number> {
+  if (args.includes('--help')) {
+    process.stdout.write(`${AGENT_USAGE}\n`);
+    return 0;
+  }
+  const options = readAgentOptions(args);
+  const log: Logger = pino({ level: options.logLevel, base: { component: 'agent', node: options.node }, redact: ['token', 'authorization', '*.token', '*.authorization'] });
+  const credentials = await credentialsOf(options);
+  const folder = StateFolder.open(options.state);
+  const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
+  const transport = new Transport(credentials, { userAgent: `ipvs-operator-agent/${version} ${options.node}`, log });
+  try {
+    log.info({ version, state: options.state, server: credentials.source }, 'started');
+    await serve({ options, kernel, folder, transport, log, version, signal });
+    log.info('stopped; the kernel keeps forwarding');
+    return 0;
+  } finally {
+    transport.close();
+    kernel.ipvs.close();
+    kernel.net.close();
+    folder.close();
+  }
+}
+
+interface Parts {
+  readonly options: AgentCommandOptions;
+  readonly kernel: Kernel;
+  readonly folder: StateFolder;
+  readonly transport: Transport;
+  readonly log: Logger;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+async function serve({ options, kernel, folder, transport, log, version, signal }: Parts): Promise<void> {
+  const { node, namespace } = options;
+  const now = () => performance.now();
+  const client = createClient(transport);
+  const metrics = createMetrics({ onError: (err) => log.warn({ err }, 'metrics') });
+  const counters = agentMetrics(metrics, version);
+  const events = new EventRecorder({ client, reportingController: 'ipvs-operator.dev/agent', reportingInstance: node, clock: Date.now, log });
+  const footprint = new Footprint();
+  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true });
+  const host = new ClusterHost({
+    node, namespace, client, agent: worker, net: kernel.net, probe, folder, events, log, clock: Date.now, now, random: Math.random, version, kernel: release(),
+    lingerMs: options.bindLingerSeconds * 1000,
+  });
+  const loop = new Loop({
+    agent: worker, net: kernel.net, log, now, fullEveryMs: options.resyncSeconds * 1000,
+    onReport: (report, error, pass) => {
+      if (report === null || report.operations > 0) footprint.worked();
+      counters.pass(report, pass);
+      host.report(report, error);
+    },
+  });
+  counters.watch(host, worker, () => loop, kernel.ipvs, now);
+  const health = await serveHealth({ listen: options.listen, metrics, live: () => stuck(host, options), ready: () => host.notReady(), log, signal });
+  let reconciling: Promise<void> | null = null;
+  footprint.watch(signal);
+  await host.run(signal, () => {
+    host.loop = loop;
+    reconciling = loop.run(signal);
+  });
+  await reconciling;
+  host.flush();
+  await events.flush(AbortSignal.timeout(LAST_WORDS_MS));
+  await health.closed;
+}
+
+/** The API server is not asked: a restart would not bring it back. */
+function stuck(host: ClusterHost, { resyncSeconds }: AgentCommandOptions): string | null {
+  const silent = host.reporting.silentMs ?? 0;
+  return silent > Math.max(STUCK_MS, STUCK_RESYNCS * resyncSeconds * 1000) ? `the kernel was not looked at for ${Math.round(silent / 1000)} s` : null;
+}
+
+async function credentialsOf({ kubeconfig }: AgentCommandOptions): Promise<Credentials> {
+  // Only who needs it loads a YAML parser.
+  return kubeconfig === null ? inClusterCredentials() : (await import('../../kube/kubeconfig-file.ts')).kubeconfigFileCredentials(kubeconfig);
+}

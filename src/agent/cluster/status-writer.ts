@@ -1,0 +1,110 @@
+/**
+ * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply: only when it says something else than the
+ * time before, at most once a second, and again until it is written. What it says is node-status.ts's.
+ */
+import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
+import { Backoff } from '../../kube/backoff.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { Condition } from '../../kube/conditions.ts';
+import { isNotFound } from '../../kube/errors.ts';
+import type { Log } from '../../kube/types.ts';
+import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../../kube/wait.ts';
+
+export interface StatusWriterOptions {
+  readonly client: Pick<KubeClient, 'apply'>;
+  readonly node: string;
+  /** What to say, with the conditions of the time before; null when that cannot be said just now: it is asked for again then. */
+  readonly status: (before: readonly Condition[]) => IPVSNodeStatus | null;
+  /** Conditions of the object as it was read, for the first time. */
+  readonly known: () => readonly Condition[];
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** 0 <= x < 1. */
+  readonly random: () => number;
+  readonly log: Log;
+  readonly sleep?: Sleep;
+}
+
+const FIELD_MANAGER = 'ipvs-agent';
+/** Between two writes. Milliseconds. */
+const EVERY_MS = 1_000;
+const RETRY = { minMs: 1_000, maxMs: 30_000, resetMs: 60_000 };
+
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  #asked = false;
+  #wake: (() => void) | null = null;
+  #written: IPVSNodeStatus | null = null;
+  /** Writes that were done, and that failed. */
+  readonly counts = { written: 0, failed: 0 };
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+  }
+
+  /** There may be something new to say. */
+  ask(): void {
+    this.#asked = true;
+    this.#wake?.();
+  }
+
+  /** The object is another than the one that was written to: everything is said again. */
+  forget(): void {
+    this.#written = null;
+    this.ask();
+  }
+
+  /** Resolves when the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { now, random } = this.#options;
+    const backoff = new Backoff({ ...RETRY, random });
+    while (!signal.aborted) {
+      if (!this.#asked) {
+        await this.#sleep(null, signal);
+        continue;
+      }
+      this.#asked = false;
+      const outcome = await this.#write(signal);
+      if (outcome === 'same') continue;
+      if (outcome !== 'written') this.#asked = true;
+      await this.#sleep(outcome === 'failed' ? backoff.next(now()) : EVERY_MS, signal);
+    }
+  }
+
+  async #write(signal: AbortSignal): Promise<'written' | 'same' | 'absent' | 'failed'> {
+    const { client, node, status: say, known, log } = this.#options;
+    const status = say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
+    if (status === null || (this.#written !== null && JSON.stringify(status) === JSON.stringify(this.#written))) return 'same';
+    try {
+      await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
+      this.#written = status;
+      this.counts.written += 1;
+      return 'written';
+    } catch (error) {
+      if (signal.aborted) return 'failed';
+      this.counts.failed += 1;
+      // The controller makes it; until then there is nobody to tell.
+      if (isNotFound(error)) return 'absent';
+      log.warn({ err: error }, 'status not written; trying on');
+      return 'failed';
+    }
+  }
+
+  /** Null: until something is asked for. A wait with a time is not cut short: it is what keeps writes apart. */
+  async #sleep(ms: number | null, signal: AbortSignal): Promise<void> {
+    if (ms === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const detach = onAbort(signal, resolve);
+      this.#wake = resolve;
+      await promise;
+      this.#wake = null;
+      return detach();
+    }
+    const { sleep = realSleep } = this.#options;
+    try {
+      await sleep(ms, signal);
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    }
+  }
+}

@@ -1,0 +1,297 @@
+/** The agent in a cluster, as a process would live: told by an API server that goes away and comes back, beside another director. */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatOperation } from '../../../../src/agent/operation.ts';
+import { readApplied, RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
+import type { KubeObject } from '../../../../src/kube/types.ts';
+import { program, service } from '../setup.ts';
+import { ClusterBench, hashed, quiet, until, type BenchNode } from './bench.ts';
+
+const VIP = '10.0.1.200';
+const SERVICE = `TCP ${VIP}:80`;
+
+/** A director that holds a VIP with one program. */
+async function director(t: { after(fn: () => void | Promise<void>): void }, fields: Parameters<ClusterBench['program']>[0] = {}): Promise<{ bench: ClusterBench; n1: BenchNode; hash: string }> {
+  const bench = await ClusterBench.start(t);
+  bench.group();
+  bench.tell('n1');
+  const hash = bench.program(fields);
+  const n1 = bench.node('n1');
+  n1.start();
+  await until('the VIP is held', () => n1.has(VIP, 'e0'));
+  return { bench, n1, hash };
+}
+/** Announcements are repeated whatever happens. */
+const operations = (n: BenchNode, from: number) => n.kernel.log.slice(from).filter((o) => o.kind !== 'announce').map(formatOperation);
+const conditions = (bench: ClusterBench, node = 'n1') => (bench.nodeStatus(node).conditions ?? []).map((c) => `${c.type}=${c.status}/${c.reason}`).join(' ');
+
+describe('cluster host', { concurrency: 4 }, () => {
+  test('a director programs, claims, serves and reports', async (t) => {
+    const { bench, n1, hash } = await director(t, { sourceAddress: 'Masquerade' });
+    assert.deepEqual(n1.services(), [SERVICE]);
+    const status = bench.vipStatus(VIP);
+    assert.deepEqual([status.activeNode, status.epoch, status.mac], ['n1', 1, '02:00:00:00:01:11']);
+    await until('it is reported', () => bench.nodeStatus('n1').ownedVIPs?.includes(VIP) === true);
+    const report = bench.nodeStatus('n1');
+    assert.deepEqual(readApplied(report.applied!).get('default/shop'), hash);
+    assert.deepEqual([report.programs?.applied, report.programs?.failed, report.boundVIPs, report.agentVersion, report.kernel], [1, 0, [VIP], '1.2.3', '6.1.0-fake']);
+    assert.deepEqual(report.interfaces, [{ name: 'e0', addresses: ['10.0.1.11/24', 'fd00:1::11/64'] }, { name: 'e1', addresses: ['10.0.2.11/24'] }]);
+    assert.equal(conditions(bench), 'Ready=True/Ready');
+    assert.equal(n1.host.notReady(), null);
+    const lease = bench.server.cluster.get('/apis/coordination.k8s.io/v1/leases', 'ipvs-system/director-n1');
+    assert.deepEqual([lease.metadata.labels, lease.metadata.annotations], [{ 'ipvs-operator.dev/lease': 'director' }, { 'ipvs-operator.dev/groups': 'edge', 'ipvs-operator.dev/prefixes': '10.0.1.0/24,10.0.2.0/24,fd00:1::/64' }]);
+    const order = n1.kernel.log.map((o) => o.kind);
+    assert.ok(order.indexOf('addService') < order.indexOf('addAddress'), 'services stand before the address');
+    const next = bench.program({ sourceAddress: 'Masquerade', realServers: ['10.0.1.23'] });
+    await until('the change is reported', () => readApplied(bench.nodeStatus('n1').applied!).get('default/shop') === next);
+    const writes = () => bench.server.asked.filter((a) => a.method !== 'GET' && a.collection.endsWith('ipvsnodes')).length;
+    const before = writes();
+    await quiet(2_500);
+    assert.equal(writes(), before, 'nothing changed, nothing is written');
+  });
+
+  test('while the IPVSNode is not there nothing is changed, and it is waited for', async (t) => {
+    const bench = await ClusterBench.start(t);
+    bench.group();
+    bench.program();
+    const n1 = bench.node('n1');
+    n1.kernel.ipvs.put(service({ address: '10.9.9.9', port: 1 }));
+    n1.start({ patienceMs: 300 });
+    await quiet(1_000);
+    assert.deepEqual([n1.kernel.log, n1.host.notReady()?.includes('IPVSNode')], [[], true]);
+    bench.tell('n1');
+    await until('it serves', () => n1.has(VIP));
+    bench.drop(RESOURCES.IPVSNode, 'n1');
+    await quiet(500);
+    assert.ok(n1.has(VIP), 'an object that is gone untells nothing');
+    bench.tell('n1');
+    await until('it reports to the new object', () => bench.nodeStatus('n1').ownedVIPs?.includes(VIP) === true);
+    assert.ok(n1.services().includes('TCP 10.9.9.9:1'), 'and what is foreign stays');
+  });
+
+  test('an incomplete program leaves the last one in force; a broken object is named and disturbs nobody', async (t) => {
+    const { bench, n1 } = await director(t);
+    const big = hashed(program({ directorGroup: 'edge', realServers: Array.from({ length: 1_500 }, (_, i) => `10.0.1.${i % 200}|${1000 + i}|1|`).filter((r) => !r.startsWith('10.0.1.11|')) }));
+    const [first, second] = bench.slices(big) as unknown as [KubeObject, KubeObject];
+    bench.put(RESOURCES.VirtualServerProgram, first);
+    await until('the gap is reported', () => bench.nodeStatus('n1').failures?.[0]?.code === 'SlicesMissing');
+    const size = () => n1.kernel.ipvs.services.get(SERVICE)!.destinations.size;
+    assert.equal(size(), 2);
+    assert.match(bench.warnings.join('\n'), /no program; the one in force stays .*default\/shop/);
+    bench.put(RESOURCES.VirtualServerProgram, second);
+    await until('the whole program is there', () => size() > 1_400);
+    bench.server.cluster.create('/apis/ipvs-operator.dev/v1alpha1/virtualserverprograms', { apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'VirtualServerProgram', metadata: { name: 'broken', namespace: 'default' }, spec: { directorGroup: 'edge', nonsense: true } } as KubeObject);
+    bench.program({ owner: 'default/other', port: 81 });
+    await until('the other is served', () => n1.services().length === 2);
+    assert.match(bench.warnings.join('\n'), /fails its schema .*default\/broken/);
+  });
+
+  test('programs by hand gain nothing: loopback, link-local, an address of this node or of another, a real server that is the VIP', async (t) => {
+    const { bench, n1 } = await director(t);
+    bench.tell('n1', { reservedAddresses: ['10.0.1.12'] });
+    await until('it is told', () => bench.nodeStatus('n1').observedGeneration! > 2);
+    const before = JSON.stringify(n1.kernel.snapshot());
+    const HOSTILE: Record<string, Parameters<ClusterBench['program']>[0]> = {
+      loopback: { vips: ['127.0.0.9'] }, 'link-local': { vips: ['169.254.169.254'] }, own: { vips: ['10.0.1.11'] }, another: { vips: ['10.0.1.12'] },
+      circle: { vips: ['10.0.1.210'], realServers: ['10.0.1.210'] }, metadata: { vips: ['10.0.1.211'], realServers: ['169.254.169.254'] },
+    };
+    for (const [name, fields] of Object.entries(HOSTILE)) bench.program({ owner: `evil/${name}`, port: 90, ...fields });
+    await until('all are refused', () => bench.nodeStatus('n1').failures?.length === 6);
+    assert.deepEqual(bench.nodeStatus('n1').failures!.map((f) => `${f.virtualServer} ${f.code}`), [
+      'evil/another AddressReserved', 'evil/circle InvalidProgram', 'evil/link-local InvalidProgram', 'evil/loopback InvalidProgram', 'evil/metadata InvalidProgram', 'evil/own AddressReserved',
+    ]);
+    assert.equal(JSON.stringify(n1.kernel.snapshot()), before);
+    bench.program({ realServers: ['10.0.1.200'] });
+    await until('it is refused, too', () => bench.nodeStatus('n1').failures?.some((f) => f.virtualServer === 'default/shop') === true);
+    assert.equal(JSON.stringify(n1.kernel.snapshot()), before, 'the last good form stays');
+  });
+
+  test('the API server away: nothing changes, drift is still repaired, and what was missed comes with it', async (t) => {
+    const { bench, n1 } = await director(t);
+    const back = bench.away();
+    const before = JSON.stringify(n1.kernel.snapshot());
+    await quiet(4_500);
+    assert.equal(JSON.stringify(n1.kernel.snapshot()), before, 'longer than a Lease');
+    n1.kernel.ipvs.services.clear();
+    await until('repaired', () => n1.services().length === 1, 5_000);
+    assert.equal(n1.host.notReady(), null);
+    bench.program({ owner: 'default/late', port: 81 });
+    bench.vip('10.0.1.201');
+    back();
+    await until('news', () => n1.services().length === 2, 40_000);
+    assert.ok(n1.has(VIP));
+    assert.equal(bench.vipStatus(VIP).epoch, 1, 'nobody took it');
+  });
+
+  test('a restart without the API server serves from the snapshot and changes nothing in the kernel', async (t) => {
+    const { bench, n1 } = await director(t, { sourceAddress: 'Masquerade' });
+    await n1.stop();
+    const back = bench.away();
+    const from = n1.kernel.log.length;
+    n1.start({ patienceMs: 500 });
+    await until('it serves', () => n1.host.notReady() === null);
+    await quiet(1_500);
+    assert.deepEqual(operations(n1, from), []);
+    assert.equal(n1.host.usingSnapshot, true);
+    n1.kernel.ipvs.services.clear();
+    await until('it repairs', () => n1.services().length === 1);
+    bench.program({ owner: 'default/late', vips: ['10.0.1.201'], port: 81 });
+    back();
+    await until('news', () => n1.has('10.0.1.201'), 40_000);
+    assert.equal(n1.host.usingSnapshot, false);
+    assert.ok(operations(n1, from).every((line) => !line.includes(`${VIP} on`)), 'the VIP stood all the time');
+  });
+
+  test('a reboot without the API server: services from the snapshot, and the VIPs that were held, after silence', async (t) => {
+    const { bench, n1 } = await director(t);
+    bench.program({ owner: 'default/other', vips: ['10.0.1.201'], port: 81 });
+    await until('both are held', () => n1.has('10.0.1.201'));
+    await n1.stop();
+    n1.reboot();
+    bench.away();
+    bench.strangers.set('10.0.1.201', '02:00:00:00:00:99');
+    n1.start({ patienceMs: 500 });
+    await until('the VIP is back', () => n1.has(VIP));
+    await quiet(1_500);
+    assert.deepEqual([n1.services().length, n1.has('10.0.1.201')], [2, false]);
+    bench.strangers.clear();
+    await until('the other, too', () => n1.has('10.0.1.201'));
+  });
+
+  test('without snapshot and ledger and API server nothing is touched; then what stands is adopted without interruption', async (t) => {
+    const { bench, n1 } = await director(t);
+    await n1.stop();
+    for (const file of ['ledger', 'cluster', 'cluster-held', 'drains']) rmSync(join(n1.path, `${file}.json`), { force: true });
+    const back = bench.away();
+    const from = n1.kernel.log.length;
+    n1.start({ patienceMs: 300 });
+    await quiet(1_500);
+    assert.deepEqual(operations(n1, from), []);
+    back();
+    await until('it serves', () => n1.host.notReady() === null, 40_000);
+    await until('it is reported', () => bench.nodeStatus('n1').ownedVIPs?.includes(VIP) === true);
+    assert.deepEqual(operations(n1, from), []);
+    assert.equal(bench.vipStatus(VIP).epoch, 1);
+  });
+
+  test('binds make a real server; what is not told any more lingers, over restarts, and then goes', async (t) => {
+    const bench = await ClusterBench.start(t);
+    const bind = { address: VIP, family: 'IPv4' as const, mode: 'DR' as const, localAddress: '10.0.1.11', virtualServer: 'default/shop' };
+    const tun = { address: '10.0.1.201', family: 'IPv4' as const, mode: 'TUN' as const, tunnel: { encapsulation: 'GUE' as const, port: 6080, checksum: 'None' as const }, localAddress: '10.0.1.11', virtualServer: 'default/tun' };
+    bench.tell('n1', { directorGroups: [], binds: [bind, tun] });
+    const n1 = bench.node('n1');
+    n1.start();
+    await until('both are bound', () => bench.nodeStatus('n1').boundVIPs?.length === 2);
+    assert.ok(n1.has(VIP, 'lo'));
+    assert.equal(n1.kernel.net.sysctls.get('net/ipv4/conf/all/arp_ignore'), '1');
+    assert.deepEqual([n1.kernel.net.fou.length, n1.kernel.net.rules?.mss.length, n1.services()], [1, 1, []]);
+    assert.deepEqual(bench.server.asked.filter((a) => a.watch).map((a) => a.collection.split('/').at(-1)), ['ipvsnodes'], 'a real server watches one object');
+    bench.tell('n1', { directorGroups: [], binds: [] });
+    await until('the change is taken', () => n1.host.assignment.binds.every((b) => b.until !== null));
+    await quiet(600);
+    assert.ok(n1.has(VIP, 'lo'));
+    await n1.stop();
+    n1.later = 599_000;
+    n1.start();
+    await until('it serves', () => n1.host.notReady() === null);
+    assert.ok(n1.has(VIP, 'lo'));
+    await until('its time is up', () => !n1.has(VIP) && !n1.has('10.0.1.201'));
+    await until('the rest is gone, too', () => n1.kernel.net.fou.length === 0 && n1.kernel.net.sysctls.get('net/ipv4/conf/all/arp_ignore') === '0' && n1.kernel.net.links.every((l) => l.kind === ''));
+  });
+
+  test('a director that is also asked to receive does so before the program names it, and says so', async (t) => {
+    const bench = await ClusterBench.start(t);
+    bench.group();
+    const bind = { address: VIP, family: 'IPv4' as const, mode: 'DR' as const, localAddress: '10.0.1.11', virtualServer: 'default/shop' };
+    bench.tell('n1', { binds: [bind] });
+    bench.program({ mode: 'DR' });
+    bench.strangers.set(VIP, '02:00:00:00:00:99');
+    const n1 = bench.node('n1');
+    n1.start();
+    await until('it receives', () => n1.has(VIP, 'lo') && bench.nodeStatus('n1').boundVIPs?.includes(VIP) === true);
+    assert.deepEqual(n1.services(), [], 'the VIP is elsewhere, so a service would play ping-pong');
+    bench.strangers.clear();
+    await until('it holds the VIP', () => n1.has(VIP, 'e0') && !n1.has(VIP, 'lo'));
+    assert.deepEqual(n1.services(), [SERVICE]);
+  });
+
+  test('a foreign host keeps an address; it is named on the VirtualIP and on the node, and leaves no mark when it goes', async (t) => {
+    const bench = await ClusterBench.start(t);
+    bench.group();
+    bench.tell('n1');
+    bench.program();
+    bench.strangers.set(VIP, '02:00:00:00:00:99');
+    const n1 = bench.node('n1');
+    n1.start();
+    await until('it is said', () => bench.vipStatus(VIP).conditions?.some((c) => c.type === 'DuplicateAddress' && c.message.includes('02:00:00:00:00:99')) === true);
+    await until('also on the node', () => conditions(bench).includes('Degraded=True/ForeignConflict'));
+    assert.deepEqual([n1.has(VIP), n1.services()], [false, [SERVICE]]);
+    bench.strangers.clear();
+    await until('it is taken', () => n1.has(VIP));
+    await until('all is well', () => conditions(bench) === 'Ready=True/Ready');
+    assert.deepEqual(bench.vipStatus(VIP).conditions?.map((c) => `${c.type}=${c.status}`), ['Owned=True']);
+  });
+
+  test('a group that leaves takes its programs and VIPs with it; a program that moves between groups is never missing', async (t) => {
+    const { bench, n1 } = await director(t);
+    bench.group('inner');
+    bench.tell('n1', { directorGroups: ['edge', 'inner'] });
+    bench.program({ owner: 'default/inner', directorGroup: 'inner', vips: ['10.0.1.201'], port: 81 });
+    await until('both are served', () => n1.has('10.0.1.201'));
+    const from = n1.kernel.log.length;
+    bench.vip(VIP, 'inner');
+    bench.program({ directorGroup: 'inner' });
+    await quiet(1_500);
+    assert.deepEqual(operations(n1, from).filter((line) => line.startsWith('delete') && !line.includes(` ${VIP} on`)), []);
+    await until('it is held', () => n1.has(VIP));
+    bench.tell('n1', { directorGroups: ['edge'] });
+    await until('the group is left', () => n1.services().length === 0 && !n1.has(VIP) && !n1.has('10.0.1.201'));
+    bench.tell('n1', { directorGroups: [] });
+    await until('the Lease says so', () => bench.server.cluster.get('/apis/coordination.k8s.io/v1/leases', 'ipvs-system/director-n1').metadata.annotations?.['ipvs-operator.dev/groups'] === '');
+  });
+
+  test('a flush by somebody else is repaired, and the suspect is named with the remedy', async (t) => {
+    const { bench, n1 } = await director(t);
+    await until('it is reported', () => conditions(bench) === 'Ready=True/Ready');
+    n1.commands = ['systemd', 'kube-proxy'];
+    n1.kernel.net.addLink({ name: 'kube-ipvs0', kind: 'dummy' });
+    await quiet(300);
+    n1.kernel.ipvs.services.clear();
+    await until('repaired', () => n1.services().length === 1);
+    await until('it is said', () => conditions(bench).includes('Degraded=True/KubeProxyConflict'));
+    const { foreign, conditions: list } = bench.nodeStatus('n1');
+    assert.equal(foreign?.culprit, 'kube-proxy');
+    assert.match(list!.find((c) => c.type === 'Degraded')!.message, /removed 1 of our virtual services.*excludeCIDRs.*--ipvs-strict-arp/);
+    assert.deepEqual(n1.events.map((e) => [e.type, e.reason, e.action]), [['Warning', 'KubeProxyConflict', 'Restored']]);
+    assert.match(n1.events[0]!.note, /excludeCIDRs/);
+  });
+
+  test('two directors: one holds a VIP, the other stands ready and follows when the first is gone', async (t) => {
+    const bench = await ClusterBench.start(t);
+    bench.group();
+    bench.program();
+    const nodes = ['n1', 'n2'].map((name, i) => {
+      const node = bench.node(name);
+      node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
+      bench.tell(name);
+      node.start();
+      return node;
+    });
+    await until('one has it', () => nodes.filter((n) => n.has(VIP)).length === 1);
+    await until('both have the services', () => nodes.every((n) => n.services().length === 1));
+    const [first, second] = nodes[0]!.has(VIP) ? nodes as [BenchNode, BenchNode] : nodes.toReversed() as [BenchNode, BenchNode];
+    await first.stop();
+    await quiet(5_000);
+    assert.deepEqual([first.has(VIP), second.has(VIP)], [true, false], 'a kernel that answers is left alone');
+    assert.match(bench.vipStatus(VIP).conditions![0]!.message, /does not renew its Lease and still answers/);
+    first.reboot();
+    await until('the other follows', () => second.has(VIP));
+    assert.deepEqual([bench.vipStatus(VIP).activeNode, bench.vipStatus(VIP).epoch], [second.name, 2]);
+    first.start();
+    await until('it is back', () => first.services().length === 1);
+    await quiet(1_500);
+    assert.deepEqual([first.has(VIP), second.has(VIP)], [false, true], 'who has it keeps it');
+  });
+});
