@@ -89,7 +89,7 @@ export const natVirtualIP = natSource('VirtualIP', [vip, vip6]);
 
 function tun(name: string, about: string, tunnel: Record<string, unknown>, endpoints: readonly string[], vips: readonly string[]) {
   return scenario({
-    name, about, topology: routed, tags: ['tun', 'modes'],
+    name, about, topology: routed, tags: ['tun', 'modes'], timeoutSeconds: 180,
     run: async (lab) => {
       await everywhere(lab, file(pool(), server({ mode: 'TUN', vips, ports: both, endpoints, more: { ...rr, tun: tunnel } })));
       await serve(lab, vips);

@@ -143,6 +143,7 @@ export const both = scenario({
   about: 'a director that is one of its own real servers serves its share in DR, NAT and TUN; other hosts find their role by the group\'s selector',
   topology: lan,
   tags: ['roles'],
+  timeoutSeconds: 180,
   run: async (lab) => {
     const edge = group({ nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'dir1' } } });
     const text = file(pool({ directorGroupRef: { name: 'edge' } }), edge,
@@ -168,6 +169,7 @@ export const roles = scenario({
   about: '--role, --node and --label decide what a host is, over what its addresses and its name say',
   topology: lan,
   tags: ['roles'],
+  timeoutSeconds: 180,
   run: async (lab) => {
     const edge = group({ nodeSelector: { matchLabels: { site: 'a' } } });
     const text = file(pool({ directorGroupRef: { name: 'edge' } }), edge, server({ name: 'dr', mode: 'DR', endpoints: ['10.0.1.21', '10.0.1.22'], more: rr }));
