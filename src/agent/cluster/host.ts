@@ -193,7 +193,7 @@ export class ClusterHost {
   #outOfPatience(): void {
     if (this.#begunAt !== null || this.#signal?.aborted) return;
     if (this.#assignment.spec) return this.#begin('snapshot');
-    this.#options.log.warn({ node: this.#options.node }, 'the API server has not said what this node is to do, and there is no snapshot; nothing is changed until it does');
+    this.#options.log.warn({}, 'the API server has not said what this node is to do, and there is no snapshot; nothing is changed until it does');
   }
 
   /** From now on the kernel is made what this node is told. */

@@ -13,7 +13,7 @@ import { familyOf } from '../../../../src/ip/ip.ts';
 import type { ProbeOutcome } from '../../../../src/kernel/net/probe.ts';
 import { createClient, type KubeClient, type WatchEvent } from '../../../../src/kube/client.ts';
 import type { Happening } from '../../../../src/kube/events.ts';
-import { collectionPath, type KubeObject, type Resource } from '../../../../src/kube/types.ts';
+import { collectionPath, type KubeObject, type Log, type Resource } from '../../../../src/kube/types.ts';
 import type { FakeKernel } from '../../fake-kernel.ts';
 import { connect, FakeServer } from '../../kube/fake-server.ts';
 import { makeKernel, program, silent, tempFolder, type ProgramFields } from '../setup.ts';
@@ -44,20 +44,37 @@ function withFieldSelectors(client: KubeClient): KubeClient {
   };
 }
 
+/** What a node is connected to. */
+export interface Surroundings {
+  connect(): { readonly client: KubeClient; readonly close: () => void };
+  /** Who answers for an address on the network. */
+  answerFor(address: string, asker: BenchNode): ProbeOutcome;
+  readonly log: Log;
+}
+
+/** Whether another of these nodes has an address on a NIC. */
+export function neighbour(nodes: readonly BenchNode[], address: string, asker: BenchNode): ProbeOutcome {
+  for (const node of nodes) {
+    const answering = node.kernel.net.addresses.find((a) => a.address === address && node.kernel.net.links.some((l) => l.name === a.link && l.mac !== ''));
+    if (node !== asker && answering) return { state: 'answered', mac: node.kernel.net.links.find((l) => l.name === answering.link)!.mac, says: 'holds' };
+  }
+  return { state: 'silent' };
+}
+
 /** One node: its kernel and its disk. */
 export class BenchNode {
   readonly name: string;
   readonly kernel: FakeKernel;
   readonly path: string;
   readonly events: Happening[] = [];
-  readonly #bench: ClusterBench;
+  readonly #bench: Surroundings;
   #process: { readonly stop: () => Promise<void>; readonly host: ClusterHost; readonly agent: Agent } | null = null;
   /** Names of processes that the agent sees. */
   commands: readonly string[] = [];
   /** Added to the clock that files and binds go by. */
   later = 0;
 
-  constructor(bench: ClusterBench, t: TestContext, name: string, kernel: FakeKernel) {
+  constructor(bench: Surroundings, t: TestContext, name: string, kernel: FakeKernel = makeKernel()) {
     this.#bench = bench;
     this.name = name;
     this.kernel = kernel;
@@ -122,7 +139,7 @@ export class BenchNode {
   services(): string[] { return [...this.kernel.ipvs.services.keys()].sort(); }
 }
 
-export class ClusterBench {
+export class ClusterBench implements Surroundings {
   readonly server: FakeServer;
   readonly nodes: BenchNode[] = [];
   /** Who else is on the network: address to MAC. */
@@ -165,11 +182,7 @@ export class ClusterBench {
   answerFor(address: string, asker: BenchNode): ProbeOutcome {
     const stranger = this.strangers.get(address);
     if (stranger !== undefined) return { state: 'answered', mac: stranger, says: 'holds' };
-    for (const node of this.nodes) {
-      const answering = node.kernel.net.addresses.find((a) => a.address === address && node.kernel.net.links.some((l) => l.name === a.link && l.mac !== ''));
-      if (node !== asker && answering) return { state: 'answered', mac: node.kernel.net.links.find((l) => l.name === answering.link)!.mac, says: 'holds' };
-    }
-    return { state: 'silent' };
+    return neighbour(this.nodes, address, asker);
   }
 
   /** Creates an object, or replaces all of it but its status. */
