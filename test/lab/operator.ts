@@ -44,7 +44,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
   await cluster.applyFile(crds);
   await create(cluster, namespace(system), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
   await cluster.apply(objects);
-  const controller = await lab.daemon(null, ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', '127.0.0.1:9821']);
+  const controller = await lab.daemon(null, ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', '127.0.0.1:9821', '--no-leader-election']);
   const agents: Record<string, Daemon> = {};
   for (const { name } of nodes) {
     agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent')]);
