@@ -4,6 +4,7 @@
  * asked. Then old claims come first, then pinned addresses, then allocations, then those who share; within each, by name.
  */
 import type { VirtualServer } from '../../api/v1alpha1/index.ts';
+import { MAX_CLAIMS } from '../../api/v1alpha1/vocabulary.ts';
 import { familyOf, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
@@ -31,7 +32,7 @@ export interface ClaimInput {
   readonly servers: ReadonlyMap<string, VirtualServer>;
   readonly pools: ReadonlyMap<string, Pool>;
   readonly memory: Memory;
-  readonly cluster: Pick<Cluster, 'namespaceLabels' | 'reserved'>;
+  readonly cluster: Pick<Cluster, 'present' | 'namespaceLabels' | 'reserved'>;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were: what memory says of them stays theirs. */
   readonly unread: ReadonlySet<string>;
 }
@@ -216,6 +217,10 @@ class Round {
     const obstacle = this.#held.obstacle(address, key, namespace, ports) ?? this.#reserved.obstacle(address, key, namespace, ports);
     if (!obstacle) return null;
     if (obstacle.kind === 'namespace') return no('AddressInUse', `${address} is in use by another namespace; choose another address`);
+    if (obstacle.kind === 'full') {
+      // Only a VirtualIP is bounded; a host without a cluster has none.
+      return this.#input.cluster.present ? no('AddressInUse', `${address} has ${MAX_CLAIMS} VirtualServers, and a VirtualIP has no room for more; choose another address`) : null;
+    }
     const { range, owner } = obstacle;
     return no('PortConflict', `${address} ${range.protocol} port ${range.first}${range.first === range.last ? '' : `-${range.last}`} is served by VirtualServer ${owner} already; choose another port or address`);
   }

@@ -76,7 +76,8 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
   if (!claim.ok) return refused(claim.reason, claim.message);
   if (markNames(key, server).some((name) => !context.marks.has(name))) return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
   const group = resolveGroup(claim, context.groups);
-  if ('problem' in group) return refused('Pending', group.problem);
+  // The claim stands, and the pool is known.
+  if ('problem' in group) return { ...refused('Pending', group.problem), pool: claim.pool.name };
   const endpoints = endpointsOf({
     server, pool: claim.pool, addresses: claim.addresses, vips: context.claims.vips, cluster: context.cluster,
     connectionSync: group.settings !== null && group.settings.connectionSync !== null,

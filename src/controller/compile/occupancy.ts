@@ -3,6 +3,7 @@
  * A namespace owns an address whole; within it, VirtualServers share the address by ports.
  */
 import { endPortOf, type VirtualServer, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
+import { MAX_CLAIMS } from '../../api/v1alpha1/vocabulary.ts';
 
 export interface PortRange {
   readonly protocol: string;
@@ -22,7 +23,7 @@ interface Address {
 }
 
 /** Why an address cannot be had; null where it can. */
-export type Obstacle = { readonly kind: 'namespace' } | { readonly kind: 'port'; readonly range: PortRange; readonly owner: string };
+export type Obstacle = { readonly kind: 'namespace' } | { readonly kind: 'full' } | { readonly kind: 'port'; readonly range: PortRange; readonly owner: string };
 
 export class Occupancy {
   readonly #addresses = new Map<string, Address>();
@@ -56,6 +57,8 @@ export class Occupancy {
       const other = holderOf(entry, range, owner);
       if (other !== null) return { kind: 'port', range, owner: other };
     }
+    // A VirtualIP has room for so many.
+    if (entry.owners.size >= MAX_CLAIMS && !entry.owners.has(owner)) return { kind: 'full' };
     return null;
   }
 

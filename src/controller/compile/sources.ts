@@ -4,7 +4,7 @@
  * Who may be used at all is endpoints.ts's to say.
  */
 import { endPortOf, targetPortOf, type VirtualServer, type VirtualServerBackend, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
-import { familyOf } from '../../ip/ip.ts';
+import { canonical, familyOf } from '../../ip/ip.ts';
 import type { EndpointSlice, Service, ServicePort } from '../core.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -131,8 +131,10 @@ function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonl
     if (targets.every((t) => t === null)) continue;
     for (const { addresses, conditions, nodeName } of slice.endpoints ?? []) {
       // The first one speaks for all (discovery.k8s.io/v1, Endpoint.addresses).
-      const address = addresses[0];
-      if (address === undefined) continue;
+      const first = addresses[0];
+      if (first === undefined) continue;
+      // One address has one text: what is compared with VIPs and nodes must not be written in another way. What is none is refused by name.
+      const address = canonical(first) ?? first;
       // Absent means true (ready, serving) and false (terminating).
       const ready = conditions?.ready !== false;
       const leaving = conditions?.terminating === true && conditions.serving !== false;

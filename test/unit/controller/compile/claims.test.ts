@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { VirtualServer } from '../../../../src/api/v1alpha1/index.ts';
+import { NO_CLUSTER } from '../../../../src/controller/compile/cluster.ts';
 import { readMemory, NO_MEMORY } from '../../../../src/controller/compile/memory.ts';
 import { compile, group, pin, pool, ports, server, type World } from './setup.ts';
 
@@ -173,6 +174,18 @@ test('a newcomer never changes what others were given', () => {
     const after = compile({ servers: [...old, newcomer], pools, memory: before.memory });
     for (const [k, v] of Object.entries(before.verdicts)) if (v.accepted) assert.deepEqual([after.verdicts[k]!.accepted, after.verdicts[k]!.addresses], [true, v.addresses], k);
   }), { numRuns: 100 });
+});
+
+test('a VirtualIP has room for 256 VirtualServers; a host without a cluster knows no such bound', () => {
+  const list = Array.from({ length: 257 }, (_, i) => server(`s${String(i).padStart(3, '0')}`, { ...pin('203.0.113.1'), ...ports(1000 + i) }));
+  const { outcome, verdicts } = compile({ servers: list, cluster: { ...NO_CLUSTER, present: true } });
+  assert.deepEqual([Object.values(outcome).filter((o) => o === '203.0.113.1').length, outcome['s256']], [256, 'AddressInUse']);
+  assert.match(verdicts['default/s256']!.message, /203\.0\.113\.1 has 256 VirtualServers, .*; choose another address/);
+  assert.equal(compile({ servers: list }).outcome['s256'], '203.0.113.1');
+  // Who has a part of it keeps it, and may have other ports.
+  const { memory } = compile({ servers: list.slice(0, 256), cluster: { ...NO_CLUSTER, present: true } });
+  const changed = list.slice(0, 256).with(3, server('s003', { ...pin('203.0.113.1'), ...ports(9) }));
+  assert.equal(compile({ servers: changed, memory, cluster: { ...NO_CLUSTER, present: true } }).outcome['s003'], '203.0.113.1');
 });
 
 test('thousands of allocations and of services on one address take no quadratic time', () => {

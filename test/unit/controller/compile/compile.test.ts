@@ -176,3 +176,9 @@ test('when all 16,384 marks are given the next VirtualServer is refused by name,
   const marks = assignMarks([...names, 'zz'], NO_MEMORY);
   assert.deepEqual([marks.size, marks.has('zz')], [0x4000, false]);
 });
+
+test('a VirtualServer that waits for its DirectorGroup says from which pool its address is', () => {
+  const { verdicts, memory } = compile({ servers: [server('shop')], pools: [pool('public', { directorGroupRef: { name: 'edge' } })] });
+  const { accepted, reason, pool: from } = verdicts['default/shop']!;
+  assert.deepEqual([accepted, reason, from, memory.claims], [false, 'Pending', 'public', { 'default/shop': ['203.0.113.1'] }]);
+});

@@ -92,6 +92,17 @@ describe('endpoints of a Service', () => {
   });
 });
 
+describe('addresses of endpoints', () => {
+  it('are compared with VIPs and nodes by what they mean, not by how somebody wrote them', () => {
+    const spec = { vip: { addresses: ['2001:db8::10'] } };
+    const pools = [pool('public', { blocks: [{ cidr: '2001:db8::/64' }] })];
+    const cluster = clusterOf({ nodes: { n7: ['fd00::7'] }, slices: [slice([pod('2001:0DB8:0:0::10', {}, ''), pod('FD00:0::7', {}, ''), pod('fd00::0007', {}, '')], undefined, 'IPv6')] });
+    const v = compile({ servers: [server('shop', { ...spec, ...ref() })], pools, cluster }).verdicts['default/shop']!;
+    assert.deepEqual(v.program!.spec.services[0]!.realServers, ['fd00::7|8080|1|n7']);
+    assert.deepEqual(v.excluded.map((e) => [e.backend, e.message]), [['2001:db8::10', '2001:db8::10 is the VIP of default/shop: a VIP is never a real server']]);
+  });
+});
+
 describe('ports of a Service', () => {
   const TWO = service({ name: 'http', port: 80 }, { name: 'admin', port: 9000 }, { name: 'dns', port: 53, protocol: 'UDP' });
   const both = [slice([pod('10.1.0.1')], [{ name: 'http', port: 8080 }, { name: 'admin', port: 9001 }, { name: 'dns', port: 5353, protocol: 'UDP' }])];
