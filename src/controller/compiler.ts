@@ -5,7 +5,7 @@
  * of before. The controller and a host without a cluster use the same one.
  */
 import { exact, Sharer } from '../api/share.ts';
-import type { DirectorGroup, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
+import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import { claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, type Cluster } from './compile/cluster.ts';
@@ -25,6 +25,9 @@ export interface CompileChange {
 /** Everything people wrote, by objectKey: `VirtualServer/default/shop`. */
 export type Objects = ReadonlyMap<string, { readonly object: VirtualServer | VIPPool | DirectorGroup }>;
 
+/** What could not be read: nothing; something, nobody knows what; or these objectKeys. */
+export type Unread = boolean | ReadonlySet<string>;
+
 /** Refusals that withdraw a right: serving on would be wrong. */
 const WITHDRAWN: ReadonlySet<string> = new Set(['NamespaceNotAllowed', 'PoolNotFound']);
 
@@ -41,7 +44,7 @@ export class Compiler {
   /** Groups of the snapshot that were not read in this process, while some file cannot be read. */
   readonly #lastGroups: Map<string, GroupSettings>;
   #context: Context | null = null;
-  #incomplete = false;
+  #incomplete: Unread = false;
   /** The claims have to be decided anew whatever changed. */
   #stale = false;
   readonly #cluster: Cluster;
@@ -70,19 +73,26 @@ export class Compiler {
     this.#stale = true;
   }
 
+  /** What was decided about a VirtualServer could not be done: what is served is this, and the next update decides anew. */
+  restore(owner: string, program: Program | null): void {
+    put(this.#last, owner, program ?? undefined);
+    this.#stale = true;
+  }
+
   /**
    * Takes all objects, of which `changed` (objectKeys) are new, different or gone. `incomplete`: some could not be read, so an object that
    * was never seen may be among them. `concerned`: `namespace/name` of VirtualServers around which something changed in the cluster.
    */
-  update(objects: Objects, changed: ReadonlySet<string>, incomplete: boolean, concerned: Iterable<string> = []): CompileChange {
+  update(objects: Objects, changed: ReadonlySet<string>, incomplete: Unread, concerned: Iterable<string> = []): CompileChange {
     const dirty = new Set<string>(concerned);
     const first = this.#context === null;
     // What could not be read may be what a pool, a group or an address depends on.
-    let all = first || this.#stale || incomplete !== this.#incomplete;
-    let groups = first || incomplete !== this.#incomplete;
+    const otherwise = !sameUnread(incomplete, this.#incomplete);
+    let all = first || this.#stale || otherwise;
+    let groups = first || otherwise;
     this.#stale = false;
     this.#incomplete = incomplete;
-    if (!incomplete) this.#lastGroups.clear();
+    for (const name of this.#lastGroups.keys()) if (!this.#mayBe('DirectorGroup', name)) this.#lastGroups.delete(name);
     for (const key of changed) {
       const kind = key.slice(0, key.indexOf('/'));
       const name = key.slice(kind.length + 1);
@@ -136,7 +146,7 @@ export class Compiler {
     this.#context = prepare({
       servers: this.#servers, pools: this.#pools, groups: this.#groups, memory: this.#memory,
       cluster: this.#cluster,
-      unread: new Set([...this.#last.keys()].filter((name) => !this.#servers.has(name) && this.#unread(name))),
+      unread: new Set([...this.#last.keys(), ...Object.keys(this.#memory.claims)].filter((name) => !this.#servers.has(name) && this.#unread(name))),
     });
     // A group that cannot be read goes on selecting its nodes: without it, hosts would direct that must not.
     if (this.#lastGroups.size > 0) this.#context = { ...this.#context, groups: new Map([...this.#lastGroups, ...this.#context.groups]) };
@@ -145,7 +155,16 @@ export class Compiler {
 
   /** Whether an owner of the snapshot may stand in what could not be read. */
   #unread(name: string): boolean {
-    return this.#incomplete && !this.#seen.has(name);
+    return this.#mayBe('VirtualServer', name) && !this.#seen.has(name);
+  }
+
+  #mayBe(kind: Kind, name: string): boolean {
+    return typeof this.#incomplete === 'boolean' ? this.#incomplete : this.#incomplete.has(`${kind}/${name}`);
+  }
+
+  /** Whether some object of a kind could not be read. */
+  #lacks(kind: Kind): boolean {
+    return typeof this.#incomplete === 'boolean' ? this.#incomplete : [...this.#incomplete].some((key) => key.startsWith(`${kind}/`));
   }
 
   /** The same with less memory: what most programs say, they share. */
@@ -173,7 +192,7 @@ export class Compiler {
     const old = this.#last.get(name);
     let verdict = this.#lean(compileOne(name, server, this.#context!));
     // A pool that cannot be read withdraws nothing.
-    const withdrawn = WITHDRAWN.has(verdict.reason) && !(this.#incomplete && verdict.reason === 'PoolNotFound');
+    const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool'));
     if (!verdict.accepted && old && !withdrawn) {
       verdict = { ...verdict, addresses: old.spec.addresses.map((a) => a.address), message: `${verdict.message}. Until then its last accepted form is served` };
       if (first) programs.set(name, old);
@@ -186,6 +205,11 @@ export class Compiler {
     }
     this.#verdicts.set(name, verdict);
   }
+}
+
+function sameUnread(a: Unread, b: Unread): boolean {
+  if (typeof a === 'boolean' || typeof b === 'boolean') return a === b;
+  return a.size === b.size && [...a].every((key) => b.has(key));
 }
 
 function put<T>(map: Map<string, T>, key: string, value: T | undefined): void {

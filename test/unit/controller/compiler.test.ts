@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { objectKey, type ApiObject } from '../../../src/api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../../../src/api/v1alpha1/program.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
-import { Compiler, type CompileChange } from '../../../src/controller/compiler.ts';
+import { Compiler, type CompileChange, type Unread } from '../../../src/controller/compiler.ts';
 import { endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
 
 /** A folder that says which objects changed since it was last asked. */
@@ -19,7 +19,7 @@ class Folder {
   }
 
   /** Tells the compiler that the folder holds exactly these. */
-  holds(objects: readonly ApiObject[], incomplete = false): CompileChange {
+  holds(objects: readonly ApiObject[], incomplete: Unread = false): CompileChange {
     const next = new Map(objects.map((o) => [objectKey(o), o]));
     const changed = new Set([...this.#objects.keys(), ...next.keys()].filter((k) => JSON.stringify(this.#objects.get(k)) !== JSON.stringify(next.get(k))));
     this.#objects = next;
@@ -97,7 +97,7 @@ test('suspended, a VirtualServer has no program and keeps its address', () => {
 
 // ---- a restart while something cannot be read
 
-function restarted(objects: readonly ApiObject[], then: readonly ApiObject[], incomplete = true): { f: Folder; change: CompileChange } {
+function restarted(objects: readonly ApiObject[], then: readonly ApiObject[], incomplete: Unread = true): { f: Folder; change: CompileChange } {
   const before = new Folder();
   before.holds(objects);
   const f = new Folder(before.compiler);
@@ -151,4 +151,32 @@ test('programs of a snapshot are only told when they are needed: a program of th
   const { change } = restarted([pool(), server('a')], [pool(), server('a', endpoints('10.0.0.9'))]);
   const program: Program | null | undefined = change.programs.get('default/a');
   assert.deepEqual(program?.spec.services[0]?.realServers, ['10.0.0.9|80|1|']);
+});
+
+test('where it is known what cannot be read, only that is kept', () => {
+  const unread = new Set(['VirtualServer/default/m', 'DirectorGroup/edge']);
+  const { f, change } = restarted([pool(), group('edge'), server('m'), server('n'), server('q', { suspend: true })], [pool(), server('a')], unread);
+  assert.deepEqual([change.programs.get('default/m')?.spec.addresses[0]?.address, change.programs.get('default/n'), address(f, 'default/a')], ['203.0.113.1', null, '203.0.113.2'], 'm goes on, n was deleted');
+  assert.deepEqual([...f.compiler.groups.keys()], ['edge']);
+  assert.deepEqual(names(f.holds([pool(), server('a')], new Set(['DirectorGroup/edge']))), ['default/m gone']);
+  assert.deepEqual([...f.holds([pool(), server('a')], new Set()).groups!.keys()], [], 'the group too');
+  const withdrawn = restarted([pool(), server('m')], [server('m')], new Set(['VirtualServer/default/x']));
+  assert.deepEqual(names(withdrawn.change), ['default/m gone'], 'another kind that cannot be read keeps no pool');
+  assert.deepEqual(names(restarted([pool(), server('m')], [server('m')], new Set(['VIPPool/public'])).change), ['default/m']);
+  const suspended = restarted([pool(), server('q', { suspend: true })], [pool(), server('a')], new Set(['VirtualServer/default/q']));
+  assert.equal(address(suspended.f, 'default/a'), '203.0.113.2', 'a claim without a program is one');
+});
+
+test('a decision that could not be carried out is as if it had not been made', () => {
+  const f = new Folder();
+  f.holds([pool(), server('a', pin('203.0.113.1'))]);
+  const was = f.compiler.programs.get('default/a')!;
+  f.holds([pool(), server('a', pin('203.0.113.2'))]);
+  f.compiler.restore('default/a', was);
+  f.compiler.remember({ ...f.compiler.memory, claims: { 'default/a': ['203.0.113.1'], 'other/b': ['203.0.113.2'] } });
+  const change = f.holds([pool(), server('a', pin('203.0.113.2')), server('other/b', pin('203.0.113.2'))]);
+  assert.deepEqual([names(change), f.compiler.verdicts.get('default/a')?.reason, address(f, 'default/a')], [['other/b'], 'AddressInUse', '203.0.113.1']);
+  f.compiler.restore('default/a', null);
+  f.holds([pool(), server('a', pin('203.0.113.2')), server('other/b', pin('203.0.113.2'))]);
+  assert.equal(address(f, 'default/a'), undefined, 'it never had one');
 });
