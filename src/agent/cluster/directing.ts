@@ -170,12 +170,13 @@ export class Directing {
 
   /** After a reboot without the API server: what was held before, after silence. */
   async #recover(signal: AbortSignal): Promise<void> {
-    const { agent, assignment, before } = this.#options;
+    const { agent, assignment, before, inputs } = this.#options;
     if (this.#recovering || !this.#alone) return;
     this.#recovering = true;
     try {
       const make = claimables({ assignment, index: agent.index!, view: agent.view, addresses: agent.addresses, known: assignment.directs });
-      await this.#claimer.recover([...before].filter((a) => !this.owned.has(a)).map((a) => make(a, this.#groupOf(a), null, false)).filter((v) => v.wanted && v.fit), signal);
+      const had = [...before].filter((a) => !this.owned.has(a)).map((a) => make(a, this.#groupOf(a), null, false));
+      await this.#claimer.recover(had.filter((v) => v.wanted && v.fit), signal, () => !inputs.virtualIPs.synced);
     } finally {
       this.#recovering = false;
     }

@@ -158,12 +158,12 @@ export class Claimer {
 
   /**
    * While the API server is away after a reboot: takes VIPs that this node held before, by the silence of the network alone. What became of
-   * them meanwhile is seen when the server is back, and then another's name there ends it.
+   * them meanwhile is seen when the server is back, and then another's name there ends it. `away`: whether it still is.
    */
-  async recover(vips: readonly Claimable[], signal: AbortSignal): Promise<void> {
+  async recover(vips: readonly Claimable[], signal: AbortSignal, away: () => boolean = () => true): Promise<void> {
     const due = vips.filter((v) => v.place !== null && !this.#held.has(v.address) && this.#of(v.address).notBefore <= this.#options.now());
     const outcomes = due.length === 0 ? null : await this.#ask(due, signal);
-    if (!outcomes || signal.aborted) return;
+    if (!outcomes || signal.aborted || !away()) return;
     for (const vip of due) if (this.#silent({ vip, first: false }, outcomes)) this.#hold(vip.address, null);
     this.#told();
   }

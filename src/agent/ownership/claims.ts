@@ -9,6 +9,8 @@
  *
  * Two directors never hold an address at the same time: the network is asked first, the name is written only in the state that was seen
  * (resourceVersion), and whoever sees another's name lets go. An owner that cannot be heard but whose kernel still answers keeps it.
+ * Not promised: an owner that was cut off from the network and the API server, lost its VIPs to others, and comes back to the network without
+ * the API server (or without its agent) has them still, beside the others, until it hears.
  */
 import { elect, type Electable, type Member } from './election.ts';
 

@@ -1,6 +1,7 @@
 /** What a cluster says of a node beside its programs: who holds which VIP, who receives for it, what is never a VIP; and how roles change. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { desired } from '../../../src/agent/desired.ts';
 import { ALONE, concernedBy, type Duties, type Receiving } from '../../../src/agent/duties.ts';
 import { formatOperation } from '../../../src/agent/operation.ts';
@@ -178,4 +179,38 @@ test('services that somebody removed are counted; those that a reboot took, or t
   host.kernel.ipvs.services.clear();
   await rebooted.reconcile('full');
   assert.equal(rebooted.tally.flushes.times, 0);
+});
+
+const [NAT, DR, TUN] = ['NAT', 'DR', 'TUN'] as const;
+const MANY = [
+  program({ owner: 'p/nat', directorGroup: 'edge', vips: ['10.0.1.101'] }), program({ owner: 'p/dr', directorGroup: 'edge', mode: DR, vips: ['10.0.1.102'], realServers: mine }),
+  program({ owner: 'p/tun', directorGroup: 'edge', mode: TUN, vips: ['10.0.1.103', 'fd00:1::103'], realServers: mine }), program({ owner: 'p/far', directorGroup: 'edge', mode: DR, vips: ['10.0.1.104'], realServers: others }),
+  program({ owner: 'p/shared', directorGroup: 'edge', mode: NAT, vips: ['10.0.1.102'], port: 81, sourceAddress: 'Masquerade' }),
+];
+const VIPS = [...new Set(MANY.flatMap((p) => p.spec.addresses.map((a) => a.address)))];
+/** Modes in which this node has a real server of its own for a VIP: then it is never without the address. */
+const receiving = ['10.0.1.102', '10.0.1.103', 'fd00:1::103'];
+
+test('whoever holds what in whatever order: on the NIC is what is held and nothing else, and local delivery never stops', async (t) => {
+  await fc.assert(fc.asyncProperty(fc.array(fc.subarray(VIPS), { minLength: 1, maxLength: 8 }), async (history) => {
+    const host = new TestNode(t, { role: 'auto' });
+    const agent = host.start([]);
+    agent.update(new Map(MANY.map((p) => [p.owner, p])), new Map([['edge', group()]]), director([]));
+    await agent.reconcile('full');
+    const { net, ipvs } = host.kernel;
+    const links = (vip: string) => net.addresses.filter((a) => a.address === vip).map((a) => a.link);
+    host.kernel.onStep = (o) => { for (const vip of receiving) assert.ok(links(vip).length > 0, `${vip} is nowhere after ${formatOperation(o)}`); };
+    for (const owned of history) {
+      agent.update(new Map(), undefined, director(owned));
+      const report = await agent.reconcile('changes');
+      assert.deepEqual([report.failures, report.settled], [[], true]);
+      for (const vip of VIPS) {
+        assert.equal(links(vip).includes('e0'), owned.includes(vip), `${vip} with ${owned.join(' ')}`);
+        assert.equal(links(vip).some((l) => l !== 'e0'), receiving.includes(vip) && !owned.includes(vip), `${vip} on ${links(vip).join(' ')}`);
+      }
+      assert.equal(ipvs.services.has('TCP 10.0.1.102:80'), owned.includes('10.0.1.102'), 'no service of a VIP that is only received for');
+      assert.ok(ipvs.services.has('TCP 10.0.1.101:80') && ipvs.services.has('TCP 10.0.1.104:80') && ipvs.services.has('TCP 10.0.1.102:81'), 'the others stand ready');
+      assert.equal((await agent.reconcile('full')).operations, 0, 'and nothing is left to do');
+    }
+  }), { numRuns: 25, endOnFailure: true });
 });

@@ -264,4 +264,7 @@ test('without the API server a rebooted director takes back what it had, after s
   assert.deepEqual(bench.probed[1], ['10.0.1.201'], 'what it has it does not ask for');
   await bench.tick();
   assert.equal(bench.owned, '');
+  bench.now += 10_000;
+  await bench.claimer.recover(had, bench.signal, () => false);
+  assert.equal(bench.owned, '', 'the server came back while the network was asked');
 });

@@ -19,7 +19,8 @@ const fault = fc.record({
 function strike(world: World, { node, what }: { readonly node: string; readonly what: string }): void {
   const n = world.nodes.get(node)!;
   switch (what) {
-    case 'kill': return n.kill();
+    // As with 'offline': an agent that dies before it heard what it lost leaves a kernel that does not know.
+    case 'kill': return world.time.now < n.newsUntil ? undefined : n.kill();
     case 'start': return n.start();
     case 'powerOff': return world.powerOff(n);
     case 'powerOn': return world.powerOn(n);

@@ -61,6 +61,8 @@ class Node {
   online = true;
   /** Whether it is on the network of the VIPs. */
   plugged = true;
+  /** Until when, after it came back, it may not have heard what became of what it has. */
+  newsUntil = 0;
   agent: { readonly claimer: Claimer; readonly members: Members; readonly stop: AbortController; renewedAt: number } | null = null;
   /** What a snapshot on its disk says it holds. */
   snapshot: ReadonlySet<string> = new Set();
@@ -120,6 +122,8 @@ class Node {
   }
 
   setOnline(online: boolean): void {
+    // Whoever comes back to the network without hearing from the API server cannot know that it lost anything: that is not promised.
+    if (!online && this.plugged && this.world.time.now < this.newsUntil) return;
     this.online = online && this.plugged;
     if (!this.online || !this.agent) return;
     if (!this.#synced) return this.#sync();
@@ -203,6 +207,7 @@ export class World {
 
   /** Cut off from everything: no API server, and nobody hears what it answers. */
   isolate(node: Node): void {
+    node.newsUntil = 0;
     node.setOnline(false);
     node.plugged = false;
   }
@@ -214,6 +219,7 @@ export class World {
   join(node: Node): void {
     if (node.plugged) return;
     this.#newsUntil = this.time.now + this.script.watchMs + 2 * TICK_MS + this.script.kernelMs;
+    node.newsUntil = this.#newsUntil;
     node.plugged = true;
     node.start();
     node.setOnline(true);
