@@ -3,9 +3,10 @@
  * reconciler.ts's.
  */
 import type { GroupSettings } from '../api/v1alpha1/program.ts';
-import { ADDRESS_BITS, contains, type Family } from '../ip/ip.ts';
+import { ADDRESS_BITS, contains, toBytes, type Family } from '../ip/ip.ts';
 import type { IpvsCapabilities } from '../kernel/ipvs/contract.ts';
 import { ADDRESS_PROTOCOL, type Address, type Link } from '../kernel/net/types.ts';
+import { covers, networkOf, type Network } from './network.ts';
 
 /** What the operator of a host says it may be. 'auto': director as the group's selector says, real server where it has an endpoint's address. */
 export type RoleChoice = 'director' | 'real-server' | 'both' | 'auto';
@@ -28,6 +29,8 @@ export interface NodeIndex {
   readonly links: ReadonlyMap<string, Link>;
   /** Addresses with their subnets (no host prefixes), not on loopback: where a VIP may belong. */
   readonly subnets: readonly { readonly link: string; readonly address: string; readonly family: Family; readonly prefixLength: number }[];
+  /** The same, the narrowest first: the order in which a route lookup would find them. */
+  readonly networks: readonly (Network & { readonly link: string })[];
   /** The node's own addresses by text: never VIPs. */
   readonly own: ReadonlyMap<string, Address>;
   /** Those and host prefixes that we did not add, as routed hosts have them on lo: where a real server may be. A VIP is never one. */
@@ -54,7 +57,8 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
     endpoints.set(a.address, a);
     if (!hostPrefix(a) || alone) own.set(a.address, a);
   }
-  return { facts, links, subnets, own, endpoints };
+  const networks = subnets.map((s) => ({ ...networkOf(s.address, s.prefixLength), link: s.link })).sort((a, b) => b.length - a.length);
+  return { facts, links, subnets, networks, own, endpoints };
 }
 
 /** The NIC that holds a VIP, by the group's rule; or why there is none. */
@@ -67,12 +71,9 @@ export function interfaceFor(vip: string, group: GroupSettings | null, index: No
     const found = [...index.links.keys()].filter((name) => new RegExp(`^(?:${rule.regex})$`).test(name)).sort();
     return found[0] ? { link: found[0] } : { problem: `no interface of this node matches ${rule.regex} of DirectorGroup ${group!.name}` };
   }
-  // The most specific subnet wins, as a route lookup would have it.
-  let best: NodeIndex['subnets'][number] | null = null;
-  for (const s of index.subnets) {
-    if (contains(s.address, s.prefixLength, vip) && (!best || s.prefixLength > best.prefixLength)) best = s;
-  }
-  if (best) return { link: best.link };
+  const bytes = toBytes(vip);
+  const network = index.networks.find((n) => covers(n, bytes));
+  if (network) return { link: network.link };
   const have = index.subnets.map((s) => `${s.address}/${s.prefixLength} on ${s.link}`).join(', ') || 'none';
   return { problem: `no interface of this node has a subnet that holds ${vip} (subnets: ${have}); give the node an address there, or set spec.interface of the DirectorGroup to {match: Name, name: ...}` };
 }

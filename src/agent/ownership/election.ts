@@ -2,16 +2,9 @@
  * Election: which director is to hold a VIP, from who is live and what each says of itself. Pure, and the same on every node that sees the
  * same. It only says who may try: nobody holds a VIP before the network was silent about it and the API server took its name (claims.ts).
  */
-import type { Family } from '../../ip/ip.ts';
 import { toBytes } from '../../ip/ip.ts';
+import { covers, type Network } from '../network.ts';
 import { ranked } from './rendezvous.ts';
-
-/** A network, ready to be compared with many addresses. */
-export interface Network {
-  readonly family: Family;
-  readonly bytes: Uint8Array;
-  readonly length: number;
-}
 
 /** A live director, as its Lease says. */
 export interface Member {
@@ -54,12 +47,4 @@ export function elect(vip: Electable, activeNode: string, members: Iterable<Memb
   const candidates = candidatesFor(vip, members);
   if (candidates.includes(activeNode)) return { order: [activeNode], settled: true };
   return { order: ranked(candidates, vip.address), settled: false };
-}
-
-function covers({ bytes, length }: Network, address: Uint8Array): boolean {
-  if (bytes.length !== address.length) return false;
-  const whole = length >> 3;
-  for (let i = 0; i < whole; i++) if (bytes[i] !== address[i]) return false;
-  const mask = (0xff00 >> (length & 7)) & 0xff;
-  return mask === 0 || ((bytes[whole]! ^ address[whole]!) & mask) === 0;
 }

@@ -2,10 +2,11 @@
  * Membership: what a director says of itself in its Lease, and who of the others is live, by when their Leases were seen to change here.
  * Texts and judgements; renewing is heartbeat.ts.
  */
-import { networkOf, parsePrefix, toBytes } from '../../ip/ip.ts';
+import { networkOf as networkAddress, parsePrefix } from '../../ip/ip.ts';
 import { LeaseObserver, type Lease } from '../../kube/lease.ts';
 import type { NodeIndex } from '../facts.ts';
-import type { Member, Network } from './election.ts';
+import { networkOf, type Network } from '../network.ts';
+import type { Member } from './election.ts';
 
 /** On every Lease of a director. */
 export const DIRECTOR_LEASE_LABEL = { name: 'ipvs-operator.dev/lease', value: 'director' } as const;
@@ -24,7 +25,7 @@ export function profileOf(groups: Iterable<string>, index: NodeIndex | null): Pr
   const prefixes = new Set<string>();
   for (const { link, address, prefixLength } of index?.subnets ?? []) {
     const nic = index!.links.get(link);
-    if (nic?.up && nic.carrier) prefixes.add(`${networkOf(address, prefixLength)}/${prefixLength}`);
+    if (nic?.up && nic.carrier) prefixes.add(`${networkAddress(address, prefixLength)}/${prefixLength}`);
   }
   return { groups: [...groups].sort(), prefixes: [...prefixes].sort() };
 }
@@ -41,7 +42,7 @@ export function memberOf(lease: Lease): Member | null {
   const list = (annotation: string) => (lease.metadata.annotations?.[annotation] ?? '').split(',').filter(Boolean);
   const networks = list(PREFIXES).flatMap((text): Network[] => {
     const prefix = parsePrefix(text);
-    return prefix ? [{ family: prefix.family, bytes: toBytes(prefix.address), length: prefix.length }] : [];
+    return prefix ? [networkOf(prefix.address, prefix.length)] : [];
   });
   return { node, groups: new Set(list(GROUPS)), networks };
 }

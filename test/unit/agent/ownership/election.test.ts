@@ -4,10 +4,11 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { candidatesFor, elect, type Electable, type Member } from '../../../../src/agent/ownership/election.ts';
 import { rankOf, ranked } from '../../../../src/agent/ownership/rendezvous.ts';
-import { contains, fromBigInt, parsePrefix, toBytes } from '../../../../src/ip/ip.ts';
+import { networkOf } from '../../../../src/agent/network.ts';
+import { contains, fromBigInt, parsePrefix } from '../../../../src/ip/ip.ts';
 
 const member = (node: string, groups = ['edge'], prefixes: readonly string[] = ['10.0.1.0/24']): Member => ({
-  node, groups: new Set(groups), networks: prefixes.map((text) => { const p = parsePrefix(text)!; return { family: p.family, bytes: toBytes(p.address), length: p.length }; }),
+  node, groups: new Set(groups), networks: prefixes.map((text) => { const p = parsePrefix(text)!; return networkOf(p.address, p.length); }),
 });
 const vip = (fields: Partial<Electable> = {}): Electable => ({ address: '10.0.1.200', group: 'edge', bySubnet: true, preferred: null, ...fields });
 const THREE = [member('a'), member('b'), member('c')];
@@ -73,7 +74,7 @@ test('VIPs are spread evenly, also those that differ in one digit', () => {
 test('a network holds what ip.ts says it holds', () => {
   fc.assert(fc.property(addresses, addresses, fc.nat(128), (network, address, bits) => {
     const length = Math.min(bits, network.includes(':') ? 128 : 32);
-    const able = candidatesFor(vip({ address }), [{ node: 'a', groups: new Set(['edge']), networks: [{ family: 'IPv4', bytes: toBytes(network), length }] }]);
+    const able = candidatesFor(vip({ address }), [{ node: 'a', groups: new Set(['edge']), networks: [networkOf(network, length)] }]);
     assert.equal(able.length === 1, contains(network, length, address));
   }));
 });
