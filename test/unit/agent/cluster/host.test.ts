@@ -140,7 +140,7 @@ describe('cluster host', { concurrency: 4 }, () => {
     bench.program({ owner: 'default/late', vips: ['10.0.1.201'], port: 81 });
     back();
     await until('news', () => n1.has('10.0.1.201'), 40_000);
-    assert.equal(n1.host.usingSnapshot, false);
+    await until('everything is read', () => !n1.host.usingSnapshot, 40_000);
     assert.ok(operations(n1, from).every((line) => !line.includes(`${VIP} on`)), 'the VIP stood all the time');
   });
 
