@@ -153,9 +153,9 @@ export class Compiler {
     this.#memory = this.#context.memory;
   }
 
-  /** Whether an owner of the snapshot may stand in what could not be read. */
+  /** Whether an owner of the snapshot may stand in what could not be read. Where the names are known, one that was read before may be another of its name. */
   #unread(name: string): boolean {
-    return this.#mayBe('VirtualServer', name) && !this.#seen.has(name);
+    return this.#mayBe('VirtualServer', name) && (typeof this.#incomplete !== 'boolean' || !this.#seen.has(name));
   }
 
   #mayBe(kind: Kind, name: string): boolean {

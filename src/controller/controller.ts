@@ -1,23 +1,22 @@
 /**
  * Controller: makes the cluster's VirtualIPs, programs and IPVSNodes what compile says, and reports back. One pass at a time: take what
- * changed, compile, write the difference. It moves values between the caches, the compiler and the writers, and decides only the order:
- * an address is claimed before anybody serves it, a node is told to receive before directors send, and given back after they stopped.
+ * changed, compile, write the difference. It moves values between the caches, the compiler and the writers, and decides only when;
+ * the order of writes is reconcile/writing.ts's.
  */
-import type { Logger } from 'pino';
-import { objectKey, RESOURCES, type ServerObjects, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
-import type { Program, ProgramTunnel } from '../api/v1alpha1/program.ts';
+import { objectKey, virtualIPName, type ServerObjects, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
+import type { GroupSettings } from '../api/v1alpha1/program.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isAlreadyExists, isConflict } from '../kube/errors.ts';
+import type { Log } from '../kube/types.ts';
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
-import type { Bind } from './compile/endpoints.ts';
-import { Compiler, type CompileChange } from './compiler.ts';
-import { Budget, inParallel } from './reconcile/budget.ts';
-import { desiredNodes, sameNode } from './reconcile/nodes.ts';
-import { desiredPrograms, sameProgram, urgency } from './reconcile/programs.ts';
-import { desiredVirtualIPs, sameVirtualIP } from './reconcile/virtualips.ts';
-import { Writer, type CountWrite } from './reconcile/writer.ts';
-import { claimsOf, marksOf, programsOf } from './remembered.ts';
+import { Compiler } from './compiler.ts';
+import { Absent } from './reconcile/absent.ts';
+import { Budget } from './reconcile/budget.ts';
+import { Dirty } from './reconcile/dirty.ts';
+import type { CountWrite } from './reconcile/writer.ts';
+import { ownerOf, Writing } from './reconcile/writing.ts';
+import { claimsOf, lostOf, marksOf, programsOf, withServed } from './remembered.ts';
 import { Reports } from './reports.ts';
+import { Serving } from './serving.ts';
 import { Statuses } from './statuses.ts';
 import { Surroundings } from './surroundings.ts';
 import type { Changes, World } from './world.ts';
@@ -25,7 +24,7 @@ import type { Changes, World } from './world.ts';
 export interface ControllerOptions {
   readonly client: KubeClient;
   readonly world: World;
-  readonly log: Logger;
+  readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Milliseconds since the epoch. */
@@ -42,49 +41,41 @@ export interface ControllerOptions {
 const COALESCE_MS = 50;
 const WRITES_PER_SECOND = 250;
 const BURST = 1_000;
-const WIDTH = 16;
-const RETRY = { minMs: 200, maxMs: 10_000 };
 /** Leases run out without an event, and objects that fail their schema come without one. Milliseconds. */
 const TICK_MS = 1_000;
-
-/** What of an accepted VirtualServer binds nodes: it outlives a later refusal, as its program does. */
-interface Binding { readonly binds: readonly Bind[]; readonly addresses: readonly string[]; readonly mode: 'DR' | 'TUN'; readonly tunnel: ProgramTunnel | null }
 
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #reports = new Reports();
-  readonly #virtualIPs: Writer<ServerObjects['VirtualIP']>;
-  readonly #programs: Writer<ServerObjects['VirtualServerProgram']>;
-  readonly #nodes: Writer<ServerObjects['IPVSNode']>;
+  readonly #serving = new Serving((owner) => this.#writing.present(owner));
+  readonly #dirty = new Dirty();
+  readonly #writing: Writing;
   readonly #statuses: Statuses;
   readonly #surroundings: Surroundings;
-  readonly #bindings = new Map<string, Binding>();
-  /** What is not written yet, or has to be looked at again. */
-  readonly #dirty = { programs: new Set<string>(), virtualIPs: true, nodes: true, claims: false, release: true };
-  /** Why a VirtualServer has no address that is surely its own. */
-  readonly #unwritten = new Map<string, string>();
-  /** Slices that the program of a VirtualServer has had at most. */
-  readonly #slices = new Map<string, number>();
+  readonly #absent: Absent;
   #compiler: Compiler | null = null;
+  #unread: ReadonlySet<string> = new Set();
   #wake: (() => void) | null = null;
   #woken = true;
-  #retryMs = 0;
   #passes = 0;
   #passStarted: number | null = null;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { client, world, now, count, writesPerSecond = WRITES_PER_SECOND } = options;
-    const budget = new Budget({ perSecond: writesPerSecond, burst: BURST, now });
-    const common = { client, budget, count };
-    this.#virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, same: sameVirtualIP });
-    this.#programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, same: sameProgram });
-    this.#nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, same: sameNode });
-    this.#statuses = new Statuses({ ...options, reports: this.#reports, budget }, this.#virtualIPs.objects);
+    const { world, now, sleep, writesPerSecond = WRITES_PER_SECOND } = options;
+    const budget = new Budget({ perSecond: writesPerSecond, burst: BURST, now, ...(sleep && { sleep }) });
     this.#surroundings = new Surroundings({
       services: world.services.store, slices: world.slices.store, endpoints: world.endpoints.store, nodes: world.nodes.store, namespaces: world.namespaces.store,
       serviceCIDRs: world.serviceCIDRs.store, grants: world.grants.store, ipvsNodes: world.ipvsNodes.store,
-    }, (node, vip) => this.#sendsTo(node, vip));
+    }, (node, vip) => this.#serving.sendsTo(node, vip));
+    this.#writing = new Writing({
+      ...options, budget, dirty: this.#dirty, serving: this.#serving, unread: () => this.#unread, reserved: () => this.#surroundings.ownAddresses,
+      onVirtualIP: (name) => this.#statuses.vip(name),
+      onNode: (name, object) => { for (const key of this.#reports.update(name, object)) this.#statuses.server(key); },
+      onUnwritten: (owner) => this.#statuses.server(owner),
+    });
+    this.#absent = new Absent({ ...options, known: (owner) => world.virtualServers.store.has(owner) || world.virtualServers.badObjects.has(owner) });
+    this.#statuses = new Statuses({ ...options, reports: this.#reports, budget }, this.#writing.virtualIPs.objects);
   }
 
   /** Something changed: a pass is due. */
@@ -98,7 +89,7 @@ export class Controller {
   get compiles(): number { return this.#passes; }
   get passStarted(): number | null { return this.#passStarted; }
 
-  /** Resolves when the signal aborts. A pass that fails is repeated, later each time, and loses nothing. */
+  /** Resolves when the signal aborts. What fails in a pass is repeated, later each time, and loses nothing. */
   async run(signal: AbortSignal): Promise<void> {
     const { world, log, coalesceMs = COALESCE_MS, sleep = realSleep, now, onPass } = this.#options;
     try {
@@ -113,22 +104,21 @@ export class Controller {
         this.#passStarted = null;
         this.#passes++;
         onPass?.(now() - started, ok);
-        this.#retryMs = ok ? 0 : Math.min(Math.max(this.#retryMs * 2, RETRY.minMs), RETRY.maxMs);
       }
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) throw error;
-      log.debug('stopped');
+      log.debug({}, 'stopped');
     }
   }
 
   /** Until woken, or until it is time: for a retry, a status that waited, a Lease that may have run out. */
   async #idle(signal: AbortSignal): Promise<void> {
-    const wait = Math.min(TICK_MS, this.#retryMs || Infinity, Math.max(this.#statuses.nextDue, 1));
-    if (this.#woken && this.#retryMs === 0) return;
+    if (this.#woken) return;
+    const due = Math.min(this.#dirty.nextDue(this.#options.now()), this.#statuses.nextDue);
     const wake = new AbortController();
-    this.#wake = () => { if (this.#retryMs === 0) wake.abort(); };
+    this.#wake = () => wake.abort();
     try {
-      await (this.#options.sleep ?? realSleep)(wait, AbortSignal.any([signal, wake.signal]));
+      await (this.#options.sleep ?? realSleep)(Math.min(TICK_MS, Math.max(due, 1)), AbortSignal.any([signal, wake.signal]));
     } catch (error) {
       if (!isAbort(error) || signal.aborted) throw error;
     } finally {
@@ -136,91 +126,127 @@ export class Controller {
     }
   }
 
-  /** Returns whether everything that is wanted was written. */
+  /** Returns whether everything that was tried was written. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const { world, log, now } = this.#options;
+    const { world, now } = this.#options;
     const changes = world.take();
+    this.#dirty.begin(now());
     this.#hear(changes);
     if (this.#reports.setLive(world.observer.live(now())) || changes.everything) {
       for (const key of world.virtualServers.store.keys()) this.#statuses.server(key);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
     }
-    const change = this.#compile(changes);
-    const errors: unknown[] = [];
-    const failed = (what: string) => (key: string, error: unknown): void => {
-      errors.push(error);
-      const quiet = isConflict(error) || isAlreadyExists(error);
-      log[quiet ? 'info' : 'warn']({ kind: what, object: key, err: error }, 'not written');
-    };
-    await this.#writeVirtualIPs(change, signal, failed('VirtualIP'));
-    await this.#writeNodes(signal, failed('IPVSNode'));
-    await this.#writePrograms(signal, failed('VirtualServerProgram'));
-    await this.#release(signal, failed('VirtualIP'));
-    await this.#statuses.write(this.#compiler!, this.#unwritten, signal);
-    return errors.length === 0;
+    const unread = new Set([...world.unread, ...(await this.#absent.claimants(this.#writing.virtualIPs.objects.values(), signal)).map((owner) => `VirtualServer/${owner}`)]);
+    const compiler = this.#compile(changes, unread);
+    await this.#writing.write(compiler, signal);
+    const ok = this.#dirty.end(now());
+    await this.#statuses.write(compiler, this.#writing.unwritten, signal);
+    return ok;
   }
 
   /** Takes what the caches heard: own writes come back, others' are looked at. */
   #hear(changes: Changes): void {
-    for (const [name, object] of changes.virtualIPs) {
-      this.#statuses.heardVirtualIP(name, object);
-      if (this.#virtualIPs.objects.heard(name, object) && this.#compiler) this.#dirty.claims = true;
-      for (const { namespace, name: owner } of object?.spec.claims ?? []) this.#statuses.server(`${namespace}/${owner}`);
-      if (object) {
-        this.#statuses.vip(name);
-        this.#statuses.group(object.spec.directorGroup);
+    const { virtualIPs, programs, nodes } = this.#writing;
+    for (const [name, heard] of changes.virtualIPs) {
+      // Reports of agents, in status, are no reason to decide anything anew.
+      if (virtualIPs.objects.heard(name, heard) === 'spec') this.#dirty.mark('claims');
+      if (heard.object) this.#statuses.vip(name);
+      for (const { spec } of [heard.old, heard.object].filter((o) => o !== undefined)) {
+        this.#statuses.group(spec.directorGroup);
+        this.#statuses.pool(spec.poolRef.name);
+        for (const { namespace, name: owner } of spec.claims) this.#statuses.server(`${namespace}/${owner}`);
       }
     }
-    for (const [key, object] of changes.programs) {
-      if (!this.#programs.objects.heard(key, object)) continue;
-      this.#dirty.programs.add(`${key.slice(0, key.indexOf('/'))}/${object?.spec.virtualServer.name ?? key.slice(key.indexOf('/') + 1).replace(/\.\d+$/, '')}`);
+    if (changes.programs.size > 0) this.#writing.programsChanged();
+    for (const [key, heard] of changes.programs) {
+      if (programs.objects.heard(key, heard) === 'none') continue;
+      const owner = ownerOf(key);
+      this.#dirty.programs.add(owner);
+      changes.concerned.add(owner);
+      // Whatever it says of itself.
+      if (heard.object) this.#dirty.programs.add(`${heard.object.metadata.namespace}/${heard.object.spec.virtualServer.name}`);
+      this.#adopt(owner);
     }
-    for (const [name, { old, object }] of changes.ipvsNodes) {
-      if (this.#nodes.objects.heard(name, object) && old?.metadata.generation !== object?.metadata.generation) this.#dirty.nodes = true;
-      for (const key of this.#reports.update(name, object)) this.#statuses.server(key);
-      const bound = new Set(object?.status?.boundVIPs ?? []);
-      if (bound.size > 0) for (const [owner, { addresses }] of this.#bindings) if (addresses.some((a) => bound.has(a)) && this.#compiler?.verdicts.get(owner)?.waiting.includes(name)) changes.concerned.add(owner);
-      for (const group of object?.spec.directorGroups ?? []) this.#statuses.group(group);
+    for (const [name, heard] of changes.ipvsNodes) {
+      if (nodes.objects.heard(name, heard) === 'spec') this.#dirty.mark('nodes');
+      for (const key of this.#reports.update(name, heard.object)) this.#statuses.server(key);
+      for (const address of heard.object?.status?.boundVIPs ?? []) {
+        for (const owner of this.#serving.ownersOf(address)) if (this.#compiler?.verdicts.get(owner)?.waiting.includes(name)) changes.concerned.add(owner);
+      }
+      for (const group of [...heard.old?.spec.directorGroups ?? [], ...heard.object?.spec.directorGroups ?? []]) this.#statuses.group(group);
     }
-    for (const [key, object] of changes.statuses) this.#statuses.heard(key, object);
+    for (const [key, heard] of changes.statuses) this.#statuses.heard(key, heard);
   }
 
-  #compile(changes: Changes): CompileChange {
+  /**
+   * A program that another controller wrote, while it led or still believes that it does. Where this one has none, it is what is served: a
+   * VirtualServer that is refused now goes on with it, as if this controller had begun just now. If its addresses are its own, that is.
+   */
+  #adopt(owner: string): void {
+    const compiler = this.#compiler;
+    const uid = this.#options.world.virtualServers.store.get(owner)?.metadata.uid;
+    const slices = this.#writing.present(owner);
+    if (!compiler || uid === undefined || compiler.programs.has(owner) || slices.some((s) => s.spec.virtualServer.uid !== uid)) return;
+    const program = programsOf(slices).get(owner);
+    const claimed = (address: string) => this.#writing.virtualIPs.objects.get(virtualIPName(address))?.spec.claims.some((c) => c.uid === uid) === true;
+    if (program?.spec.addresses.every((a) => claimed(a.address))) compiler.restore(owner, program);
+  }
+
+  #compile(changes: Changes, unread: ReadonlySet<string>): Compiler {
     const { world } = this.#options;
     const first = this.#compiler === null;
-    if (first) {
-      const programs = programsOf(world.programs.store.values());
-      this.#compiler = new Compiler({ ...claimsOf(world.virtualIPs.store.values()), marks: marksOf(programs.values()) }, programs, new Map(), this.#surroundings);
-      for (const store of [world.virtualServers.store, world.pools.store, world.groups.store]) for (const object of store.values()) changes.written.add(objectKey(object));
-      for (const owner of programs.keys()) this.#dirty.programs.add(owner);
-      for (const name of world.virtualIPs.store.keys()) this.#statuses.vip(name);
+    const compiler = this.#compiler ??= this.#begin(changes);
+    if (changes.everything) {
+      this.#surroundings.invalidate();
+      this.#dirty.mark('claims', 'nodes');
     }
-    const compiler = this.#compiler!;
-    if (changes.everything) this.#surroundings.invalidate();
-    if (this.#dirty.claims || changes.everything) {
-      const present = [...this.#virtualIPs.objects.keys()].flatMap((name) => this.#virtualIPs.objects.get(name) ?? []);
-      compiler.remember({ ...claimsOf(present), marks: compiler.memory.marks });
-      this.#dirty.claims = false;
-      this.#dirty.virtualIPs = true;
+    if (this.#dirty.take('claims') && !first) {
+      const vips = [...this.#writing.virtualIPs.objects.values()];
+      for (const owner of lostOf(vips, compiler.programs.values())) compiler.restore(owner, null);
+      compiler.remember({ ...withServed(claimsOf(vips), compiler.programs.values()), marks: compiler.memory.marks });
+      this.#dirty.mark('virtualIPs');
     }
-    if (changes.everything) this.#dirty.nodes = true;
-    const change = compiler.update(this.#written(changes.written), changes.written, false, changes.concerned);
-    if (change.groups) this.#dirty.nodes = true;
+    if (unread.size !== this.#unread.size || [...unread].some((key) => !this.#unread.has(key))) this.#unreadChanged(unread);
+    const change = compiler.update(this.#written(changes.written), changes.written, unread, changes.concerned);
+    if (change.groups) this.#dirty.mark('nodes');
+    if (change.memoryChanged) this.#dirty.mark('virtualIPs');
     if (changes.written.size > 0) {
-      this.#dirty.virtualIPs = true;
+      this.#dirty.mark('virtualIPs');
       for (const name of world.pools.store.keys()) this.#statuses.pool(name);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
+      // One that was made anew under its old name has the program of the old one.
+      for (const key of changes.written) if (key.startsWith('VirtualServer/')) this.#dirty.programs.add(key.slice('VirtualServer/'.length));
     }
     for (const owner of change.programs.keys()) {
       this.#dirty.programs.add(owner);
       if (!first) this.#statuses.programChanged(owner);
     }
-    for (const owner of change.compiled) {
+    for (const owner of new Set([...change.compiled, ...change.programs.keys()])) {
       this.#statuses.server(owner);
-      this.#bind(owner, compiler);
+      if (this.#serving.update(owner, compiler)) this.#dirty.mark('nodes');
     }
-    for (const owner of change.programs.keys()) if (!compiler.programs.has(owner) && this.#bindings.delete(owner)) this.#dirty.nodes = true;
-    return change;
+    return compiler;
+  }
+
+  /** The first time: what was decided before is what the server has. */
+  #begin(changes: Changes): Compiler {
+    const { world } = this.#options;
+    const programs = programsOf(world.programs.store.values());
+    for (const [owner, program] of programs) this.#serving.program(owner, program);
+    const vips = [...world.virtualIPs.store.values()];
+    for (const owner of lostOf(vips, programs.values())) programs.delete(owner);
+    const claims = withServed(claimsOf(vips), programs.values());
+    for (const { store } of [world.virtualServers, world.pools, world.groups]) for (const object of store.values()) changes.written.add(objectKey(object));
+    for (const program of world.programs.store.values()) this.#dirty.programs.add(`${program.metadata.namespace}/${program.spec.virtualServer.name}`);
+    for (const name of world.virtualIPs.store.keys()) this.#statuses.vip(name);
+    return new Compiler({ ...claims, marks: marksOf(programs.values()) }, programs, unreadGroups(world.unread), this.#surroundings);
+  }
+
+  /** What could not be read can, or is gone; or the other way round. */
+  #unreadChanged(unread: ReadonlySet<string>): void {
+    for (const key of new Set([...unread, ...this.#unread])) if (key.startsWith('VirtualServer/')) this.#dirty.programs.add(key.slice('VirtualServer/'.length));
+    this.#unread = unread;
+    this.#dirty.mark('virtualIPs', 'nodes');
   }
 
   /** Objects of these keys, as the compiler takes them. */
@@ -235,111 +261,13 @@ export class Controller {
     }
     return objects;
   }
+}
 
-  #bind(owner: string, compiler: Compiler): void {
-    const verdict = compiler.verdicts.get(owner);
-    const spec = compiler.programs.get(owner)?.spec;
-    const before = this.#bindings.get(owner);
-    if (!verdict?.accepted && spec) return;
-    const next = verdict && spec && spec.mode !== 'NAT' && verdict.binds.length > 0 ? { binds: verdict.binds, addresses: verdict.addresses, mode: spec.mode, tunnel: spec.tunnel } : null;
-    if (JSON.stringify(before ?? null) === JSON.stringify(next)) return;
-    if (next) this.#bindings.set(owner, next);
-    else this.#bindings.delete(owner);
-    this.#dirty.nodes = true;
-  }
-
-  /** Whether the program in force sends packets for a VIP to a node: then it goes on. */
-  #sendsTo(node: string, vip: string): boolean {
-    for (const [owner, { addresses }] of this.#bindings) {
-      if (!addresses.includes(vip)) continue;
-      const services = this.#compiler?.programs.get(owner)?.spec.services ?? [];
-      if (services.some((s) => s.realServers.some((r) => r.endsWith(`|${node}`)))) return true;
-    }
-    return false;
-  }
-
-  async #writeVirtualIPs(change: CompileChange, signal: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
-    if (!this.#dirty.virtualIPs && !change.memoryChanged) return;
-    this.#dirty.virtualIPs = false;
-    this.#dirty.release = true;
-    this.#unwritten.clear();
-    await inParallel(this.#wantedVirtualIPs().values(), WIDTH, signal, async (vip) => {
-      if (await this.#virtualIPs.ensure(vip, signal)) this.#statuses.vip(vip.metadata.name);
-    }, (vip, error) => {
-      failed(vip.metadata.name, error);
-      // Somebody else was quicker, or nobody knows: what the server says decides.
-      this.#dirty.claims = this.#dirty.virtualIPs = true;
-      for (const { namespace, name } of vip.spec.claims) this.#unwritten.set(`${namespace}/${name}`, `${vip.spec.address} is not claimed yet: ${(error as Error).message}`);
-    });
-    for (const owner of this.#unwritten.keys()) this.#statuses.server(owner);
-  }
-
-  #wantedVirtualIPs(): Map<string, ServerObjects['VirtualIP']> {
-    const compiler = this.#compiler!;
-    return desiredVirtualIPs({ memory: compiler.memory, servers: this.#servers(), verdicts: compiler.verdicts, present: (name) => this.#virtualIPs.objects.get(name) });
-  }
-
-  /** VirtualServers with the metadata of the server. */
-  #servers(): ReadonlyMap<string, ServerObjects['VirtualServer']> {
-    return this.#compiler!.servers as ReadonlyMap<string, ServerObjects['VirtualServer']>;
-  }
-
-  async #writeNodes(signal: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
-    if (!this.#dirty.nodes) return;
-    this.#dirty.nodes = false;
-    const present = new Set(this.#nodes.objects.keys());
-    const wanted = desiredNodes({
-      nodes: this.#options.world.nodes.store.values(), groups: this.#compiler!.groups.values(), reserved: this.#surroundings.ownAddresses, present,
-      binding: [...this.#bindings].map(([owner, b]) => [owner, b, b.mode, b.tunnel] as const),
-    });
-    const lost = (key: string, error: unknown): void => { this.#dirty.nodes = true; failed(key, error); };
-    await inParallel(wanted.values(), WIDTH, signal, async (node) => {
-      // Who directs is known as soon as it is written, before the caches tell.
-      if (await this.#nodes.ensure(node, signal)) this.#reports.update(node.metadata.name, this.#nodes.objects.get(node.metadata.name));
-    }, (node, error) => lost(node.metadata.name, error));
-    const gone = [...present].filter((name) => !wanted.has(name));
-    await inParallel(gone, WIDTH, signal, async (name) => { await this.#nodes.remove(name, signal); }, lost);
-  }
-
-  /** What takes real servers away first, then what adds some, then the rest: a connection to nobody is the worst of the three. */
-  async #writePrograms(signal: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
-    const compiler = this.#compiler!;
-    const owners = [...this.#dirty.programs].filter((owner) => !this.#unwritten.has(owner));
-    const rank = new Map(owners.map((owner) => [owner, urgency(this.#present(owner), compiler.programs.get(owner) ?? null)]));
-    owners.sort((a, b) => rank.get(a)! - rank.get(b)!);
-    await inParallel(owners, WIDTH, signal, async (owner) => {
-      this.#dirty.programs.delete(owner);
-      await this.#writeProgram(owner, compiler.programs.get(owner) ?? null, signal);
-    }, (owner, error) => {
-      this.#dirty.programs.add(owner);
-      failed(owner, error);
-    });
-  }
-
-  async #writeProgram(owner: string, program: Program | null, signal: AbortSignal): Promise<void> {
-    const server = this.#servers().get(owner);
-    const wanted = server ? desiredPrograms(program, server) : new Map<string, never>();
-    for (const object of wanted.values()) await this.#programs.ensure(object, signal);
-    const extras = new Set(this.#present(owner).map((o) => `${o.metadata.namespace}/${o.metadata.name}`));
-    for (let i = 0; i < (this.#slices.get(owner) ?? 0); i++) extras.add(i === 0 ? owner : `${owner}.${i}`);
-    for (const key of extras) if (!wanted.has(key)) await this.#programs.remove(key, signal);
-    if (wanted.size > 1) this.#slices.set(owner, wanted.size);
-    else this.#slices.delete(owner);
-  }
-
-  #present(owner: string): readonly ServerObjects['VirtualServerProgram'][] {
-    return this.#options.world.programs.store.by('owner', owner).flatMap((o) => this.#programs.objects.get(`${o.metadata.namespace}/${o.metadata.name}`) ?? []);
-  }
-
-  /** Addresses that nobody has any more: after the programs are gone, so that nobody gets one that still leads to somebody else. */
-  async #release(signal: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
-    if (this.#dirty.virtualIPs || !this.#dirty.release) return;
-    this.#dirty.release = false;
-    const wanted = this.#wantedVirtualIPs();
-    const gone = [...this.#virtualIPs.objects.keys()].filter((name) => !wanted.has(name));
-    await inParallel(gone, WIDTH, signal, async (name) => { await this.#virtualIPs.remove(name, signal); }, (name, error) => {
-      this.#dirty.virtualIPs = true;
-      failed(name, error);
-    });
-  }
+/**
+ * What stands for groups that cannot be read, so that VirtualServers of theirs are refused nothing for that. Which nodes they have is kept
+ * as it is (reconcile/nodes.ts).
+ */
+function unreadGroups(unread: ReadonlySet<string>): Map<string, GroupSettings> {
+  const names = [...unread].filter((key) => key.startsWith('DirectorGroup/')).map((key) => key.slice('DirectorGroup/'.length));
+  return new Map(names.map((name) => [name, { name, nodeSelector: null, interface: { match: 'SubnetOf' }, timeouts: null, connectionSync: null }]));
 }

@@ -5,6 +5,7 @@
 import { joinSlices, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
 import type { Program } from '../api/v1alpha1/program.ts';
 import type { Memory } from './compile/memory.ts';
+import { portText } from './compile/occupancy.ts';
 
 /** Addresses and ports by claim. Two controllers at once may have given one VirtualServer two addresses: it keeps the lower, always the same. */
 export function claimsOf(vips: Iterable<VirtualIP>): Pick<Memory, 'claims' | 'ports'> {
@@ -18,6 +19,31 @@ export function claimsOf(vips: Iterable<VirtualIP>): Pick<Memory, 'claims' | 'po
     }
   }
   return { claims, ports };
+}
+
+/**
+ * Claims with what is served without one: somebody deleted a VirtualIP, or its claims, and whoever is served there must not lose it to
+ * a newcomer. Where others claim the address, the VirtualIP is right.
+ */
+export function withServed(claimed: Pick<Memory, 'claims' | 'ports'>, programs: Iterable<Program>): Pick<Memory, 'claims' | 'ports'> {
+  const taken = new Set(Object.values(claimed.claims).flat());
+  const claims: Record<string, readonly string[]> = { ...claimed.claims };
+  const ports: Record<string, readonly string[]> = { ...claimed.ports };
+  for (const { owner, spec } of programs) {
+    const lost = spec.addresses.map((a) => a.address).filter((a) => !taken.has(a));
+    if (lost.length === 0) continue;
+    claims[owner] = [...claims[owner] ?? [], ...lost];
+    ports[owner] ??= spec.services.flatMap((s) => s.ports.map((p) => portText({ protocol: p.protocol, first: p.port, last: p.endPort })));
+  }
+  return { claims, ports };
+}
+
+/** VirtualServers whose program serves an address that is claimed, and not by them: they lost it. */
+export function lostOf(vips: Iterable<VirtualIP>, programs: Iterable<Program>): Set<string> {
+  const claimed = new Map([...vips].filter((v) => v.spec.claims.length > 0).map(({ spec }) => [spec.address, new Set(spec.claims.map((c) => `${c.namespace}/${c.name}`))]));
+  const lost = new Set<string>();
+  for (const { owner, spec } of programs) if (spec.addresses.some(({ address }) => claimed.get(address)?.has(owner) === false)) lost.add(owner);
+  return lost;
 }
 
 /** Programs as they are written, whole ones only, by `namespace/name`. */

@@ -1,19 +1,21 @@
 /**
  * Statuses: which objects' status has to be looked at, and when; computing is status/'s, writing status-writer.ts's. A status that may
- * wait is looked at again when its time has come.
+ * wait is looked at again when its time has come, and of many only some a pass: what directors are told comes first.
  */
-import type { Logger } from 'pino';
 import { RESOURCES, virtualIPName, type DirectorGroupStatus, type ServerObjects, type VIPPoolStatus, type VirtualIPStatus, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
+import { ApiError } from '../kube/errors.ts';
 import type { KubeClient } from '../kube/client.ts';
-import type { Resource, KubeObject } from '../kube/types.ts';
+import type { Reflector } from '../kube/reflector.ts';
+import type { KubeObject, Log, Resource } from '../kube/types.ts';
 import type { Compiler } from './compiler.ts';
 import { inParallel, type Budget } from './reconcile/budget.ts';
-import { StatusWriter, type StatusWriterOptions, type WithStatus } from './reconcile/status-writer.ts';
+import { OwnWrites, type Heard } from './reconcile/own-writes.ts';
+import { StatusWriter } from './reconcile/status-writer.ts';
+import { InvalidWriter } from './reconcile/invalid-writer.ts';
 import type { CountWrite } from './reconcile/writer.ts';
-import type { OwnWrites } from './reconcile/own-writes.ts';
 import type { Reports } from './reports.ts';
 import { claimedStatus, groupStatus, poolStatus } from './status/pools.ts';
-import { flips, invalidStatus, virtualServerStatus } from './status/virtualserver.ts';
+import { flips, virtualServerStatus } from './status/virtualserver.ts';
 import type { World } from './world.ts';
 
 export interface StatusesOptions {
@@ -22,7 +24,7 @@ export interface StatusesOptions {
   readonly reports: Reports;
   readonly budget: Budget;
   readonly count: CountWrite;
-  readonly log: Logger;
+  readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Milliseconds since the epoch. */
@@ -38,6 +40,12 @@ const SETTLE_MS = 10_000;
 /** After a failed write. Milliseconds. */
 const RETRY_MS = 1_000;
 const WIDTH = 16;
+/** Looked at in one pass, of each kind; the next pass follows at once. */
+const A_PASS = 64;
+/** Failures that every other request would meet too. */
+const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
+
+type Due = 'server' | 'vip' | 'pool' | 'group' | 'invalid';
 
 export class Statuses {
   readonly #options: StatusesOptions;
@@ -45,24 +53,28 @@ export class Statuses {
   readonly #pools: StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>;
   readonly #groups: StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>;
   readonly #vips: StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>;
-  /** Key to when it is due, by kind. */
-  readonly #due = { server: new Map<string, number>(), pool: new Map<string, number>(), group: new Map<string, number>(), vip: new Map<string, number>() };
+  readonly #invalids: InvalidWriter;
+  /** Key to when it is due, by kind. Of `invalid` the key is an objectKey. */
+  readonly #due: Record<Due, Map<string, number>> = { server: new Map(), vip: new Map(), pool: new Map(), group: new Map(), invalid: new Map() };
   /** When the program of a VirtualServer last changed. */
   readonly #changedAt = new Map<string, number>();
-  readonly #invalid = new Map<string, string>();
+  /** What was wrong with what cannot be read, by objectKey. */
+  #invalid: ReadonlyMap<string, string> = new Map();
+  /** The API server is away: nothing is due before. */
+  #pausedUntil = 0;
 
+  /** `vips`: shared with who writes VirtualIPs. */
   constructor(options: StatusesOptions, vips: OwnWrites<ServerObjects['VirtualIP']>) {
     this.#options = options;
     const { world, client, budget, count, now } = options;
     const common = { client, budget, count, now };
-    const always = () => true;
-    this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({ ...common, resource: kubeResource(RESOURCES.VirtualServer), cache: world.virtualServers.store, urgent: flips, calmMs: CALM_MS } as StatusWriterOptions<ServerObjects['VirtualServer'], VirtualServerStatus>);
-    this.#pools = new StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>({ ...common, resource: kubeResource(RESOURCES.VIPPool), cache: world.pools.store, urgent: readyFlips, calmMs: CALM_MS });
-    this.#groups = new StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>({ ...common, resource: kubeResource(RESOURCES.DirectorGroup), cache: world.groups.store, urgent: readyFlips, calmMs: CALM_MS });
-    this.#vips = new StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>({
-      ...common, resource: kubeResource(RESOURCES.VirtualIP), cache: { get: (k) => vips.get(k), keys: () => vips.keys() as IterableIterator<string> }, urgent: always, calmMs: 0,
-      part: (s) => (s === undefined ? undefined : { ...(s.claims === undefined ? {} : { claims: s.claims }), conditions: (s.conditions ?? []).filter((c) => c.type === 'Claimed') }),
-    });
+    const { VirtualServer, VIPPool, DirectorGroup, VirtualIP } = RESOURCES;
+    const own = <T extends KubeObject>({ store }: Reflector<T>): OwnWrites<T> => new OwnWrites(store, now);
+    this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({ ...common, resource: kubeResource(VirtualServer), objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS });
+    this.#pools = new StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>({ ...common, resource: kubeResource(VIPPool), objects: own(world.pools), urgent: conditionsFlip, calmMs: CALM_MS });
+    this.#groups = new StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>({ ...common, resource: kubeResource(DirectorGroup), objects: own(world.groups), urgent: conditionsFlip, calmMs: CALM_MS });
+    this.#vips = new StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>({ ...common, resource: kubeResource(VirtualIP), objects: vips, urgent: () => true, calmMs: 0, part: claimedPart });
+    this.#invalids = new InvalidWriter(common);
   }
 
   /** To be looked at now. */
@@ -78,112 +90,113 @@ export class Statuses {
   }
 
   /** The caches heard of an object whose status is written here. */
-  heard(objectKey: string, object: KubeObject | undefined): void {
+  heard(objectKey: string, heard: Heard<KubeObject>): void {
     const slash = objectKey.indexOf('/');
     const [kind, key] = [objectKey.slice(0, slash), objectKey.slice(slash + 1)];
-    if (kind === 'VirtualServer' && this.#servers.objects.heard(key, object as never)) this.server(key);
-    else if (kind === 'VIPPool' && this.#pools.objects.heard(key, object as never)) this.pool(key);
-    else if (kind === 'DirectorGroup' && this.#groups.objects.heard(key, object as never)) this.group(key);
+    const [writer, due] = kind === 'VirtualServer' ? [this.#servers, 'server'] as const : kind === 'VIPPool' ? [this.#pools, 'pool'] as const : [this.#groups, 'group'] as const;
+    if (writer.objects.heard(key, heard as never) !== 'none') this.#due[due].set(key, 0);
+    if (heard.object === undefined) {
+      writer.forget(key);
+      this.#changedAt.delete(key);
+    }
   }
-
-  heardVirtualIP(name: string, object: ServerObjects['VirtualIP'] | undefined): void { this.#vips.objects.heard(name, object); }
 
   /** Milliseconds until something is due; Infinity: nothing is. */
   get nextDue(): number {
     let next = Infinity;
     for (const due of Object.values(this.#due)) for (const at of due.values()) if (at < next) next = at;
-    return Math.max(0, next - this.#options.now());
+    return Math.max(0, Math.max(next, this.#pausedUntil) - this.#options.now());
   }
 
-  /** Looks at everything that is due, and writes what differs. */
+  /** Looks at what is due, at so many of each kind, and writes what differs. */
   async write(compiler: Compiler, unwritten: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
-    const { now, clock, world, reports } = this.#options;
+    const { clock, world } = this.#options;
     const time = new Date(clock()).toISOString();
+    for (const { objects } of [this.#servers, this.#pools, this.#groups]) objects.doubts();
     this.#lookForInvalid();
-    await this.#each('server', signal, async (key) => {
-      const server = world.virtualServers.store.get(key);
-      const known = this.#servers.objects.get(key) ?? server;
-      const invalid = world.virtualServers.badObjects.get(key);
-      if (invalid !== undefined) return await this.#writeInvalid(key, invalid, time, signal);
-      const verdict = compiler.verdicts.get(key);
-      if (!server || !known || !verdict) return 0;
-      const program = compiler.programs.get(key) ?? null;
-      const changed = this.#changedAt.get(key);
-      const settling = changed !== undefined && now() - changed < SETTLE_MS;
-      if (!settling) this.#changedAt.delete(key);
-      const status = virtualServerStatus({
-        server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) }, verdict, program, unwritten: unwritten.get(key) ?? '', settling, now: time,
-        directors: program ? reports.directors(program.spec.directorGroup, key) : [],
-        holders: new Map(verdict.addresses.map((a) => [a, reports.holder(world.virtualIPs.store.get(virtualIPName(a)))])),
-      });
-      const wait = await this.#servers.write(key, status, signal);
-      if (wait === 0 && flips(known.status, status)) this.#options.onTransition(server, known.status, status);
-      // Whether the directors followed is looked at when they had their time.
-      return wait > 0 || !settling ? wait : Math.max(1, changed + SETTLE_MS - now());
-    });
+    await this.#each('server', signal, (key) => this.#server(key, compiler, unwritten, time, signal));
     await this.#each('vip', signal, async (name) => {
       const vip = this.#vips.objects.get(name);
+      if (!vip) this.#vips.forget(name);
       return vip ? await this.#vips.write(name, claimedStatus(vip, time), signal) : 0;
     });
     await this.#each('pool', signal, async (name) => {
-      const pool = world.pools.store.get(name);
-      return pool ? await this.#pools.write(name, poolStatus({ ...pool, ...status(this.#pools.objects.get(name)) }, this.#used(name, compiler), this.#poolProblem(pool), time), signal) : 0;
+      const pool = this.#pools.objects.get(name);
+      return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#poolProblem(pool), time), signal) : 0;
     });
     await this.#each('group', signal, async (name) => {
-      const group = world.groups.store.get(name);
-      if (!group) return 0;
-      const owned = new Map<string, number>();
-      for (const vip of world.virtualIPs.store.values()) {
-        const node = vip.status?.activeNode;
-        if (node && vip.spec.directorGroup === name) owned.set(node, (owned.get(node) ?? 0) + 1);
-      }
-      const members = reports.members(name).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: owned.get(node) ?? 0 }));
-      return await this.#groups.write(name, groupStatus({ ...group, ...status(this.#groups.objects.get(name)) }, members, time), signal);
+      const group = this.#groups.objects.get(name);
+      return group && world.groups.store.has(name) ? await this.#groups.write(name, groupStatus(group, this.#members(name), time), signal) : 0;
+    });
+    // Last, for nobody is served by it.
+    await this.#each('invalid', signal, async (key) => {
+      const problem = this.#invalid.get(key);
+      if (problem !== undefined) await this.#invalids.write(key, problem, time, signal);
+      return 0;
     });
   }
 
-  async #each(kind: 'server' | 'pool' | 'group' | 'vip', signal: AbortSignal, look: (key: string) => Promise<number>): Promise<void> {
+  async #server(key: string, compiler: Compiler, unwritten: ReadonlyMap<string, string>, time: string, signal: AbortSignal): Promise<number> {
+    const { now, world, reports, onTransition } = this.#options;
+    const server = world.virtualServers.store.get(key);
+    const verdict = compiler.verdicts.get(key);
+    if (!server || !verdict || world.virtualServers.badObjects.has(key)) return 0;
+    const known = this.#servers.objects.get(key) ?? server;
+    const program = compiler.programs.get(key) ?? null;
+    const changed = this.#changedAt.get(key);
+    const settling = changed !== undefined && now() - changed < SETTLE_MS;
+    if (!settling) this.#changedAt.delete(key);
+    const next = virtualServerStatus({
+      server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) }, verdict, program, unwritten: unwritten.get(key) ?? '', settling, now: time,
+      directors: program ? reports.directors(program.spec.directorGroup, key) : [],
+      holders: new Map(verdict.addresses.map((a) => [a, reports.holder(world.virtualIPs.store.get(virtualIPName(a)))])),
+    });
+    const wait = await this.#servers.write(key, next, signal);
+    if (wait === 0 && flips(known.status, next)) onTransition(server, known.status, next);
+    // Whether the directors followed is looked at when they had their time.
+    return wait > 0 || !settling ? wait : Math.max(1, changed + SETTLE_MS - now());
+  }
+
+  async #each(kind: Due, signal: AbortSignal, look: (key: string) => Promise<number>): Promise<void> {
     const { now, log } = this.#options;
     const due = this.#due[kind];
-    const keys = [...due].filter(([, at]) => at <= now()).map(([key]) => key);
+    const keys: string[] = [];
+    for (const [key, at] of due) if (at <= now() && keys.push(key) === A_PASS) break;
     await inParallel(keys, WIDTH, signal, async (key) => {
+      if (this.#pausedUntil > now()) return;
       due.delete(key);
       const wait = await look(key);
       if (wait > 0) due.set(key, Math.min(due.get(key) ?? Infinity, now() + wait));
     }, (key, error) => {
+      if (error instanceof ApiError && AWAY.has(error.code)) this.#pausedUntil = now() + RETRY_MS;
       log.warn({ kind, object: key, err: error, retryMs: RETRY_MS }, 'status not written');
       due.set(key, now() + RETRY_MS);
     });
   }
 
-  /** A VirtualServer that fails its schema changes nothing in the cache, so nobody is told of it but who looks. */
+  /** What fails its schema changes nothing in the caches, so nobody is told of it but who looks. */
   #lookForInvalid(): void {
-    const bad = this.#options.world.virtualServers.badObjects;
-    for (const [key, problem] of bad) if (this.#invalid.get(key) !== problem) this.server(key);
-    for (const key of this.#invalid.keys()) if (!bad.has(key)) { this.#invalid.delete(key); this.server(key); }
-  }
-
-  async #writeInvalid(key: string, problem: string, time: string, signal: AbortSignal): Promise<number> {
-    const { client, world } = this.#options;
-    const slash = key.indexOf('/');
-    // Without its schema: what cannot be read as ours still has metadata.
-    const raw = await client.get<WithStatus<VirtualServerStatus>>({ ...kubeResource(RESOURCES.VirtualServer), parse: undefined } as unknown as Resource<WithStatus<VirtualServerStatus>>, key.slice(slash + 1), key.slice(0, slash), { signal });
-    const before = world.virtualServers.store.get(key)?.status ?? raw.status;
-    await client.apply({ ...kubeResource(RESOURCES.VirtualServer), parse: undefined } as never, {
-      apiVersion: raw.apiVersion, kind: raw.kind, metadata: { name: raw.metadata.name, namespace: raw.metadata.namespace },
-      status: invalidStatus(before, raw.metadata.generation, problem, time),
-    } as KubeObject, { fieldManager: 'ipvs-controller', force: true, subresource: 'status', signal });
-    this.#options.count('VirtualServer', 'status', true);
-    this.#invalid.set(key, problem);
-    return 0;
-  }
-
-  #used(pool: string, compiler: Compiler): { ipv4: number; ipv6: number } {
-    const used = { ipv4: 0, ipv6: 0 };
-    for (const address of compiler.vips.keys()) {
-      const owner = compiler.vips.get(address)!;
-      if (compiler.verdicts.get(owner)?.pool === pool) used[address.includes(':') ? 'ipv6' : 'ipv4']++;
+    const { virtualServers, pools, groups } = this.#options.world;
+    if (this.#invalid.size + virtualServers.badObjects.size + pools.badObjects.size + groups.badObjects.size === 0) return;
+    const before = this.#invalid;
+    const now = new Map<string, string>();
+    for (const [kind, { badObjects }] of [['VirtualServer', virtualServers], ['VIPPool', pools], ['DirectorGroup', groups]] as const) for (const [key, problem] of badObjects) now.set(`${kind}/${key}`, problem);
+    this.#invalid = now;
+    for (const [key, problem] of now) if (before.get(key) !== problem) this.#due.invalid.set(key, 0);
+    // What can be read again says so itself, also when it is as it was before.
+    for (const key of before.keys()) {
+      if (now.has(key)) continue;
+      const name = key.slice(key.indexOf('/') + 1);
+      if (key.startsWith('VirtualServer/')) this.server(name);
+      else if (key.startsWith('VIPPool/')) this.pool(name);
+      else this.group(name);
     }
+  }
+
+  /** What VirtualIPs say: also what is served on although it is refused now. */
+  #used(pool: string): { ipv4: number; ipv6: number } {
+    const used = { ipv4: 0, ipv6: 0 };
+    for (const { spec } of this.#vips.objects.values()) if (spec.poolRef.name === pool) used[spec.family === 'IPv6' ? 'ipv6' : 'ipv4']++;
     return used;
   }
 
@@ -194,18 +207,32 @@ export class Statuses {
     if (name === undefined && groups.store.size > 1) return { reason: 'DirectorGroupNotFound', message: `there are ${groups.store.size} DirectorGroups; name one in spec.directorGroupRef` };
     return null;
   }
+
+  #members(group: string): Parameters<typeof groupStatus>[1] {
+    const { world, reports } = this.#options;
+    const owned = new Map<string, number>();
+    for (const vip of world.virtualIPs.store.values()) {
+      const node = vip.status?.activeNode;
+      if (node && vip.spec.directorGroup === group) owned.set(node, (owned.get(node) ?? 0) + 1);
+    }
+    return reports.members(group).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: owned.get(node) ?? 0 }));
+  }
 }
 
-function status<S>(object: { readonly status?: S } | undefined): { status?: S } {
-  return object?.status === undefined ? {} : { status: object.status };
+/** What of a VirtualIP's status is the controller's; who holds it is the owner's to say. */
+function claimedPart(status: VirtualIPStatus | undefined): VirtualIPStatus | undefined {
+  return status === undefined ? undefined : { ...(status.claims === undefined ? {} : { claims: status.claims }), conditions: (status.conditions ?? []).filter((c) => c.type === 'Claimed') };
 }
 
-function readyFlips(before: { readonly conditions?: readonly { type: string; status: string; reason: string }[] | undefined } | undefined, after: { readonly conditions?: readonly { type: string; status: string; reason: string }[] | undefined }): boolean {
-  const text = (c: typeof after.conditions) => JSON.stringify((c ?? []).map(({ type, status: s, reason }) => [type, s, reason]));
-  return text(before?.conditions) !== text(after.conditions);
+type WithConditions = { readonly conditions?: readonly { type: string; status: string; reason: string }[] | undefined } | undefined;
+
+function conditionsFlip(before: WithConditions, after: WithConditions): boolean {
+  const text = (s: WithConditions) => JSON.stringify((s?.conditions ?? []).map(({ type, status, reason }) => [type, status, reason]));
+  return text(before) !== text(after);
 }
 
 /** api's descriptions are kube's resources: the rooms do not know each other's types. */
-function kubeResource<T extends KubeObject>(description: { readonly group: string; readonly version: string; readonly kind: string; readonly plural: string; readonly namespaced: boolean; readonly parse: (value: unknown) => T }): Resource<T> {
+export function kubeResource<T extends KubeObject>(description: { readonly group: string; readonly version: string; readonly kind: string; readonly plural: string; readonly namespaced: boolean; readonly parse: (value: unknown) => T }): Resource<T> {
   return description;
 }
+

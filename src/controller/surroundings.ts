@@ -39,6 +39,9 @@ export function nodeAddresses(node: Node, internal: boolean): string[] {
   });
 }
 
+/** The Service whose endpoints are the API servers. */
+export const API_SERVER = 'default/kubernetes';
+
 interface Network { readonly address: string; readonly length: number; readonly whose: string }
 
 export class Surroundings implements Cluster {
@@ -57,7 +60,7 @@ export class Surroundings implements Cluster {
     this.#served = served;
   }
 
-  /** A Node or a ServiceCIDR changed. */
+  /** A Node, a ServiceCIDR or the API server's endpoints changed. */
   invalidate(): void { this.#stale = true; }
 
   service(key: string): Service | null { return this.#caches.services.get(key) ?? null; }
@@ -103,7 +106,7 @@ export class Surroundings implements Cluster {
     return this.#caches.namespaces.get(namespace)?.metadata.labels ?? {};
   }
 
-  /** Addresses that agents must never take for a VIP: those of the nodes. */
+  /** Addresses that agents must never take for a VIP: those of the nodes and of the API servers. */
   get ownAddresses(): readonly string[] { return [...this.#fresh().#own.keys()].sort(); }
 
   #fresh(): this {
@@ -120,6 +123,14 @@ export class Surroundings implements Cluster {
       for (const address of addresses) this.#nodeOf.set(address, name);
       for (const address of nodeAddresses(node, false)) this.#own.set(address, `an address of node ${name}`);
       for (const cidr of node.spec?.podCIDRs ?? []) this.#reserve(cidr, `in the Pod network of node ${name} (${cidr})`);
+    }
+    for (const { endpoints } of this.slices(API_SERVER)) {
+      for (const { addresses } of endpoints ?? []) {
+        for (const text of addresses) {
+          const address = canonical(text);
+          if (address !== null && !this.#own.has(address)) this.#own.set(address, 'the address of an API server');
+        }
+      }
     }
     for (const { metadata, spec } of this.#caches.serviceCIDRs.values()) {
       for (const cidr of spec?.cidrs ?? []) this.#reserve(cidr, `in the Service network (${cidr}, ServiceCIDR ${metadata.name})`);

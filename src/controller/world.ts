@@ -3,31 +3,32 @@
  * nothing, but it knows whom a change concerns.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Logger } from 'pino';
 import { objectKey, RESOURCES, type ServerObjects } from '../api/v1alpha1/index.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { LEASES, LeaseObserver, type Lease } from '../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../kube/reflector.ts';
-import { nameOf, type KubeObject, type Resource } from '../kube/types.ts';
-import { isAbort, sleep } from '../kube/wait.ts';
+import { nameOf, type KubeObject, type Log, type Resource } from '../kube/types.ts';
+import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
 import { servicesOf } from './compile/sources.ts';
 import {
   ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimService, trimSlice,
   type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR,
 } from './core.ts';
-import { sliceService } from './surroundings.ts';
+import type { Heard } from './reconcile/own-writes.ts';
+import { API_SERVER, sliceService } from './surroundings.ts';
 
 export interface WorldOptions {
   readonly client: KubeClient;
   /** Where the Leases of directors are. */
   readonly namespace: string;
-  readonly log: Logger;
+  readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   readonly random: () => number;
   /** Something changed. */
   readonly wake: () => void;
+  readonly sleep?: Sleep;
 }
 
 type Watched = ServerObjects['VirtualServer'] | ServerObjects['VIPPool'] | ServerObjects['DirectorGroup'];
@@ -40,16 +41,15 @@ export interface Changes {
   readonly concerned: Set<string>;
   /** Something changed on which every claim or every VirtualServer may depend. */
   everything: boolean;
-  readonly virtualIPs: Map<string, ServerObjects['VirtualIP'] | undefined>;
-  readonly programs: Map<string, ServerObjects['VirtualServerProgram'] | undefined>;
-  readonly ipvsNodes: Map<string, { readonly old: ServerObjects['IPVSNode'] | undefined; readonly object: ServerObjects['IPVSNode'] | undefined }>;
+  readonly virtualIPs: Map<string, Heard<ServerObjects['VirtualIP']>>;
+  readonly programs: Map<string, Heard<ServerObjects['VirtualServerProgram']>>;
+  readonly ipvsNodes: Map<string, Heard<ServerObjects['IPVSNode']>>;
   /** By objectKey. */
-  readonly statuses: Map<string, Watched | undefined>;
-  leases: boolean;
+  readonly statuses: Map<string, Heard<Watched>>;
 }
 
 export function noChanges(): Changes {
-  return { written: new Set(), concerned: new Set(), everything: false, virtualIPs: new Map(), programs: new Map(), ipvsNodes: new Map(), statuses: new Map(), leases: false };
+  return { written: new Set(), concerned: new Set(), everything: false, virtualIPs: new Map(), programs: new Map(), ipvsNodes: new Map(), statuses: new Map() };
 }
 
 /** Label of directors' Leases, with the value `director`. */
@@ -82,14 +82,12 @@ export class World {
     this.virtualServers = this.#reflect(RESOURCES.VirtualServer, { indexes: { service: servicesOf }, onChange: (c) => this.#wrote(c) });
     this.pools = this.#reflect(RESOURCES.VIPPool, { onChange: (c) => this.#wrote(c) });
     this.groups = this.#reflect(RESOURCES.DirectorGroup, { onChange: (c) => this.#wrote(c) });
-    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { onChange: (c) => { this.#changes.virtualIPs.set(c.key, present(c)); } });
+    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { onChange: (c) => hear(this.#changes.virtualIPs, c.key, c) });
     this.programs = this.#reflect(RESOURCES.VirtualServerProgram, {
       indexes: { owner: (p) => [`${p.metadata.namespace}/${p.spec.virtualServer.name}`] },
-      onChange: (c) => { this.#changes.programs.set(c.key, present(c)); },
+      onChange: (c) => hear(this.#changes.programs, c.key, c),
     });
-    this.ipvsNodes = this.#reflect(RESOURCES.IPVSNode, {
-      onChange: (c) => { this.#changes.ipvsNodes.set(c.key, { old: this.#changes.ipvsNodes.has(c.key) ? this.#changes.ipvsNodes.get(c.key)!.old : c.type === 'updated' ? c.old : undefined, object: present(c) }); },
-    });
+    this.ipvsNodes = this.#reflect(RESOURCES.IPVSNode, { onChange: (c) => hear(this.#changes.ipvsNodes, c.key, c) });
     this.services = this.#reflect(SERVICES, { trim: trimService, onChange: (c) => this.#concern(c.key) });
     this.slices = this.#reflect(ENDPOINT_SLICES, {
       labelSelector: SERVICE_NAME_LABEL, trim: trimSlice, indexes: { service: sliceService },
@@ -104,7 +102,6 @@ export class World {
     this.leases = this.#reflect(LEASES, {
       namespace: options.namespace, labelSelector: `${LEASE_LABEL}=director`,
       onChange: (c) => {
-        this.#changes.leases = true;
         if (c.type === 'deleted') this.observer.forget(c.key);
         else this.observer.observe(c.object, options.now());
       },
@@ -113,6 +110,15 @@ export class World {
 
   /** Whether every cache has been complete once. Before that nothing may be decided. */
   get synced(): boolean { return this.#sources.every((s) => s.reflector.synced || s.absent); }
+
+  /** objectKeys of what people wrote and nobody can read: their newest form fails the schema, and there is no good one from before. */
+  get unread(): Set<string> {
+    const keys = new Set<string>();
+    for (const [kind, { badObjects, store }] of [['VirtualServer', this.virtualServers], ['VIPPool', this.pools], ['DirectorGroup', this.groups]] as const) {
+      for (const key of badObjects.keys()) if (!store.has(key)) keys.add(`${kind}/${key}`);
+    }
+    return keys;
+  }
 
   /** Names of caches that were never complete. */
   get missing(): string[] { return this.#sources.filter((s) => !s.reflector.synced && !s.absent).map((s) => s.name); }
@@ -135,8 +141,8 @@ export class World {
   }
 
   #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, optional = false, ...rest }: Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange'> & { optional?: boolean }): Reflector<T> {
-    const { client, log, now, random, wake } = this.#options;
-    const reflector = new Reflector<T>({ client, resource, log, now, random, ...rest, onSynced: wake, onChange: (change) => { onChange(change); wake(); } });
+    const { client, log, now, random, wake, sleep = realSleep } = this.#options;
+    const reflector = new Reflector<T>({ client, resource, log, now, random, sleep, ...rest, onSynced: wake, onChange: (change) => { onChange(change); wake(); } });
     const source = {
       name: nameOf(resource), reflector: reflector as unknown as Reflector<KubeObject>, absent: false,
       run: async (signal: AbortSignal): Promise<void> => {
@@ -150,7 +156,7 @@ export class World {
 
   /** Resolves when the server has the kind, or the signal aborts. */
   async #whenInstalled(resource: Resource, signal: AbortSignal, told: (absent: boolean) => void): Promise<void> {
-    const { client, log } = this.#options;
+    const { client, log, sleep = realSleep } = this.#options;
     while (!signal.aborted) {
       try {
         await client.list(resource, { limit: 1, signal });
@@ -172,12 +178,13 @@ export class World {
 
   #wrote(c: Change<Watched>): void {
     const key = objectKey(c.object);
-    this.#changes.statuses.set(key, present(c));
+    hear(this.#changes.statuses, key, c);
     // What was written is another only with another generation; the rest is status and labels.
     if (c.type !== 'updated' || c.old.metadata.generation !== c.object.metadata.generation) this.#changes.written.add(key);
   }
 
   #concern(service: string): void {
+    if (service === API_SERVER) this.#changes.everything = true;
     for (const { metadata } of this.virtualServers.store.by('service', service)) this.#changes.concerned.add(`${metadata.namespace}/${metadata.name}`);
   }
 
@@ -187,6 +194,7 @@ export class World {
   }
 }
 
-function present<T>(c: Change<T>): T | undefined {
-  return c.type === 'deleted' ? undefined : c.object;
+function hear<T>(heard: Map<string, Heard<T>>, key: string, c: Change<T>): void {
+  const old = heard.has(key) ? heard.get(key)!.old : c.type === 'added' ? undefined : c.type === 'updated' ? c.old : c.object;
+  heard.set(key, { old, object: c.type === 'deleted' ? undefined : c.object, last: c.object });
 }

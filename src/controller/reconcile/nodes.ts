@@ -2,20 +2,39 @@
  * IPVSNodes: what each node is told: which groups it directs for, which VIPs it receives for, which addresses are never VIPs. Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { API_VERSION, MAX_RESERVED, type IPVSNode, type IPVSNodeBind } from '../../api/v1alpha1/index.ts';
+import { API_VERSION, MAX_BINDS, MAX_RESERVED, type IPVSNode, type IPVSNodeBind } from '../../api/v1alpha1/index.ts';
 import type { GroupSettings, ProgramTunnel } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import type { Verdict } from '../compile/compile.ts';
 import type { Node } from '../core.ts';
 
+/** What of an accepted VirtualServer binds nodes. It outlives a later refusal, as its program does. */
+export interface Binding extends Pick<Verdict, 'addresses' | 'binds'> {
+  readonly mode: 'DR' | 'TUN';
+  /** Of its program. */
+  readonly tunnel: ProgramTunnel | null;
+}
+
 export interface NodesInput {
   readonly nodes: Iterable<Node>;
   readonly groups: Iterable<GroupSettings>;
-  /** Verdicts that bind nodes, by VirtualServer, with the tunnel of their program. */
-  readonly binding: Iterable<readonly [owner: string, verdict: Pick<Verdict, 'addresses' | 'binds'>, mode: 'DR' | 'TUN', tunnel: ProgramTunnel | null]>;
+  /** Groups that cannot be read now: nodes go on directing for them, and no other node begins. */
+  readonly unreadGroups: ReadonlySet<string>;
+  /** By VirtualServer. */
+  readonly bindings: Iterable<readonly [owner: string, binding: Binding]>;
   readonly reserved: readonly string[];
-  /** Nodes that have an IPVSNode already: they keep it, empty, for the agent there to clean up by. */
-  readonly present: ReadonlySet<string>;
+  /** IPVSNodes that there are. A node keeps its own, empty, for the agent there to clean up by. */
+  readonly present: (name: string) => IPVSNode | undefined;
+  /** Whether a VirtualServer is served in a form that cannot be decided about now: who receives for it goes on. */
+  readonly kept: (owner: string) => boolean;
+  /** Whether directors may still send packets of a VirtualServer to a node: then it goes on receiving. */
+  readonly sends: (owner: string, node: string) => boolean;
+}
+
+export interface WantedNodes {
+  readonly byName: ReadonlyMap<string, IPVSNode>;
+  /** Whether some node only waits for directors to stop sending: to be looked at again when they were told. */
+  readonly waiting: boolean;
 }
 
 /** Groups that select a node, sorted. A group without a selector has every node. */
@@ -25,39 +44,53 @@ export function groupsOf(node: Node, groups: Iterable<GroupSettings>): string[] 
   return [...groups].filter(selects).map((g) => g.name).sort();
 }
 
-export function desiredNodes({ nodes, groups, binding, reserved, present }: NodesInput): Map<string, IPVSNode> {
-  const binds = new Map<string, IPVSNodeBind[]>();
-  for (const [virtualServer, verdict, mode, tunnel] of binding) {
-    for (const { node, localAddress } of verdict.binds) {
-      for (const address of verdict.addresses) {
-        const list = binds.get(node);
+export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, present, kept, sends }: NodesInput): WantedNodes {
+  const binds = new Map<string, Map<string, IPVSNodeBind>>();
+  for (const [virtualServer, { binds: list, addresses, mode, tunnel }] of bindings) {
+    for (const { node, localAddress } of list) {
+      let own = binds.get(node);
+      if (!own) binds.set(node, own = new Map());
+      for (const address of addresses) {
         const bind: IPVSNodeBind = { address, family: familyOf(address)!, mode, ...(tunnel === null ? {} : { tunnel }), localAddress, virtualServer };
-        if (list) list.push(bind);
-        else binds.set(node, [bind]);
+        own.set(identity(bind), bind);
       }
     }
   }
-  const all = [...groups];
-  const wanted = new Map<string, IPVSNode>();
+  const all = [...groups].filter((g) => !unreadGroups.has(g.name));
+  const byName = new Map<string, IPVSNode>();
+  let waiting = false;
   for (const node of nodes) {
     const { name, uid } = node.metadata;
-    const directorGroups = groupsOf(node, all);
-    const own = (binds.get(name) ?? []).sort(byAddress);
-    if (directorGroups.length === 0 && own.length === 0 && !present.has(name)) continue;
-    wanted.set(name, {
+    const before = present(name)?.spec;
+    const directorGroups = [...groupsOf(node, all), ...(before?.directorGroups ?? []).filter((g) => unreadGroups.has(g))].sort();
+    const own = binds.get(name) ?? new Map<string, IPVSNodeBind>();
+    for (const bind of before?.realServer.binds ?? []) {
+      const { virtualServer } = bind;
+      const goesOn = kept(virtualServer);
+      if (own.has(identity(bind)) || !(goesOn || sends(virtualServer, name))) continue;
+      own.set(identity(bind), bind);
+      if (!goesOn) waiting = true;
+    }
+    if (directorGroups.length === 0 && own.size === 0 && before === undefined) continue;
+    byName.set(name, {
       apiVersion: API_VERSION, kind: 'IPVSNode',
       metadata: { name, ...(uid === undefined ? {} : { ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name, uid }] }) },
-      spec: { directorGroups, realServer: { binds: own }, reservedAddresses: reserved.slice(0, MAX_RESERVED) },
+      spec: { directorGroups, realServer: { binds: [...own.values()].sort(byAddress).slice(0, MAX_BINDS) }, reservedAddresses: reserved.slice(0, MAX_RESERVED) },
     });
   }
-  return wanted;
+  return { byName, waiting };
 }
 
 export function sameNode(present: IPVSNode, wanted: IPVSNode): boolean {
   return isDeepStrictEqual(present.spec, wanted.spec);
 }
 
+/** What makes two binds one: only how packets arrive may change. */
+function identity({ address, virtualServer, localAddress }: IPVSNodeBind): string {
+  return `${address} ${virtualServer} ${localAddress}`;
+}
+
 function byAddress(a: IPVSNodeBind, b: IPVSNodeBind): number {
-  const [x, y] = [`${a.address} ${a.virtualServer} ${a.localAddress}`, `${b.address} ${b.virtualServer} ${b.localAddress}`];
+  const [x, y] = [identity(a), identity(b)];
   return x < y ? -1 : x > y ? 1 : 0;
 }

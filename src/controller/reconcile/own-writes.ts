@@ -1,19 +1,41 @@
 /**
  * OwnWrites: objects of one kind as the server has them, as far as is known: what was written counts at once, before the cache has heard
- * of it, or every second reconcile would repeat the first. What is newer than the own write ends it.
+ * of it, or every second reconcile would repeat the first. What is newer than the own write ends it, and so does a time without news: the
+ * cache has the last word.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Store } from '../../kube/store.ts';
 import type { KubeObject } from '../../kube/types.ts';
 
-/** null: deleted. */
-type Own<T> = { readonly object: T | null; readonly version: string | undefined };
+/** What the cache heard of one object since it was last asked. */
+export interface Heard<T> {
+  /** As it was before; undefined: not there. */
+  readonly old: T | undefined;
+  /** As it is now; undefined: not there. */
+  readonly object: T | undefined;
+  /** The newest that was heard of it; of a deleted one, as it was last known. */
+  readonly last: T;
+}
+
+/** What that means: nothing new; somebody reported in status; somebody changed what is only ours to write, or took it away. */
+export type News = 'none' | 'status' | 'spec';
+
+/** `object` null: deleted, when it had this version. */
+interface Own<T> { readonly object: T | null; readonly version: string | undefined; readonly at: number }
+
+/** A cache that has not heard of a write for so long will not. Milliseconds. */
+const UNHEARD_MS = 30_000;
 
 export class OwnWrites<T extends KubeObject> {
   readonly #cache: Pick<Store<T>, 'get' | 'keys'>;
+  readonly #now: () => number;
   readonly #own = new Map<string, Own<T>>();
+  readonly #doubted = new Set<string>();
 
-  constructor(cache: Pick<Store<T>, 'get' | 'keys'>) {
+  /** `now`: monotonic milliseconds. */
+  constructor(cache: Pick<Store<T>, 'get' | 'keys'>, now: () => number) {
     this.#cache = cache;
+    this.#now = now;
   }
 
   get(key: string): T | undefined {
@@ -27,32 +49,57 @@ export class OwnWrites<T extends KubeObject> {
     for (const [key, { object }] of this.#own) if (object !== null && this.#cache.get(key) === undefined) yield key;
   }
 
-  /** The answer to a write; null: deleted. */
-  wrote(key: string, object: T | null): void {
-    this.#own.set(key, { object, version: object?.metadata.resourceVersion });
+  *values(): Generator<T, void, undefined> {
+    for (const key of this.keys()) yield this.get(key)!;
   }
 
-  /** A write failed: whatever was believed of it may be wrong, and the cache has the last word. */
-  failed(key: string): void { this.#own.delete(key); }
+  /** The answer to a write; null: deleted. */
+  wrote(key: string, object: T | null): void {
+    this.#own.set(key, { object, version: (object ?? this.get(key))?.metadata.resourceVersion, at: this.#now() });
+  }
 
-  /** The cache heard of a change (undefined: deleted). Returns whether somebody else made it. */
-  heard(key: string, object: T | undefined): boolean {
+  /** The server refused a write in a way that proves what is believed of the object wrong. Other failures prove nothing. */
+  refuted(key: string): void {
+    if (this.#own.delete(key)) this.#doubted.add(key);
+  }
+
+  heard(key: string, { old, object, last }: Heard<T>): News {
     const own = this.#own.get(key);
-    if (!own) return true;
-    if (object === undefined) {
-      // A deletion that was ours, or one of an object from before ours.
-      if (own.object === null) this.#own.delete(key);
-      return false;
+    if (!own) return newsOf(old, object);
+    // What is not newer than the own write was on its way when that was made. Of a deletion only that is known which went before it.
+    const behind = object === undefined && own.object !== null ? !reaches(last, own.version) : !newer(last, own.version);
+    if (behind) {
+      const done = object === undefined ? own.object === null : object.metadata.resourceVersion === own.version && own.object !== null;
+      if (done) this.#own.delete(key);
+      return 'none';
     }
-    const version = object.metadata.resourceVersion;
-    if (own.object === null ? own.version === version : older(version, own.version)) return false;
     this.#own.delete(key);
-    return version !== own.version;
+    return own.object === null && object === undefined ? 'none' : newsOf(own.object ?? undefined, object);
+  }
+
+  /** Objects that are to be looked at although nothing was heard of them: own writes that were refuted, or that no cache has heard of for too long. */
+  doubts(): string[] {
+    const before = this.#now() - UNHEARD_MS;
+    for (const [key, { at }] of this.#own) if (at < before) this.refuted(key);
+    const keys = [...this.#doubted];
+    this.#doubted.clear();
+    return keys;
   }
 }
 
-/** Whether a version comes before another. They are comparable since Kubernetes 1.35 says so (KEP-5504), and always were with etcd behind. */
-function older(a: string | undefined, b: string | undefined): boolean {
-  if (a === undefined || b === undefined || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return false;
-  return a.length === b.length ? a < b : a.length < b.length;
+function newsOf<T extends KubeObject>(was: T | undefined, is: T | undefined): News {
+  if (was === undefined || is === undefined) return was === is ? 'none' : 'spec';
+  const [a, b] = [was.metadata, is.metadata];
+  return a.uid === b.uid && a.generation === b.generation && isDeepStrictEqual(a.labels ?? {}, b.labels ?? {}) ? 'status' : 'spec';
+}
+
+/** Whether this is the version, or a newer one. */
+function reaches(object: KubeObject, version: string | undefined): boolean {
+  return object.metadata.resourceVersion === version || newer(object, version);
+}
+
+/** Whether this is newer than a version. They are comparable since Kubernetes 1.35 says so (KEP-5504), and always were with etcd behind; of others, a different one counts as newer. */
+function newer({ metadata: { resourceVersion: a } }: KubeObject, b: string | undefined): boolean {
+  if (a === undefined || b === undefined || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return a !== b;
+  return a.length === b.length ? a > b : a.length > b.length;
 }

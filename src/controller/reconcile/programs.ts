@@ -3,7 +3,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { sliceProgram, type ServerObjects, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
-import type { Program } from '../../api/v1alpha1/program.ts';
+import type { Program, ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { hasLabels } from './writer.ts';
 
 /** By `namespace/name`, the first slice last: it says which hash is the program, so it is written when the others are there. */
@@ -21,12 +21,18 @@ export function sameProgram(present: VirtualServerProgram, wanted: VirtualServer
   return isDeepStrictEqual(there, want) && hasLabels(present, wanted);
 }
 
-/** 0: takes real servers away, 1: adds some, 2: anything else. */
+/** 0: takes real servers, ports or addresses away, 1: adds some, 2: anything else. */
 export function urgency(present: readonly VirtualServerProgram[], program: Program | null): 0 | 1 | 2 {
-  const had = new Set(present.flatMap((o) => o.spec.services.flatMap((s) => s.realServers.map(nameOf))));
-  const has = new Set((program?.spec.services ?? []).flatMap((s) => s.realServers.map(nameOf)));
+  const had = new Set(present.flatMap((o) => partsOf(o.spec)));
+  const has = new Set(program ? partsOf(program.spec) : []);
   if ([...had].some((r) => !has.has(r))) return 0;
   return [...has].some((r) => !had.has(r)) ? 1 : 2;
+}
+
+/** Address and port of each VIP and of each real server. */
+function partsOf({ addresses, services }: Pick<ProgramSpec, 'addresses' | 'services'>): string[] {
+  const ports = services.flatMap((s) => s.ports.map((p) => `${p.protocol} ${p.port}-${p.endPort}`));
+  return [...addresses.flatMap(({ address }) => ports.map((port) => `${address} ${port}`)), ...services.flatMap((s) => s.realServers.map(nameOf))];
 }
 
 /** Address and port of `ip|port|weight|node`. */

@@ -14,30 +14,42 @@ export interface ClaimedInput {
   readonly memory: Pick<Memory, 'claims' | 'ports'>;
   readonly servers: ReadonlyMap<string, Pick<ServerObjects['VirtualServer'], 'metadata'>>;
   readonly verdicts: ReadonlyMap<string, Pick<Verdict, 'accepted' | 'pool' | 'group'>>;
-  /** A VirtualIP as it is; by name. */
-  readonly present: (name: string) => VirtualIP | undefined;
+  /** VirtualIPs that there are. */
+  readonly present: ReadonlyMap<string, VirtualIP>;
+  /** Whether a VirtualServer, as namespace/name, exists and cannot be read now: its claims stay as they are written. */
+  readonly unread: (owner: string) => boolean;
 }
 
 /** By name. A VirtualServer that is refused now keeps what it had: its pool and group are those of before. */
-export function desiredVirtualIPs({ memory, servers, verdicts, present }: ClaimedInput): Map<string, VirtualIP> {
-  const claims = new Map<string, { claims: VirtualIPClaim[]; pool: string; group: string }>();
-  for (const owner of Object.keys(memory.claims).sort()) {
+export function desiredVirtualIPs({ memory, servers, verdicts, present, unread }: ClaimedInput): Map<string, VirtualIP> {
+  const claims = new Map<string, { claims: VirtualIPClaim[]; pool: string; group: string | null }>();
+  const entryOf = (address: string) => {
+    let entry = claims.get(address);
+    if (!entry) claims.set(address, entry = { claims: [], pool: '', group: null });
+    return entry;
+  };
+  for (const owner of Object.keys(memory.claims)) {
     const server = servers.get(owner);
     if (!server) continue;
     const verdict = verdicts.get(owner);
     const { namespace, name, uid = '' } = server.metadata;
     for (const address of memory.claims[owner]!) {
-      let entry = claims.get(address);
-      if (!entry) claims.set(address, entry = { claims: [], pool: '', group: '' });
+      const entry = entryOf(address);
       entry.claims.push({ namespace, name, uid, ports: [...memory.ports[owner] ?? []] });
-      if (verdict?.accepted) Object.assign(entry, { pool: verdict.pool, group: verdict.group });
+      if (verdict?.pool) entry.pool = verdict.pool;
+      if (verdict?.accepted) entry.group = verdict.group;
     }
+  }
+  for (const { spec } of present.values()) {
+    for (const claim of spec.claims) if (unread(`${claim.namespace}/${claim.name}`)) entryOf(spec.address).claims.push(claim);
   }
   const wanted = new Map<string, VirtualIP>();
   for (const [address, entry] of claims) {
     const name = virtualIPName(address);
-    const before = present(name)?.spec;
-    const directorGroup = entry.pool ? entry.group : before?.directorGroup ?? '';
+    const before = present.get(name)?.spec;
+    const directorGroup = entry.group ?? before?.directorGroup ?? '';
+    // In one order, whatever the order in which they came.
+    entry.claims.sort(byOwner);
     wanted.set(name, {
       apiVersion: API_VERSION, kind: 'VirtualIP',
       metadata: { name, labels: { [GROUP_LABEL]: directorGroup } },
@@ -45,6 +57,11 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present }: Claime
     });
   }
   return wanted;
+}
+
+function byOwner(a: VirtualIPClaim, b: VirtualIPClaim): number {
+  const [x, y] = [`${a.namespace}/${a.name}`, `${b.namespace}/${b.name}`];
+  return x < y ? -1 : x > y ? 1 : 0;
 }
 
 export function sameVirtualIP(present: VirtualIP, wanted: VirtualIP): boolean {

@@ -2,7 +2,7 @@
  * Writer: makes objects of one kind what they should be, and writes nothing when they are that already. For kinds that only the controller
  * writes. What should be there is decided elsewhere; status is status-writer.ts's.
  */
-import { isNotFound } from '../../kube/errors.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Store } from '../../kube/store.ts';
 import { keyOf, partsOf, type KubeObject, type Resource } from '../../kube/types.ts';
@@ -21,6 +21,10 @@ export interface WriterOptions<T extends KubeObject> {
   readonly same: (present: T, wanted: T) => boolean;
   readonly budget: Budget;
   readonly count: CountWrite;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Called before each request; what it throws is thrown instead. */
+  readonly before?: () => void;
 }
 
 export const FIELD_MANAGER = 'ipvs-controller';
@@ -31,7 +35,7 @@ export class Writer<T extends KubeObject> {
 
   constructor(options: WriterOptions<T>) {
     this.#options = options;
-    this.objects = new OwnWrites(options.cache);
+    this.objects = new OwnWrites(options.cache, options.now);
   }
 
   /** Makes it so. Returns whether anything was written. Rejects with ApiError: ALREADY_EXISTS or CONFLICT mean that somebody else was quicker. */
@@ -68,18 +72,24 @@ export class Writer<T extends KubeObject> {
   }
 
   async #write(key: string, verb: WriteVerb, signal: AbortSignal, write: () => Promise<T | null>): Promise<void> {
-    const { resource, budget, count } = this.#options;
+    const { resource, budget, count, before } = this.#options;
+    before?.();
     await budget.take(signal);
     try {
       const object = await write();
       this.objects.wrote(key, object === null ? null : resource.parse?.(object) ?? object);
       count(resource.kind, verb, true);
     } catch (error) {
-      this.objects.failed(key);
+      if (refutes(error)) this.objects.refuted(key);
       count(resource.kind, verb, false);
       throw error;
     }
   }
+}
+
+/** Whether a refusal says that the object is not what it was believed to be. */
+export function refutes(error: unknown): boolean {
+  return isNotFound(error) || isConflict(error) || isAlreadyExists(error);
 }
 
 /** Whether the labels that are wanted are there; others may add theirs. */

@@ -59,7 +59,7 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
   const accepted = acceptedOf(input);
   const programmed = programmedOf(input, live, running.length);
   // A change that is on its way is not reported: it would be written once more a moment later.
-  const follows = input.settling && wasTrue(before, 'Programmed', generation) && programmed.status !== 'True' && programmed.reason === 'Pending';
+  const follows = input.settling && wasTrue(before, 'Programmed', generation) && programmed.status !== 'True' && live.length > 0 && live.every((d) => d.failure === undefined);
   const stays = follows ? { status: 'True', reason: 'Programmed', message: '' } as const : programmed;
   const ready = readyOf(input, accepted, stays, counts.ready);
   let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
@@ -125,7 +125,7 @@ function resolvedOf(verdict: Verdict): Said<'ResolvedRefs'> {
   return { status: 'True', reason: 'ResolvedRefs', message: '' };
 }
 
-function programmedOf({ verdict, program, directors }: ServerStatusInput, live: readonly DirectorReport[], running: number): Said<'Programmed'> {
+function programmedOf({ verdict, program, directors, settling }: ServerStatusInput, live: readonly DirectorReport[], running: number): Said<'Programmed'> {
   const no = (reason: ReasonOf<'Programmed'>, message: string): Said<'Programmed'> => ({ status: 'False', reason, message });
   if (verdict.accepted && verdict.program === null) return no('Suspended', verdict.message);
   if (program === null) return no('Pending', 'see the condition Accepted');
@@ -142,7 +142,8 @@ function programmedOf({ verdict, program, directors }: ServerStatusInput, live: 
   }
   if (running === live.length) return { status: 'True', reason: 'Programmed', message: '' };
   const behind = live.filter((d) => d.hash !== program.spec.contentHash);
-  return no(running === 0 ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);
+  // Directors follow one after the other; as long as they have time for it, that is one state and not several.
+  return no(running === 0 || settling ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);
 }
 
 function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programmed: Said<'Programmed'>, readyServers: number): Said<'Ready'> {
@@ -150,18 +151,23 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
   const no = (reason: ReasonOf<'Ready'>, message: string): Said<'Ready'> => ({ status: 'False', reason, message });
   if (accepted.reason === 'Suspended') return no('Suspended', accepted.message);
   if (accepted.status !== 'True') return no('NotAccepted', accepted.message);
-  const orphans = verdict.addresses.filter((a) => !holders.get(a)?.node);
+  const orphans = verdict.addresses.filter((a) => !holders.get(a)?.live);
   // Clients are served as soon as the owner of each address runs the program, whatever other directors are still doing.
   const owners = new Set(verdict.addresses.map((a) => holders.get(a)?.node ?? ''));
   const hash = program?.spec.contentHash;
-  const owned = orphans.length === 0 && input.directors.filter((d) => owners.has(d.node)).every((d) => d.hash === hash || input.settling);
-  if (programmed.status !== 'True' && !(owned && programmed.reason === 'PartiallyProgrammed')) return no('NotProgrammed', programmed.message);
+  const owning = input.directors.filter((d) => owners.has(d.node));
+  const run = orphans.length === 0 && owning.length > 0 && owning.every((d) => d.hash === hash);
+  const enough = run ? programmed.reason === 'Pending' || programmed.reason === 'PartiallyProgrammed' : orphans.length === 0 && input.settling && programmed.reason === 'PartiallyProgrammed';
+  if (programmed.status !== 'True' && !enough) return no('NotProgrammed', programmed.message);
   if (readyServers === 0) {
     const waiting = verdict.waiting.length > 0 ? `; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
     const why = verdict.problems[0]?.message ?? verdict.excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
     return no('NoReadyBackends', `${why}${waiting}`);
   }
-  if (orphans.length > 0) return no('NoOwner', `no director holds ${orphans.join(', ')}; look at kubectl get vip`);
+  if (orphans.length > 0) {
+    const lost = [...new Set(orphans.flatMap((a) => holders.get(a)?.node || []))];
+    return no('NoOwner', lost.length > 0 ? `${lost.join(', ')}, which held ${orphans.join(', ')}, is not live any more; another director is to take over` : `no director holds ${orphans.join(', ')}; look at kubectl get vip`);
+  }
   return { status: 'True', reason: 'Ready', message: '' };
 }
 

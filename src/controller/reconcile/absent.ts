@@ -1,0 +1,57 @@
+/**
+ * Absent: whether a VirtualServer that has a claim and is not in the cache is really gone. Caches of two kinds are of two moments: another
+ * controller may have claimed an address for a VirtualServer that this one has not heard of yet. Nobody loses an address by that.
+ */
+import { RESOURCES, type VirtualIP } from '../../api/v1alpha1/index.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { isNotFound } from '../../kube/errors.ts';
+import { partsOf, type KubeObject, type Log, type Resource } from '../../kube/types.ts';
+import { inParallel } from './budget.ts';
+
+export interface AbsentOptions {
+  readonly client: Pick<KubeClient, 'get'>;
+  /** Whether the cache knows of a VirtualServer, as namespace/name, in whatever form. */
+  readonly known: (owner: string) => boolean;
+  readonly log: Log;
+}
+
+const WIDTH = 16;
+
+export class Absent {
+  readonly #options: AbsentOptions;
+  /** Claims whose VirtualServer the server does not have: `namespace/name uid`. */
+  #gone: ReadonlySet<string> = new Set();
+
+  constructor(options: AbsentOptions) {
+    this.#options = options;
+  }
+
+  /** VirtualServers, as namespace/name, that have a claim, are in no cache, and may exist all the same: the server has one, or does not answer. */
+  async claimants(vips: Iterable<VirtualIP>, signal: AbortSignal): Promise<string[]> {
+    const { known } = this.#options;
+    const missing = new Map<string, string>();
+    for (const { spec } of vips) {
+      for (const { namespace, name, uid } of spec.claims) if (!known(`${namespace}/${name}`)) missing.set(`${namespace}/${name} ${uid}`, `${namespace}/${name}`);
+    }
+    const gone = new Set([...missing.keys()].filter((claim) => this.#gone.has(claim)));
+    this.#gone = gone;
+    const asked = [...missing].filter(([claim]) => !gone.has(claim));
+    await inParallel(asked, WIDTH, signal, async ([claim, owner]) => {
+      if (!await this.#exists(owner, signal)) gone.add(claim);
+    }, ([, owner], error) => this.#options.log.warn({ object: owner, err: error }, 'whether it exists is not known; its addresses stay its own'));
+    return asked.filter(([claim]) => !gone.has(claim)).map(([, owner]) => owner);
+  }
+
+  async #exists(owner: string, signal: AbortSignal): Promise<boolean> {
+    // Whatever it says: only that it is there counts.
+    const { parse: _, ...resource } = RESOURCES.VirtualServer;
+    const { namespace, name } = partsOf(owner);
+    try {
+      await this.#options.client.get(resource as Resource<KubeObject>, name, namespace, { signal });
+      return true;
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      return false;
+    }
+  }
+}

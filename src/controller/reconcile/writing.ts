@@ -1,0 +1,251 @@
+/**
+ * Writing: the phases in which what was decided is written, in the order that leaves nobody with an address that leads elsewhere: claim
+ * before serving, receive before sending; stop sending before receiving ends, stop serving before the address is given back. What should
+ * be there is pure (virtualips.ts, nodes.ts, programs.ts); here it is compared, sent, and tried again.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { RESOURCES, sliceName, type ServerObjects } from '../../api/v1alpha1/index.ts';
+import type { Program } from '../../api/v1alpha1/program.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { ApiError, isAlreadyExists, isConflict } from '../../kube/errors.ts';
+import type { Log } from '../../kube/types.ts';
+import type { Compiler } from '../compiler.ts';
+import { programsOf } from '../remembered.ts';
+import { sends, type Serving } from '../serving.ts';
+import type { World } from '../world.ts';
+import { inParallel, type Budget } from './budget.ts';
+import type { Dirty, Part } from './dirty.ts';
+import { desiredNodes, sameNode, type WantedNodes } from './nodes.ts';
+import { desiredPrograms, sameProgram, urgency } from './programs.ts';
+import { desiredVirtualIPs, sameVirtualIP } from './virtualips.ts';
+import { Writer, type CountWrite } from './writer.ts';
+
+export interface WritingOptions {
+  readonly client: KubeClient;
+  readonly world: World;
+  readonly dirty: Dirty;
+  readonly serving: Serving;
+  readonly budget: Budget;
+  readonly count: CountWrite;
+  readonly log: Log;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** objectKeys of what exists, as far as is known, and cannot be read: what there is of it stays. */
+  readonly unread: () => ReadonlySet<string>;
+  /** Addresses that are never VIPs, for every node. */
+  readonly reserved: () => readonly string[];
+  /** A VirtualIP was written. */
+  readonly onVirtualIP: (name: string) => void;
+  /** An IPVSNode was written; undefined: removed. */
+  readonly onNode: (name: string, object: ServerObjects['IPVSNode'] | undefined) => void;
+  /** Whether a VirtualServer has its addresses for sure changed. */
+  readonly onUnwritten: (owner: string) => void;
+}
+
+const WIDTH = 16;
+/** Failures that every other request would meet too. */
+const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
+
+export class Writing {
+  readonly #options: WritingOptions;
+  readonly virtualIPs: Writer<ServerObjects['VirtualIP']>;
+  readonly programs: Writer<ServerObjects['VirtualServerProgram']>;
+  readonly nodes: Writer<ServerObjects['IPVSNode']>;
+  /** Why a VirtualServer has no address that is surely its own. */
+  readonly #unwritten = new Map<string, string>();
+  /** Slices that the program of a VirtualServer has had at most. */
+  readonly #slices = new Map<string, number>();
+  /** Nodes or VirtualIPs wait until some program is another. */
+  readonly #waiting = new Set<Part>();
+  #away = false;
+
+  constructor(options: WritingOptions) {
+    this.#options = options;
+    const { client, world, budget, count, now } = options;
+    const common = { client, budget, count, now, before: () => this.#unlessAway() };
+    this.virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, same: sameVirtualIP });
+    this.programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, same: sameProgram });
+    this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, same: sameNode });
+  }
+
+  get unwritten(): ReadonlyMap<string, string> { return this.#unwritten; }
+
+  /** Everything that is dirty. */
+  async write(compiler: Compiler, signal: AbortSignal): Promise<void> {
+    this.#away = false;
+    this.#lookForDoubts();
+    await this.#writeVirtualIPs(compiler, signal);
+    await this.#writeNodes(compiler, signal);
+    await this.#writePrograms(compiler, signal);
+    // Those whose directors were told to stop sending.
+    await this.#writeNodes(compiler, signal);
+    await this.#release(compiler, signal);
+  }
+
+  /** The programs of a VirtualServer that are there: its slices. */
+  present(owner: string): ServerObjects['VirtualServerProgram'][] {
+    const keys = new Set(this.#options.world.programs.store.by('owner', owner).map(keyOf));
+    // Also those that no cache has heard of.
+    for (let i = 0; i < (this.#slices.get(owner) ?? 1); i++) keys.add(sliceName(owner, i));
+    return [...keys].flatMap((key) => this.programs.objects.get(key) ?? []);
+  }
+
+  /** Programs are others than before: who waited for that is looked at. */
+  programsChanged(): void {
+    this.#options.dirty.mark(...this.#waiting);
+    this.#waiting.clear();
+  }
+
+  /** What was believed of own writes and proved wrong, or was never confirmed. */
+  #lookForDoubts(): void {
+    const { dirty } = this.#options;
+    if (this.virtualIPs.objects.doubts().length > 0) dirty.mark('claims', 'virtualIPs');
+    if (this.nodes.objects.doubts().length > 0) dirty.mark('nodes');
+    for (const key of this.programs.objects.doubts()) dirty.programs.add(ownerOf(key));
+  }
+
+  async #writeVirtualIPs(compiler: Compiler, signal: AbortSignal): Promise<void> {
+    const { dirty, onVirtualIP, onUnwritten } = this.#options;
+    if (!dirty.take('virtualIPs')) return;
+    dirty.mark('release');
+    const before = [...this.#unwritten.keys()];
+    this.#unwritten.clear();
+    await inParallel(this.#wantedVirtualIPs(compiler).values(), WIDTH, signal, async (vip) => {
+      if (await this.virtualIPs.ensure(vip, signal)) onVirtualIP(vip.metadata.name);
+    }, (vip, error) => {
+      this.#tell('VirtualIP', vip.metadata.name, error);
+      // Somebody else was quicker, or nobody knows: what the server says decides.
+      dirty.failed('claims', 'virtualIPs');
+      const there = this.virtualIPs.objects.get(vip.metadata.name)?.spec.claims ?? [];
+      for (const claim of vip.spec.claims) {
+        if (!there.some((c) => isDeepStrictEqual(c, claim))) this.#unwritten.set(`${claim.namespace}/${claim.name}`, `${vip.spec.address} is not claimed yet: ${(error as Error).message}`);
+      }
+    });
+    for (const owner of this.#unwritten.keys()) {
+      // What was decided is not in force: what is there is.
+      compiler.restore(owner, programsOf(this.present(owner)).get(owner) ?? null);
+      onUnwritten(owner);
+    }
+    for (const owner of before) if (!this.#unwritten.has(owner)) onUnwritten(owner);
+  }
+
+  #wantedVirtualIPs(compiler: Compiler): Map<string, ServerObjects['VirtualIP']> {
+    const present = new Map([...this.virtualIPs.objects.values()].map((vip) => [vip.metadata.name, vip]));
+    return desiredVirtualIPs({ memory: compiler.memory, servers: serversOf(compiler), verdicts: compiler.verdicts, present, unread: (owner) => this.#isUnread(owner) });
+  }
+
+  async #writeNodes(compiler: Compiler, signal: AbortSignal): Promise<void> {
+    const { dirty, onNode } = this.#options;
+    if (!dirty.take('nodes')) return;
+    const present = new Set(this.nodes.objects.keys());
+    const { byName, waiting } = this.#wantedNodes(compiler);
+    this.#wait('nodes', waiting);
+    const lost = (key: string, error: unknown): void => {
+      this.#tell('IPVSNode', key, error);
+      dirty.failed('nodes');
+    };
+    await inParallel(byName.values(), WIDTH, signal, async (node) => {
+      // Who directs is known as soon as it is written, before the caches tell.
+      if (await this.nodes.ensure(node, signal)) onNode(node.metadata.name, this.nodes.objects.get(node.metadata.name));
+    }, (node, error) => lost(node.metadata.name, error));
+    await inParallel([...present].filter((name) => !byName.has(name)), WIDTH, signal, async (name) => {
+      if (await this.nodes.remove(name, signal)) onNode(name, undefined);
+    }, lost);
+  }
+
+  #wantedNodes(compiler: Compiler): WantedNodes {
+    const { world, serving, reserved, unread } = this.#options;
+    const unreadGroups = new Set([...unread()].flatMap((key) => (key.startsWith('DirectorGroup/') ? [key.slice('DirectorGroup/'.length)] : [])));
+    return desiredNodes({
+      nodes: world.nodes.store.values(), groups: compiler.groups.values(), unreadGroups, bindings: serving.bindings, reserved: reserved(),
+      present: (name) => this.nodes.objects.get(name), kept: (owner) => compiler.programs.has(owner) && compiler.verdicts.get(owner)?.accepted !== true,
+      sends: (owner, node) => this.present(owner).some((program) => sends(program, node)),
+    });
+  }
+
+  /** What takes something away first, then what adds, then the rest: a connection to nobody is the worst of the three. */
+  async #writePrograms(compiler: Compiler, signal: AbortSignal): Promise<void> {
+    const { dirty } = this.#options;
+    const owners = [...dirty.programs].filter((owner) => !this.#unwritten.has(owner));
+    const rank = new Map(owners.map((owner) => [owner, urgency(this.present(owner), compiler.programs.get(owner) ?? null)]));
+    owners.sort((a, b) => rank.get(a)! - rank.get(b)!);
+    await inParallel(owners, WIDTH, signal, async (owner) => {
+      dirty.programs.delete(owner);
+      if (await this.#writeProgram(owner, compiler, signal)) this.programsChanged();
+    }, (owner, error) => {
+      this.#tell('VirtualServerProgram', owner, error);
+      dirty.failedProgram(owner);
+    });
+  }
+
+  /** Returns whether anything was written. */
+  async #writeProgram(owner: string, compiler: Compiler, signal: AbortSignal): Promise<boolean> {
+    const server = serversOf(compiler).get(owner);
+    // It exists and cannot be read: what is there goes on.
+    if (!server && this.#isUnread(owner)) return false;
+    const program: Program | null = compiler.programs.get(owner) ?? null;
+    const wanted = server ? desiredPrograms(program, server) : new Map<string, never>();
+    let wrote = false;
+    for (const object of wanted.values()) wrote = await this.programs.ensure(object, signal) || wrote;
+    for (const key of this.present(owner).map(keyOf)) if (!wanted.has(key)) wrote = await this.programs.remove(key, signal) || wrote;
+    if (wanted.size > 1) this.#slices.set(owner, wanted.size);
+    else this.#slices.delete(owner);
+    return wrote;
+  }
+
+  /** Addresses that nobody has any more: after the programs are gone, so that nobody gets one that still leads to somebody else. */
+  async #release(compiler: Compiler, signal: AbortSignal): Promise<void> {
+    const { dirty } = this.#options;
+    if (!dirty.take('release')) return;
+    const wanted = this.#wantedVirtualIPs(compiler);
+    const gone = [...this.virtualIPs.objects.values()].filter((vip) => !wanted.has(vip.metadata.name));
+    if (gone.length === 0) return;
+    const served = new Set([...this.programs.objects.values()].flatMap((p) => p.spec.addresses.map((a) => a.address)));
+    this.#wait('release', gone.some((vip) => served.has(vip.spec.address)));
+    await inParallel(gone.filter((vip) => !served.has(vip.spec.address)), WIDTH, signal, async ({ metadata: { name } }) => {
+      await this.virtualIPs.remove(name, signal);
+    }, ({ metadata: { name } }, error) => {
+      this.#tell('VirtualIP', name, error);
+      dirty.failed('release');
+    });
+  }
+
+  #wait(part: Part, waiting: boolean): void {
+    if (waiting) this.#waiting.add(part);
+    else this.#waiting.delete(part);
+  }
+
+  #isUnread(owner: string): boolean {
+    return this.#options.unread().has(`VirtualServer/${owner}`);
+  }
+
+  /** When one request found nobody, the others of this pass are not sent. */
+  #unlessAway(): void {
+    if (this.#away) throw new NotSent();
+  }
+
+  #tell(kind: string, key: string, error: unknown): void {
+    if (error instanceof NotSent) return;
+    if (error instanceof ApiError && AWAY.has(error.code)) this.#away = true;
+    const quiet = isConflict(error) || isAlreadyExists(error);
+    this.#options.log[quiet ? 'info' : 'warn']({ kind, object: key, err: error }, 'not written');
+  }
+}
+
+class NotSent extends Error {
+  constructor() { super('the API server is away'); }
+}
+
+/** VirtualServers with the metadata of the server. */
+function serversOf(compiler: Compiler): ReadonlyMap<string, ServerObjects['VirtualServer']> {
+  return compiler.servers as ReadonlyMap<string, ServerObjects['VirtualServer']>;
+}
+
+function keyOf({ metadata }: ServerObjects['VirtualServerProgram']): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
+
+/** The VirtualServer of a program, by the program's namespace/name: a VirtualServer has no dot in its name. */
+export function ownerOf(programKey: string): string {
+  return programKey.replace(/\.\d+$/, '');
+}

@@ -1,0 +1,114 @@
+/**
+ * Properties of the controller over random histories: whatever happened in whatever order, it comes to rest, what is there is sound, and a
+ * second run over it writes nothing. With one controller that is killed and started again, and with two that lead at once.
+ */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { VirtualIP, VirtualServerProgram } from '../../../src/api/v1alpha1/index.ts';
+import { Bench, seeded, type Running } from './bench.ts';
+import { begin, claimedFirst, consistent, happen, NODE_NAMES, roughen, soundClaims, step, write, written, type Step, type Written } from './history.ts';
+
+const seed = fc.integer({ min: 1, max: 1_000_000 });
+const isWritten = (s: Step): s is Written => ['server', 'pool', 'group', 'node', 'service', 'slice', 'endpoints', 'namespace'].includes(s.do);
+
+/** Errors of watchers, which must not disappear in what the controller does with them. */
+function watched(b: Bench, check: (object: { readonly kind: string }) => void): { readonly faults: unknown[] } {
+  const faults: unknown[] = [];
+  b.api.changed = ({ type, object }) => {
+    if (type === 'DELETED') return;
+    try {
+      check(object);
+    } catch (error) {
+      faults.push(error);
+    }
+  };
+  return { faults };
+}
+
+/** Agents report until nothing changes any more by it. */
+async function rest(b: Bench): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    await b.settle();
+    const version = b.api.cluster.version;
+    b.report(...NODE_NAMES);
+    if (b.api.cluster.version === version) return;
+  }
+  await b.settle();
+}
+
+async function secondWritesNothing(b: Bench): Promise<void> {
+  await b.stopAll();
+  const was = b.picture();
+  const { asked } = await b.runOnce('second');
+  assert.equal(asked, 0, `the second run asked for ${JSON.stringify(b.api.asked.slice(-asked).map((c) => `${c.verb} ${c.kind} ${c.key}`))}`);
+  assert.deepEqual(b.picture(), was);
+}
+
+test('whatever happens to one controller and its cluster, in the end all is sound and a second run writes nothing', { timeout: 600_000 }, async () => {
+  await fc.assert(fc.asyncProperty(seed, fc.boolean(), fc.array(step, { minLength: 1, maxLength: 40 }), async (n, rough, steps) => {
+    const b = new Bench(n, 25);
+    begin(b);
+    const spoilt = steps.some((s) => s.do === 'spoil' && s.kind === 'VirtualIP');
+    const { faults } = watched(b, (object) => {
+      if (object.kind === 'VirtualIP') soundClaims(object as unknown as VirtualIP);
+      if (object.kind === 'VirtualServerProgram' && !spoilt) claimedFirst(b, object as unknown as VirtualServerProgram);
+    });
+    const smooth = rough ? roughen(b, seeded(n)) : () => {};
+    let running: Running = b.start('first');
+    for (const [i, s] of steps.entries()) {
+      if (isWritten(s)) write(b, s);
+      else if (s.do === 'restart') {
+        await running.stop();
+        running = b.start(`after ${i}`);
+      } else await happen(b, s);
+    }
+    await b.pass(2_000);
+    smooth();
+    await rest(b);
+    if (faults.length > 0) throw faults[0];
+    consistent(b);
+    await secondWritesNothing(b);
+  }), { numRuns: Number(process.env['RUNS'] ?? 20) });
+});
+
+test('two controllers that lead at once give no address twice, and come to rest', { timeout: 600_000 }, async () => {
+  await fc.assert(fc.asyncProperty(seed, fc.boolean(), fc.array(step, { minLength: 1, maxLength: 40 }), async (n, rough, steps) => {
+    const b = new Bench(n, 120);
+    begin(b);
+    const { faults } = watched(b, (object) => { if (object.kind === 'VirtualIP') soundClaims(object as unknown as VirtualIP); });
+    const smooth = rough ? roughen(b, seeded(n)) : () => {};
+    const both: Running[] = [b.start('left'), b.start('right')];
+    for (const [i, s] of steps.entries()) {
+      if (isWritten(s)) write(b, s);
+      else if (s.do === 'restart') {
+        await both[i % 2]!.stop();
+        both[i % 2] = b.start(`after ${i}`);
+      } else await happen(b, s);
+    }
+    await b.pass(2_000);
+    smooth();
+    await rest(b);
+    if (faults.length > 0) throw faults[0];
+    consistent(b);
+    await secondWritesNothing(b);
+  }), { numRuns: Number(process.env['RUNS'] ?? 15) });
+});
+
+test('the same objects give the same result, in whatever order they were written and heard of', { timeout: 600_000 }, async () => {
+  await fc.assert(fc.asyncProperty(seed, seed, fc.array(written, { minLength: 1, maxLength: 20 }), async (n, m, objects) => {
+    const last = [...new Map(objects.map((o) => [JSON.stringify([o.do, 'key' in o ? o.key : 'name' in o ? o.name : o.n, 'hosts' in o && 'n' in o ? o.n : 0]), o])).values()];
+    const pictures: unknown[] = [];
+    for (const s of [n, m]) {
+      const b = new Bench(s, 25);
+      const random = seeded(s);
+      begin(b);
+      for (const o of last.map((one) => ({ one, at: random() })).sort((x, y) => x.at - y.at)) write(b, o.one);
+      b.start();
+      await rest(b);
+      await b.stopAll();
+      pictures.push(b.picture());
+    }
+    assert.deepEqual(pictures[0], pictures[1]);
+  }), { numRuns: Number(process.env['RUNS'] ?? 12) });
+});
