@@ -145,11 +145,10 @@ export class Compiler {
   #prepare(): void {
     this.#context = prepare({
       servers: this.#servers, pools: this.#pools, groups: this.#groups, memory: this.#memory,
-      cluster: this.#cluster,
+      // A group that cannot be read goes on selecting its nodes: without it, hosts would direct that must not.
+      cluster: this.#cluster, lastGroups: this.#lastGroups,
       unread: new Set([...this.#last.keys(), ...Object.keys(this.#memory.claims)].filter((name) => !this.#servers.has(name) && this.#unread(name))),
     });
-    // A group that cannot be read goes on selecting its nodes: without it, hosts would direct that must not.
-    if (this.#lastGroups.size > 0) this.#context = { ...this.#context, groups: new Map([...this.#lastGroups, ...this.#context.groups]) };
     this.#memory = this.#context.memory;
   }
 

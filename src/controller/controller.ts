@@ -4,7 +4,7 @@
  * the order of writes is reconcile/writing.ts's.
  */
 import { objectKey, virtualIPName, type ServerObjects, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
-import type { GroupSettings } from '../api/v1alpha1/program.ts';
+import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Log } from '../kube/types.ts';
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
@@ -75,7 +75,7 @@ export class Controller {
       onUnwritten: (owner) => this.#statuses.server(owner),
     });
     this.#absent = new Absent({ ...options, known: (owner) => world.virtualServers.store.has(owner) || world.virtualServers.badObjects.has(owner) });
-    this.#statuses = new Statuses({ ...options, reports: this.#reports, budget }, this.#writing.virtualIPs.objects);
+    this.#statuses = new Statuses({ ...options, reports: this.#reports, budget, reserved: (ranges) => this.#surroundings.reservedIn(ranges) }, this.#writing.virtualIPs.objects);
   }
 
   /** Something changed: a pass is due. */
@@ -129,6 +129,9 @@ export class Controller {
   /** Returns whether everything that was tried was written. */
   async #pass(signal: AbortSignal): Promise<boolean> {
     const { world, now } = this.#options;
+    const vips = this.#writing.virtualIPs.objects;
+    await this.#absent.ask(vips.values(), signal);
+    // From here to the end of compile nothing waits: caches and changes are of one moment.
     const changes = world.take();
     this.#dirty.begin(now());
     this.#hear(changes);
@@ -136,7 +139,8 @@ export class Controller {
       for (const key of world.virtualServers.store.keys()) this.#statuses.server(key);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
     }
-    const unread = new Set([...world.unread, ...(await this.#absent.claimants(this.#writing.virtualIPs.objects.values(), signal)).map((owner) => `VirtualServer/${owner}`)]);
+    if (changes.everything) for (const name of world.pools.store.keys()) this.#statuses.pool(name);
+    const unread = new Set([...world.unread, ...this.#absent.unconfirmed(vips.values()).map((owner) => `VirtualServer/${owner}`)]);
     const compiler = this.#compile(changes, unread);
     await this.#writing.write(compiler, signal);
     const ok = this.#dirty.end(now());
@@ -175,7 +179,11 @@ export class Controller {
       }
       for (const group of [...heard.old?.spec.directorGroups ?? [], ...heard.object?.spec.directorGroups ?? []]) this.#statuses.group(group);
     }
-    for (const [key, heard] of changes.statuses) this.#statuses.heard(key, heard);
+    for (const [key, heard] of changes.statuses) {
+      this.#statuses.heard(key, heard);
+      // Made anew under its name: it inherits only what it asks for.
+      if (heard.object?.kind === 'VirtualServer' && heard.old && heard.old.metadata.uid !== heard.object.metadata.uid) this.#dirty.mark('claims');
+    }
   }
 
   /**
@@ -202,8 +210,8 @@ export class Controller {
     }
     if (this.#dirty.take('claims') && !first) {
       const vips = [...this.#writing.virtualIPs.objects.values()];
-      for (const owner of lostOf(vips, compiler.programs.values())) compiler.restore(owner, null);
-      compiler.remember({ ...withServed(claimsOf(vips), compiler.programs.values()), marks: compiler.memory.marks });
+      for (const owner of this.#lost(vips, compiler.programs.values())) compiler.restore(owner, null);
+      compiler.remember({ ...withServed(claimsOf(vips, this.#serverOf), compiler.programs.values()), marks: compiler.memory.marks });
       this.#dirty.mark('virtualIPs');
     }
     if (unread.size !== this.#unread.size || [...unread].some((key) => !this.#unread.has(key))) this.#unreadChanged(unread);
@@ -234,12 +242,18 @@ export class Controller {
     const programs = programsOf(world.programs.store.values());
     for (const [owner, program] of programs) this.#serving.program(owner, program);
     const vips = [...world.virtualIPs.store.values()];
-    for (const owner of lostOf(vips, programs.values())) programs.delete(owner);
-    const claims = withServed(claimsOf(vips), programs.values());
+    for (const owner of this.#lost(vips, programs.values())) programs.delete(owner);
+    const claims = withServed(claimsOf(vips, this.#serverOf), programs.values());
     for (const { store } of [world.virtualServers, world.pools, world.groups]) for (const object of store.values()) changes.written.add(objectKey(object));
     for (const program of world.programs.store.values()) this.#dirty.programs.add(`${program.metadata.namespace}/${program.spec.virtualServer.name}`);
     for (const name of world.virtualIPs.store.keys()) this.#statuses.vip(name);
     return new Compiler({ ...claims, marks: marksOf(programs.values()) }, programs, unreadGroups(world.unread), this.#surroundings);
+  }
+
+  readonly #serverOf = (owner: string): ServerObjects['VirtualServer'] | undefined => this.#options.world.virtualServers.store.get(owner);
+
+  #lost(vips: readonly ServerObjects['VirtualIP'][], programs: Iterable<Program>): Set<string> {
+    return lostOf(vips, programs, this.#serverOf, (owner) => this.#writing.present(owner));
   }
 
   /** What could not be read can, or is gone; or the other way round. */

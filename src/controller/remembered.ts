@@ -2,18 +2,27 @@
  * Remembered: what the objects of the API server say of decisions that were made before: who holds which address with which ports, which
  * mark a range has, what was served last. Pure. It is compile's memory in a cluster, as the snapshot is on a host without one.
  */
-import { joinSlices, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
+import { joinSlices, type ServerObjects, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
 import type { Program } from '../api/v1alpha1/program.ts';
+import { asksFor } from './compile/claims.ts';
 import type { Memory } from './compile/memory.ts';
 import { portText } from './compile/occupancy.ts';
 
-/** Addresses and ports by claim. Two controllers at once may have given one VirtualServer two addresses: it keeps the lower, always the same. */
-export function claimsOf(vips: Iterable<VirtualIP>): Pick<Memory, 'claims' | 'ports'> {
+/** A VirtualServer as it is now, by namespace/name. */
+export type ServerOf = (owner: string) => ServerObjects['VirtualServer'] | undefined;
+
+/**
+ * Addresses and ports by claim. Two controllers at once may have given one VirtualServer two addresses: it keeps the lower, always the
+ * same. Of a VirtualServer that was made anew under an old name counts what it may inherit: what it asks for.
+ */
+export function claimsOf(vips: Iterable<VirtualIP>, serverOf: ServerOf): Pick<Memory, 'claims' | 'ports'> {
   const claims: Record<string, string[]> = {};
   const ports: Record<string, string[]> = {};
   for (const { spec } of [...vips].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))) {
     for (const claim of spec.claims) {
       const owner = `${claim.namespace}/${claim.name}`;
+      const server = serverOf(owner);
+      if (server && server.metadata.uid !== claim.uid && !asksFor(server, spec.address)) continue;
       (claims[owner] ??= []).push(spec.address);
       ports[owner] = [...claim.ports];
     }
@@ -38,11 +47,18 @@ export function withServed(claimed: Pick<Memory, 'claims' | 'ports'>, programs: 
   return { claims, ports };
 }
 
-/** VirtualServers whose program serves an address that is claimed, and not by them: they lost it. */
-export function lostOf(vips: Iterable<VirtualIP>, programs: Iterable<Program>): Set<string> {
+/**
+ * VirtualServers whose program is not theirs any more: it serves an address that is claimed, and not by them; or it was written for
+ * another one of their name. `written`: the programs of a VirtualServer that are there.
+ */
+export function lostOf(vips: Iterable<VirtualIP>, programs: Iterable<Program>, serverOf: ServerOf, written: (owner: string) => readonly VirtualServerProgram[]): Set<string> {
   const claimed = new Map([...vips].filter((v) => v.spec.claims.length > 0).map(({ spec }) => [spec.address, new Set(spec.claims.map((c) => `${c.namespace}/${c.name}`))]));
   const lost = new Set<string>();
-  for (const { owner, spec } of programs) if (spec.addresses.some(({ address }) => claimed.get(address)?.has(owner) === false)) lost.add(owner);
+  for (const { owner, spec } of programs) {
+    const uid = serverOf(owner)?.metadata.uid;
+    const anothers = uid !== undefined && written(owner).some((p) => p.spec.virtualServer.uid !== uid);
+    if (anothers || spec.addresses.some(({ address }) => claimed.get(address)?.has(owner) === false)) lost.add(owner);
+  }
   return lost;
 }
 

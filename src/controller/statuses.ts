@@ -14,7 +14,7 @@ import { StatusWriter } from './reconcile/status-writer.ts';
 import { InvalidWriter } from './reconcile/invalid-writer.ts';
 import type { CountWrite } from './reconcile/writer.ts';
 import type { Reports } from './reports.ts';
-import { claimedStatus, groupStatus, poolStatus } from './status/pools.ts';
+import { claimedStatus, groupStatus, poolRemark, poolStatus, type PoolRemark, type PoolSurroundings } from './status/pools.ts';
 import { flips, virtualServerStatus } from './status/virtualserver.ts';
 import type { World } from './world.ts';
 
@@ -29,6 +29,7 @@ export interface StatusesOptions {
   readonly now: () => number;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
+  readonly reserved: PoolSurroundings['reserved'];
   /** Told of each condition that changed. */
   readonly onTransition: (server: ServerObjects['VirtualServer'], before: VirtualServerStatus | undefined, after: VirtualServerStatus) => void;
 }
@@ -122,7 +123,7 @@ export class Statuses {
     });
     await this.#each('pool', signal, async (name) => {
       const pool = this.#pools.objects.get(name);
-      return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#poolProblem(pool), time), signal) : 0;
+      return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#remark(pool), time), signal) : 0;
     });
     await this.#each('group', signal, async (name) => {
       const group = this.#groups.objects.get(name);
@@ -200,12 +201,9 @@ export class Statuses {
     return used;
   }
 
-  #poolProblem({ metadata, spec }: ServerObjects['VIPPool']): { reason: string; message: string } | null {
-    const { groups } = this.#options.world;
-    const name = spec.directorGroupRef?.name;
-    if (name !== undefined && !groups.store.has(name)) return { reason: 'DirectorGroupNotFound', message: `DirectorGroup ${name} does not exist; create it, or correct spec.directorGroupRef of VIPPool ${metadata.name}` };
-    if (name === undefined && groups.store.size > 1) return { reason: 'DirectorGroupNotFound', message: `there are ${groups.store.size} DirectorGroups; name one in spec.directorGroupRef` };
-    return null;
+  #remark(pool: ServerObjects['VIPPool']): PoolRemark | null {
+    const { world, reserved } = this.#options;
+    return poolRemark(pool, { groups: new Set([...world.groups.store.keys(), ...world.groups.badObjects.keys()]), pools: world.pools.store.values(), reserved });
   }
 
   #members(group: string): Parameters<typeof groupStatus>[1] {

@@ -3,10 +3,11 @@
  * VirtualServers have to be compiled again when a Service, a slice or a node changed. Reads stores and keeps indexes; writes nothing.
  */
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
-import { canonical, contains, familyOf, parsePrefix } from '../ip/ip.ts';
+import { ADDRESS_BITS, canonical, contains, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import type { Cluster, ClusterNode } from './compile/cluster.ts';
+import { inRanges, type Range } from './compile/pools.ts';
 import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
 
 /** A store as it is read here. */
@@ -96,6 +97,19 @@ export class Surroundings implements Cluster {
     const own = this.#fresh().#own.get(address);
     if (own !== undefined) return own;
     return this.#networks.find((n) => familyOf(n.address) === familyOf(address) && contains(n.address, n.length, address))?.whose ?? null;
+  }
+
+  /** The first address or network within ranges that is somebody's, in words; null when none is. */
+  reservedIn(ranges: readonly Range[]): string | null {
+    for (const [address, whose] of this.#fresh().#own) if (inRanges(ranges, address)) return `${address} is ${whose}`;
+    for (const { address, length, whose } of this.#networks) {
+      const family = familyOf(address)!;
+      const first = toBigInt(address);
+      const last = first | ((1n << BigInt(ADDRESS_BITS[family] - length)) - 1n);
+      const range = ranges.find((r) => r.family === family && r.first <= last && first <= r.last);
+      if (range) return `${fromBigInt(range.first > first ? range.first : first, family)} is ${whose}`;
+    }
+    return null;
   }
 
   receives(node: string, vip: string): boolean {

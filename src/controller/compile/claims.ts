@@ -33,6 +33,8 @@ export interface ClaimInput {
   readonly pools: ReadonlyMap<string, Pool>;
   readonly memory: Memory;
   readonly cluster: Pick<Cluster, 'present' | 'namespaceLabels' | 'reserved'>;
+  /** Why nobody can direct for the addresses of a pool; null where somebody can, or nobody has to. */
+  readonly groupProblem: (pool: Pool) => string | null;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were: what memory says of them stays theirs. */
   readonly unread: ReadonlySet<string>;
 }
@@ -143,7 +145,10 @@ class Round {
   #claim(key: string, server: VirtualServer): Claim {
     const vip = server.spec.vip ?? {};
     if (vip.sharedFrom) return this.#shared(key, server, vip.sharedFrom.name);
-    return vip.addresses ? this.#pinned(key, server, vip.addresses) : this.#allocated(key, server);
+    const claim = vip.addresses ? this.#pinned(key, server, vip.addresses) : this.#allocated(key, server);
+    // Part of the claim: who waits for a group stays where it is served, and nobody else gets that place.
+    const problem = claim.ok ? this.#input.groupProblem(claim.pool) : null;
+    return problem === null ? claim : no('Pending', problem);
   }
 
   #allocated(key: string, server: VirtualServer): Claim {
@@ -263,7 +268,7 @@ class Round {
 const EVERY_PORT: readonly PortRange[] = ['TCP', 'UDP', 'SCTP'].map((protocol) => ({ protocol, first: 0, last: 65_535 }));
 
 /** Whether a VirtualServer still wants an address that it held. */
-function asksFor({ spec: { vip } }: VirtualServer, address: string): boolean {
+export function asksFor({ spec: { vip } }: VirtualServer, address: string): boolean {
   return vip?.addresses ? vip.addresses.includes(address) : true;
 }
 

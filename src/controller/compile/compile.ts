@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { endPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
 import { formatRealServer, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
-import { claimAll, groupOf, type Claim, type Claims } from './claims.ts';
+import { claimAll, groupOf, type Claims } from './claims.ts';
 import type { Cluster } from './cluster.ts';
 import { endpointsOf, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
 import { assignMarks, markNames } from './marks.ts';
@@ -23,6 +23,8 @@ export interface CompileInput {
   readonly cluster: Cluster;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were. */
   readonly unread?: ReadonlySet<string>;
+  /** Groups that cannot be read now, as they were. */
+  readonly lastGroups?: ReadonlyMap<string, GroupSettings>;
 }
 
 /** What compile decided about one VirtualServer: the source of its Accepted and ResolvedRefs conditions. */
@@ -62,11 +64,16 @@ export function prepare(input: CompileInput): Context {
   const pools = new Map<string, Pool>();
   for (const [name, pool] of input.pools) pools.set(name, readPool(pool));
   const unread = input.unread ?? new Set();
-  const claims = claimAll({ servers: input.servers, pools, memory: input.memory, cluster: input.cluster, unread });
+  const groups = new Map([...input.groups.values()].map((g) => [g.metadata.name, groupSettings(g)]));
+  for (const [name, settings] of input.lastGroups ?? []) if (!groups.has(name)) groups.set(name, settings);
+  const groupProblem = (pool: Pool): string | null => {
+    const group = resolveGroup(pool, groups);
+    return 'problem' in group ? group.problem : null;
+  };
+  const claims = claimAll({ servers: input.servers, pools, memory: input.memory, cluster: input.cluster, unread, groupProblem });
   const names = [...input.servers].flatMap(([key, server]) => markNames(key, server));
   for (const name of Object.keys(input.memory.marks)) if (unread.has(name.slice(0, name.indexOf('#')))) names.push(name);
   const marks = assignMarks(names, input.memory);
-  const groups = new Map([...input.groups.values()].map((g) => [g.metadata.name, groupSettings(g)]));
   return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) }, cluster: input.cluster };
 }
 
@@ -75,9 +82,8 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
   const claim = context.claims.byServer.get(key)!;
   if (!claim.ok) return refused(claim.reason, claim.message);
   if (markNames(key, server).some((name) => !context.marks.has(name))) return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
-  const group = resolveGroup(claim, context.groups);
-  // The claim stands, and the pool is known.
-  if ('problem' in group) return { ...refused('Pending', group.problem), pool: claim.pool.name };
+  const group = resolveGroup(claim.pool, context.groups);
+  if ('problem' in group) return refused('Pending', group.problem);
   const endpoints = endpointsOf({
     server, pool: claim.pool, addresses: claim.addresses, vips: context.claims.vips, cluster: context.cluster,
     connectionSync: group.settings !== null && group.settings.connectionSync !== null,
@@ -141,13 +147,13 @@ function sourceAddress(choice: 'Auto' | 'Preserve' | 'Masquerade' | 'VirtualIP')
   return choice === 'Auto' ? 'Masquerade' : choice;
 }
 
-function resolveGroup(claim: Claim & { ok: true }, groups: ReadonlyMap<string, GroupSettings>): { settings: GroupSettings | null } | { problem: string } {
-  const name = groupOf(claim.pool);
+function resolveGroup(pool: Pool, groups: ReadonlyMap<string, GroupSettings>): { settings: GroupSettings | null } | { problem: string } {
+  const name = groupOf(pool);
   if (name) {
     const settings = groups.get(name);
-    return settings ? { settings } : { problem: `DirectorGroup ${name} of VIPPool ${claim.pool.name} does not exist; create it` };
+    return settings ? { settings } : { problem: `DirectorGroup ${name} of VIPPool ${pool.name} does not exist; create it` };
   }
-  if (groups.size > 1) return { problem: `VIPPool ${claim.pool.name} names no directorGroupRef and there are ${groups.size} DirectorGroups; name one` };
+  if (groups.size > 1) return { problem: `VIPPool ${pool.name} names no directorGroupRef and there are ${groups.size} DirectorGroups; name one` };
   return { settings: [...groups.values()][0] ?? null };
 }
 

@@ -26,20 +26,28 @@ export class Absent {
     this.#options = options;
   }
 
-  /** VirtualServers, as namespace/name, that have a claim, are in no cache, and may exist all the same: the server has one, or does not answer. */
-  async claimants(vips: Iterable<VirtualIP>, signal: AbortSignal): Promise<string[]> {
-    const { known } = this.#options;
-    const missing = new Map<string, string>();
-    for (const { spec } of vips) {
-      for (const { namespace, name, uid } of spec.claims) if (!known(`${namespace}/${name}`)) missing.set(`${namespace}/${name} ${uid}`, `${namespace}/${name}`);
-    }
+  /** Asks the server about those of whom nothing is known. What fails is not known. */
+  async ask(vips: Iterable<VirtualIP>, signal: AbortSignal): Promise<void> {
+    const missing = this.#missing(vips);
     const gone = new Set([...missing.keys()].filter((claim) => this.#gone.has(claim)));
     this.#gone = gone;
-    const asked = [...missing].filter(([claim]) => !gone.has(claim));
-    await inParallel(asked, WIDTH, signal, async ([claim, owner]) => {
+    await inParallel([...missing].filter(([claim]) => !gone.has(claim)), WIDTH, signal, async ([claim, owner]) => {
       if (!await this.#exists(owner, signal)) gone.add(claim);
     }, ([, owner], error) => this.#options.log.warn({ object: owner, err: error }, 'whether it exists is not known; its addresses stay its own'));
-    return asked.filter(([claim]) => !gone.has(claim)).map(([, owner]) => owner);
+  }
+
+  /** VirtualServers, as namespace/name, that have a claim, are in no cache, and may exist all the same. */
+  unconfirmed(vips: Iterable<VirtualIP>): string[] {
+    return [...this.#missing(vips)].filter(([claim]) => !this.#gone.has(claim)).map(([, owner]) => owner);
+  }
+
+  /** Owners of claims that the cache does not know, by claim. */
+  #missing(vips: Iterable<VirtualIP>): Map<string, string> {
+    const missing = new Map<string, string>();
+    for (const { spec } of vips) {
+      for (const { namespace, name, uid } of spec.claims) if (!this.#options.known(`${namespace}/${name}`)) missing.set(`${namespace}/${name} ${uid}`, `${namespace}/${name}`);
+    }
+    return missing;
   }
 
   async #exists(owner: string, signal: AbortSignal): Promise<boolean> {

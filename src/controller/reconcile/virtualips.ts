@@ -16,12 +16,14 @@ export interface ClaimedInput {
   readonly verdicts: ReadonlyMap<string, Pick<Verdict, 'accepted' | 'pool' | 'group'>>;
   /** VirtualIPs that there are. */
   readonly present: ReadonlyMap<string, VirtualIP>;
+  /** The pool that has an address, where nothing else tells; '' where none has. */
+  readonly poolOf: (address: string) => string;
   /** Whether a VirtualServer, as namespace/name, exists and cannot be read now: its claims stay as they are written. */
   readonly unread: (owner: string) => boolean;
 }
 
 /** By name. A VirtualServer that is refused now keeps what it had: its pool and group are those of before. */
-export function desiredVirtualIPs({ memory, servers, verdicts, present, unread }: ClaimedInput): Map<string, VirtualIP> {
+export function desiredVirtualIPs({ memory, servers, verdicts, present, poolOf, unread }: ClaimedInput): Map<string, VirtualIP> {
   const claims = new Map<string, { claims: VirtualIPClaim[]; pool: string; group: string | null }>();
   const entryOf = (address: string) => {
     let entry = claims.get(address);
@@ -41,7 +43,7 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present, unread }
     }
   }
   for (const { spec } of present.values()) {
-    for (const claim of spec.claims) if (unread(`${claim.namespace}/${claim.name}`)) entryOf(spec.address).claims.push(claim);
+    for (const claim of spec.claims) if (unread(`${claim.namespace}/${claim.name}`) && !servers.has(`${claim.namespace}/${claim.name}`)) entryOf(spec.address).claims.push(claim);
   }
   const wanted = new Map<string, VirtualIP>();
   for (const [address, entry] of claims) {
@@ -53,7 +55,7 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present, unread }
     wanted.set(name, {
       apiVersion: API_VERSION, kind: 'VirtualIP',
       metadata: { name, labels: { [GROUP_LABEL]: directorGroup } },
-      spec: { address, family: familyOf(address)!, poolRef: { name: entry.pool || before?.poolRef.name || 'unknown' }, directorGroup, claims: entry.claims },
+      spec: { address, family: familyOf(address)!, poolRef: { name: entry.pool || before?.poolRef.name || poolOf(address) || 'unknown' }, directorGroup, claims: entry.claims },
     });
   }
   return wanted;

@@ -9,6 +9,7 @@ import type { Program } from '../../api/v1alpha1/program.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { ApiError, isAlreadyExists, isConflict } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
+import { poolHolds, readPool } from '../compile/pools.ts';
 import type { Compiler } from '../compiler.ts';
 import { programsOf } from '../remembered.ts';
 import { sends, type Serving } from '../serving.ts';
@@ -131,7 +132,11 @@ export class Writing {
 
   #wantedVirtualIPs(compiler: Compiler): Map<string, ServerObjects['VirtualIP']> {
     const present = new Map([...this.virtualIPs.objects.values()].map((vip) => [vip.metadata.name, vip]));
-    return desiredVirtualIPs({ memory: compiler.memory, servers: serversOf(compiler), verdicts: compiler.verdicts, present, unread: (owner) => this.#isUnread(owner) });
+    return desiredVirtualIPs({ memory: compiler.memory, servers: serversOf(compiler), verdicts: compiler.verdicts, present, unread: (owner) => this.#isUnread(owner), poolOf: (address) => this.#poolOf(address) });
+  }
+
+  #poolOf(address: string): string {
+    return [...this.#options.world.pools.store.values()].filter((pool) => poolHolds(readPool(pool), address)).map((pool) => pool.metadata.name).sort()[0] ?? '';
   }
 
   async #writeNodes(compiler: Compiler, signal: AbortSignal): Promise<void> {

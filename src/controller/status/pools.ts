@@ -3,24 +3,53 @@
  */
 import type { DirectorGroupStatus, IPVSNode, MemberState, ServerObjects, VIPPoolStatus, VirtualIP } from '../../api/v1alpha1/index.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
-import { readPool } from '../compile/pools.ts';
+import { readPool, type Range } from '../compile/pools.ts';
 
 type Conditions<S extends { conditions?: unknown }> = NonNullable<S['conditions']>;
 
 const meta = (generation: number | undefined) => (generation === undefined ? {} : { observedGeneration: generation });
 
-export function poolStatus(pool: ServerObjects['VIPPool'], used: { readonly ipv4: number; readonly ipv6: number }, problem: { readonly reason: string; readonly message: string } | null, now: string): VIPPoolStatus {
+/** What is wrong with a pool, or worth knowing: then `ready` all the same. */
+export interface PoolRemark { readonly ready: boolean; readonly reason: string; readonly message: string }
+
+export interface PoolSurroundings {
+  /** DirectorGroups by name, those that cannot be read too. */
+  readonly groups: ReadonlySet<string>;
+  readonly pools: Iterable<ServerObjects['VIPPool']>;
+  /** Whose an address of these ranges is, when it is never given: `192.0.2.1 is an address of node n1`; null when none is anybody's. */
+  readonly reserved: (ranges: readonly Range[]) => string | null;
+}
+
+/** The first remark that applies, the gravest first. */
+export function poolRemark(pool: ServerObjects['VIPPool'], { groups, pools, reserved }: PoolSurroundings): PoolRemark | null {
+  const no = (reason: string, message: string): PoolRemark => ({ ready: false, reason, message });
+  const { name } = pool.metadata;
+  const group = pool.spec.directorGroupRef?.name;
+  if (group !== undefined && !groups.has(group)) return no('DirectorGroupNotFound', `DirectorGroup ${group} does not exist; create it, or correct spec.directorGroupRef of VIPPool ${name}`);
+  if (group === undefined && groups.size > 1) return no('DirectorGroupNotFound', `there are ${groups.size} DirectorGroups; name one in spec.directorGroupRef`);
+  if (pool.spec.disabled) return no('Disabled', 'spec.disabled is true: claims stay, new ones are refused');
+  const { ranges } = readPool(pool);
+  const others = [...pools].filter((other) => other.metadata.name !== name && overlap(readPool(other).ranges, ranges)).map((other) => other.metadata.name).sort();
+  if (others.length > 0) return { ready: true, reason: 'PoolOverlap', message: `VIPPool ${others.slice(0, 5).join(', ')} has some of its addresses too; an address is given once all the same` };
+  const whose = reserved(ranges);
+  return whose === null ? null : { ready: true, reason: 'AddressReserved', message: `${whose}: it is never given, and others like it neither; take such addresses out of spec.blocks, or name them in spec.excluded` };
+}
+
+function overlap(a: readonly Range[], b: readonly Range[]): boolean {
+  return a.some((x) => b.some((y) => x.family === y.family && x.first <= y.last && y.first <= x.last));
+}
+
+export function poolStatus(pool: ServerObjects['VIPPool'], used: { readonly ipv4: number; readonly ipv6: number }, remark: PoolRemark | null, now: string): VIPPoolStatus {
   const capacity = { IPv4: 0n, IPv6: 0n };
   const { allocatable, excluded } = readPool(pool);
   for (const { family, first, last } of allocatable) capacity[family] += last - first + 1n;
   // An excluded address outside every block is nobody's loss; counted as if it were inside, the pool never promises too much.
   for (const address of excluded) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
   const { generation } = pool.metadata;
-  const full = problem === null && BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
-  const said = problem ?? (pool.spec.disabled ? { reason: 'Disabled', message: 'spec.disabled is true: claims stay, new ones are refused' }
-    : full ? { reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' } : null);
+  const full = BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
+  const said: PoolRemark | null = full && remark?.ready !== false ? { ready: false, reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' } : remark;
   const conditions = setCondition(pool.status?.conditions as readonly Condition[] | undefined ?? [],
-    { type: 'Ready', status: said ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
+    { type: 'Ready', status: said?.ready === false ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
   const text = (n: bigint) => String(n < 0n ? 0n : n);
   return {
     ...meta(generation), capacity: { ipv4: text(capacity.IPv4), ipv6: text(capacity.IPv6) }, allocated: { ipv4: String(used.ipv4), ipv6: String(used.ipv6) },

@@ -285,16 +285,36 @@ test('the pool counts what its VirtualIPs say, also the address of one that is r
   await b.stopAll();
 });
 
-test('a VirtualServer that waits for its DirectorGroup has its address, of the right pool', async () => {
+test('a VirtualServer that waits for its DirectorGroup has nothing; one that lost it keeps what it had', async () => {
   const b = new Bench();
   b.put(pool('public', { directorGroupRef: { name: 'edge' } }), server('shop'));
   b.start();
   await b.settle();
-  assert.deepEqual([b.condition('default/shop', 'Accepted'), b.get('VirtualIP', '203.0.113.1')?.spec.poolRef.name], ['False Pending', 'public']);
+  assert.deepEqual([b.condition('default/shop', 'Accepted'), b.all('VirtualIP')], ['False Pending', []]);
   b.put(group('edge'));
   await b.settle();
   assert.deepEqual([b.condition('default/shop', 'Accepted'), b.get('VirtualIP', '203.0.113.1')?.spec.directorGroup], ['True Accepted', 'edge']);
+  b.drop('DirectorGroup', 'edge');
+  b.put(server('shop', pin('203.0.113.4')));
+  await b.settle();
+  b.drop('VirtualIP', '203.0.113.1');
+  await b.settle();
+  const vip = b.get('VirtualIP', '203.0.113.1');
+  assert.deepEqual([b.condition('default/shop', 'Accepted'), b.condition('default/shop', 'Degraded'), b.all('VirtualIP').length, vip?.spec.poolRef.name], ['False Pending', 'True UsingLastGood', 1, 'public']);
   await b.stopAll();
+});
+
+test('a VirtualServer that is made anew and refused has nothing of the one before it', async () => {
+  for (const restart of [false, true]) {
+    const b = await ready();
+    if (restart) await b.stopAll();
+    b.drop('VirtualServer', 'default/shop');
+    b.put(server('shop', { ...ref('web'), ...pin('192.0.2.200') }));
+    if (restart) b.start('two');
+    await b.settle();
+    assert.deepEqual([b.condition('default/shop', 'Accepted'), b.condition('default/shop', 'Degraded'), b.all('VirtualIP'), b.all('VirtualServerProgram')], ['False AddressOutsidePools', 'none', [], []], `restart: ${restart}`);
+    await b.stopAll();
+  }
 });
 
 test('nobody gets the address of the API server, of a node, or one of the Pod or Service network', async () => {

@@ -177,8 +177,13 @@ test('when all 16,384 marks are given the next VirtualServer is refused by name,
   assert.deepEqual([marks.size, marks.has('zz')], [0x4000, false]);
 });
 
-test('a VirtualServer that waits for its DirectorGroup says from which pool its address is', () => {
-  const { verdicts, memory } = compile({ servers: [server('shop')], pools: [pool('public', { directorGroupRef: { name: 'edge' } })] });
-  const { accepted, reason, pool: from } = verdicts['default/shop']!;
-  assert.deepEqual([accepted, reason, from, memory.claims], [false, 'Pending', 'public', { 'default/shop': ['203.0.113.1'] }]);
+test('who waits for its DirectorGroup has no address yet; who had one keeps it, wherever it wants to go', () => {
+  const pools = [pool('public', { directorGroupRef: { name: 'edge' } })];
+  const { verdicts, memory } = compile({ servers: [server('shop')], pools });
+  assert.deepEqual([verdicts['default/shop']!.accepted, verdicts['default/shop']!.reason, memory.claims], [false, 'Pending', {}]);
+  assert.match(verdicts['default/shop']!.message, /DirectorGroup edge of VIPPool public does not exist; create it/);
+  const before = compile({ servers: [server('shop', pin('203.0.113.1'))], pools, groups: [group('edge')] }).memory;
+  const moving = [server('shop', pin('203.0.113.2')), server('other', pin('203.0.113.1'))];
+  const after = compile({ servers: moving, pools, memory: before });
+  assert.deepEqual([after.outcome, after.memory.claims], [{ shop: 'Pending', other: 'PortConflict' }, { 'default/shop': ['203.0.113.1'] }]);
 });
