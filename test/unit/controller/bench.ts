@@ -2,6 +2,7 @@
  * Controllers against an API server in memory, in a time that passes when it is told to: what they wrote is asked of the server. Agents
  * are imitated by what they would report. Builders of objects of the core kinds. No assertions here.
  */
+import { afterEach } from 'node:test';
 import type { KubeObject, ObjectMeta, Resource } from '../../../src/kube/types.ts';
 import { keyOf } from '../../../src/kube/types.ts';
 import { LEASES, type Lease } from '../../../src/kube/lease.ts';
@@ -54,6 +55,10 @@ export interface Running {
   /** Ends it wherever it is. */
   stop(): Promise<void>;
 }
+
+/** A test that fails in the middle leaves controllers, whose watches would keep the process alive. */
+const open = new Set<Bench>();
+afterEach(async () => { for (const bench of open) await bench.stopAll(); });
 
 export class Bench {
   readonly time = new FakeTime();
@@ -110,6 +115,7 @@ export class Bench {
     };
     working.then(() => { running.ended = 'stopped'; }, (error: unknown) => { running.ended = { error }; });
     this.#running.push(running);
+    open.add(this);
     return running;
   }
 
@@ -140,6 +146,7 @@ export class Bench {
   }
 
   async stopAll(): Promise<void> {
+    open.delete(this);
     for (const running of this.#running.splice(0)) await running.stop();
   }
 

@@ -1,0 +1,53 @@
+/** What agents say, asked for one VirtualServer: whom a change of a report concerns, who directs, who holds a VIP. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { IPVSNode, VirtualIP } from '../../../src/api/v1alpha1/index.ts';
+import { Reports } from '../../../src/controller/reports.ts';
+
+const node = (groups: string[], applied: string[] = [], failures: { virtualServer: string; code: string; message: string }[] = []): IPVSNode =>
+  ({ apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode', metadata: { name: 'x' }, spec: { directorGroups: groups, realServer: { binds: [] }, reservedAddresses: [] }, status: { applied, failures } });
+const failure = (virtualServer: string, message = 'm', code = 'NoInterface') => ({ virtualServer, code, message });
+
+test('a report concerns the VirtualServers of which it says something else than before', () => {
+  const r = new Reports();
+  const says = (...report: Parameters<typeof node>) => [...r.update('e1', node(...report))].sort();
+  assert.deepEqual(says(['edge'], ['ns/a|1', 'ns/b|1'], [failure('ns/c')]), ['ns/a', 'ns/b', 'ns/c']);
+  assert.deepEqual(says(['edge'], ['ns/a|1', 'ns/b|1'], [failure('ns/c')]), [], 'the same again');
+  assert.deepEqual(says(['edge'], ['ns/a|2', 'ns/b|1'], [failure('ns/c')]), ['ns/a'], 'another hash');
+  assert.deepEqual(says(['edge'], ['ns/b|1', 'ns/d|1'], [failure('ns/c')]), ['ns/a', 'ns/d'], 'one went, one came');
+  assert.deepEqual(says(['edge'], ['ns/b|1', 'ns/d|1'], [failure('ns/c', 'other')]), ['ns/c'], 'another message');
+  assert.deepEqual(says(['edge'], ['ns/b|1', 'ns/d|1'], [failure('ns/c', 'other', 'ForeignConflict')]), ['ns/c'], 'another code');
+  assert.deepEqual(says(['edge'], ['ns/b|1', 'ns/d|1']), ['ns/c'], 'it works now');
+  assert.deepEqual(says(['edge'], ['garbage', '|x', 'ns/b|1', 'ns/d|1']), [], 'a text that says nothing');
+  assert.deepEqual([...r.update('e1', undefined)].sort(), ['ns/b', 'ns/d'], 'the node is gone');
+  assert.deepEqual([...r.update('e1', undefined)], []);
+});
+
+test('the directors of a group speak of one VirtualServer, the live ones as such', () => {
+  const r = new Reports();
+  r.update('e1', node(['edge', 'core'], ['ns/a|1']));
+  r.update('e2', node(['edge'], [], [failure('ns/a')]));
+  r.update('w1', node([], ['ns/a|1']));
+  assert.equal(r.setLive(new Set(['e1', 'ghost'])), true);
+  assert.deepEqual(r.directors('edge', 'ns/a'), [{ node: 'e1', live: true, hash: '1', failure: undefined }, { node: 'e2', live: false, hash: undefined, failure: { code: 'NoInterface', message: 'm' } }]);
+  assert.deepEqual([r.directors('core', 'ns/b').map((d) => d.hash), r.directors('none', 'ns/a'), r.members('edge')], [[undefined], [], ['e1', 'e2']]);
+});
+
+test('who is live is news when it is others', () => {
+  const r = new Reports();
+  assert.deepEqual([r.setLive(new Set()), r.setLive(new Set(['a'])), r.setLive(new Set(['a'])), r.setLive(new Set(['b'])), r.setLive(new Set(['b', 'c'])), r.setLive(new Set(['c']))], [false, true, false, true, true, true]);
+  assert.deepEqual([r.isLive('c'), r.isLive('b')], [true, false]);
+});
+
+test('a VIP is held by whom its status names, live or not, and may be somebody else\'s too', () => {
+  const r = new Reports();
+  r.setLive(new Set(['e1']));
+  const vip = (status?: object): VirtualIP => ({ ...(status ? { status } : {}) }) as unknown as VirtualIP;
+  const duplicate = (status: string) => vip({ activeNode: 'e1', conditions: [{ type: 'DuplicateAddress', status, message: '00:11 answers' }] });
+  assert.deepEqual(r.holder(undefined), { node: '', live: false, duplicate: '' });
+  assert.deepEqual(r.holder(vip()), { node: '', live: false, duplicate: '' });
+  assert.deepEqual(r.holder(vip({})), { node: '', live: false, duplicate: '' });
+  assert.deepEqual(r.holder(vip({ activeNode: 'e2' })), { node: 'e2', live: false, duplicate: '' });
+  assert.deepEqual(r.holder(duplicate('True')), { node: 'e1', live: true, duplicate: '00:11 answers' });
+  assert.deepEqual(r.holder(duplicate('False')), { node: 'e1', live: true, duplicate: '' });
+});
