@@ -115,8 +115,8 @@ const SAMPLES: Record<string, () => Promise<Sample>> = {
   },
 
   /**
-   * SERVICES REALS SCHEDULER: reads back a table that is loaded already, as the agent does every ten seconds: again, and with an
-   * expectation. The first call of the process, with nothing expected, is reported besides.
+   * SERVICES REALS SCHEDULER: reads back a table that is loaded already, as the agent does every ten seconds: again and again, with
+   * an expectation; the fifth time counts. The first call of the process, with nothing expected, is reported besides.
    */
   read: async () => withClient(async (client) => {
     const desired = desiredTable(size, scheduler);
@@ -129,7 +129,7 @@ const SAMPLES: Record<string, () => Promise<Sample>> = {
       return ms;
     };
     const cold = await timed();
-    await timed(desired);
+    for (let i = 1; i < 5; i++) await timed(desired);
     const ms = await timed(desired);
     await verify(client, desired);
     return { ms, cold };
