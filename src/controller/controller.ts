@@ -8,6 +8,7 @@ import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Log } from '../kube/types.ts';
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
+import { hashOf } from './compile/compile.ts';
 import { Compiler } from './compiler.ts';
 import { Absent } from './reconcile/absent.ts';
 import { Budget } from './reconcile/budget.ts';
@@ -187,17 +188,19 @@ export class Controller {
   }
 
   /**
-   * A program that another controller wrote, while it led or still believes that it does. Where this one has none, it is what is served: a
-   * VirtualServer that is refused now goes on with it, as if this controller had begun just now. If its addresses are its own, that is.
+   * A program that another controller wrote, while it led or still believes that it does. Of a VirtualServer that is refused now it is the
+   * last good form, as if this controller had begun just now: or two would go on with two forms for ever. If its addresses are its own.
    */
   #adopt(owner: string): void {
     const compiler = this.#compiler;
-    const uid = this.#options.world.virtualServers.store.get(owner)?.metadata.uid;
+    const uid = this.#serverOf(owner)?.metadata.uid;
     const slices = this.#writing.present(owner);
-    if (!compiler || uid === undefined || compiler.programs.has(owner) || slices.some((s) => s.spec.virtualServer.uid !== uid)) return;
+    const own = compiler?.programs.get(owner);
+    if (!compiler || uid === undefined || (own && compiler.verdicts.get(owner)?.accepted) || slices.some((s) => s.spec.virtualServer.uid !== uid)) return;
     const program = programsOf(slices).get(owner);
+    if (!program || program.spec.contentHash === own?.spec.contentHash || hashOf(program.spec) !== program.spec.contentHash) return;
     const claimed = (address: string) => this.#writing.virtualIPs.objects.get(virtualIPName(address))?.spec.claims.some((c) => c.uid === uid) === true;
-    if (program?.spec.addresses.every((a) => claimed(a.address))) compiler.restore(owner, program);
+    if (program.spec.addresses.every((a) => claimed(a.address))) compiler.restore(owner, program);
   }
 
   #compile(changes: Changes, unread: ReadonlySet<string>): Compiler {

@@ -115,7 +115,6 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
       port: spec.tun?.encapsulation === 'GUE' ? spec.tun.port ?? GUE_PORT : 0,
       checksum: spec.tun?.checksum ?? 'None',
     },
-    // Written out: the hash must not depend on the order in which somebody built the object.
     scheduler: { name: spec.scheduler.name, fallback: spec.scheduler.fallback, portAware: spec.scheduler.portAware, onePacket: spec.scheduler.onePacket },
     persistence: !spec.persistence ? null : {
       timeoutSeconds: spec.persistence.timeoutSeconds, ipv4PrefixLength: spec.persistence.ipv4PrefixLength,
@@ -126,7 +125,24 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
     drainTimeoutSeconds: spec.drain.timeoutSeconds,
     ...(spec.trafficPolicy === 'Local' ? { localOnly: true } : {}),
   };
-  return { ...content, contentHash: createHash('sha256').update(JSON.stringify(content)).digest().toString('hex', 0, 8) };
+  return { ...content, contentHash: hashOf(content) };
+}
+
+/** The contentHash of a program, whoever built the object and in whatever order: one that is another was not written by a controller. */
+export function hashOf({ directorGroup, addresses, mode, sourceAddress, tunnel, scheduler, persistence, services, connectionLimits, drainTimeoutSeconds, localOnly }: Omit<ProgramSpec, 'contentHash'>): string {
+  const content = {
+    directorGroup,
+    addresses: addresses.map(({ address, family }) => ({ address, family })),
+    mode, sourceAddress,
+    tunnel: tunnel && { encapsulation: tunnel.encapsulation, port: tunnel.port, checksum: tunnel.checksum },
+    scheduler: { name: scheduler.name, fallback: scheduler.fallback, portAware: scheduler.portAware, onePacket: scheduler.onePacket },
+    persistence: persistence && { timeoutSeconds: persistence.timeoutSeconds, ipv4PrefixLength: persistence.ipv4PrefixLength, ipv6PrefixLength: persistence.ipv6PrefixLength, engine: persistence.engine },
+    services: services.map(({ ports, mark, realServers }) => ({ ports: ports.map(({ name, protocol, port, endPort }) => ({ name, protocol, port, endPort })), mark, realServers })),
+    connectionLimits: { upper: connectionLimits.upper, lower: connectionLimits.lower },
+    drainTimeoutSeconds,
+    ...(localOnly ? { localOnly } : {}),
+  };
+  return createHash('sha256').update(JSON.stringify(content)).digest().toString('hex', 0, 8);
 }
 
 /** Ordinary ports are a service each; a range is one, and scope AllPorts makes one of everything. */

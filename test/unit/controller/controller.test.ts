@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { Bench, coreEndpoints, lease, namespace, node, service, slice } from './bench.ts';
-import { endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
+import { compile, endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
 
 const ref = (name: string, more: Record<string, unknown> = {}): Record<string, unknown> => ({ backends: [{ serviceRef: { name, ...more } }] });
 const realServers = (b: Bench, key: string): string[] | undefined => b.get('VirtualServerProgram', key)?.spec.services.flatMap((s) => s.realServers);
@@ -274,6 +274,29 @@ test('two controllers that never heard of each other settle, and no address is t
     assert.equal(b.api.asked.length, asked, 'no flapping');
     await b.stopAll();
   }
+});
+
+test('two controllers that have two last good forms of one that is refused agree on what is written', async () => {
+  const b = new Bench(1, 5);
+  b.put(pool(), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), server('shop', endpoints('10.0.0.1')));
+  b.start('one');
+  await b.settle();
+  b.put(server('shop', endpoints('10.0.0.2')));
+  await b.settle();
+  b.put(group('core'));
+  await b.settle();
+  assert.equal(b.condition('default/shop', 'Accepted'), 'False Pending', 'which group?');
+  // The other one accepted what this one refused.
+  const other = compile({ servers: [server('shop', endpoints('10.0.0.3'))], groups: [group('edge')] }).verdicts['default/shop']!.program!;
+  const written = b.get('VirtualServerProgram', 'default/shop')!;
+  b.put({ ...written, spec: { ...written.spec, contentHash: other.spec.contentHash, services: other.spec.services } });
+  await b.settle();
+  assert.deepEqual(realServers(b, 'default/shop'), ['10.0.0.3|80|1|']);
+  // What no controller wrote is nobody's last good form.
+  b.put({ ...written, spec: { ...written.spec, services: [] } });
+  await b.settle();
+  assert.deepEqual(realServers(b, 'default/shop'), ['10.0.0.3|80|1|']);
+  await b.stopAll();
 });
 
 test('the pool counts what its VirtualIPs say, also the address of one that is refused now and served on', async () => {

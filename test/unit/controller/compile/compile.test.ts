@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { ProgramSpec } from '../../../../src/api/v1alpha1/program.ts';
-import { groupSettings, type Verdict } from '../../../../src/controller/compile/compile.ts';
+import { groupSettings, hashOf, type Verdict } from '../../../../src/controller/compile/compile.ts';
 import { EXCLUDED_SHOWN } from '../../../../src/controller/compile/endpoints.ts';
 import { assignMarks, MARK_BASE } from '../../../../src/controller/compile/marks.ts';
 import { NO_MEMORY } from '../../../../src/controller/compile/memory.ts';
@@ -186,4 +186,16 @@ test('who waits for its DirectorGroup has no address yet; who had one keeps it, 
   const moving = [server('shop', pin('203.0.113.2')), server('other', pin('203.0.113.1'))];
   const after = compile({ servers: moving, pools, memory: before });
   assert.deepEqual([after.outcome, after.memory.claims], [{ shop: 'Pending', other: 'PortConflict' }, { 'default/shop': ['203.0.113.1'] }]);
+});
+
+test('the hash of a program is that of its content, in whatever order the object was built', () => {
+  const specs = [{}, { mode: 'TUN', tun: { encapsulation: 'GUE' } }, { persistence: { timeoutSeconds: 60 } }, { ...ports([3000, 3010]), trafficPolicy: 'Local' }];
+  const reversed = (value: unknown): unknown => (Array.isArray(value) ? value.map(reversed) : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).reverse().map(([k, v]) => [k, reversed(v)])) : value);
+  const hashes = specs.map((spec) => {
+    const program = compile({ servers: [server('shop', spec)] }).verdicts['default/shop']!.program!;
+    assert.equal(hashOf(reversed(program.spec) as ProgramSpec), program.spec.contentHash);
+    assert.notEqual(hashOf({ ...program.spec, drainTimeoutSeconds: 1 }), program.spec.contentHash);
+    return program.spec.contentHash;
+  });
+  assert.equal(new Set(hashes).size, specs.length);
 });
