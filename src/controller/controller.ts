@@ -236,6 +236,7 @@ export class Controller {
       this.#statuses.server(owner);
       if (this.#serving.update(owner, compiler)) this.#dirty.mark('nodes');
     }
+    if (this.#serving.prune(compiler)) this.#dirty.mark('nodes');
     return compiler;
   }
 

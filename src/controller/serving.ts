@@ -50,6 +50,15 @@ export class Serving {
     }
   }
 
+  /** Forgets VirtualServers that are gone, whatever was known of them last. Returns whether that frees nodes. */
+  prune(compiler: Pick<Compiler, 'servers' | 'programs'>): boolean {
+    const gone = (owner: string) => !compiler.servers.has(owner) && !compiler.programs.has(owner);
+    for (const owner of this.#programs.keys()) if (gone(owner)) this.program(owner, null);
+    let freed = false;
+    for (const owner of this.#bindings.keys()) if (gone(owner)) freed = this.#bindings.delete(owner) || freed;
+    return freed;
+  }
+
   /** Takes what the compiler says of a VirtualServer now. Returns whether other nodes have to receive, or in another way. */
   update(owner: string, compiler: Pick<Compiler, 'verdicts' | 'programs'>): boolean {
     const verdict = compiler.verdicts.get(owner);

@@ -38,6 +38,14 @@ test('refused and served on, it binds as before; gone, it does not', () => {
   assert.deepEqual([s.bindings.size, s.sendsTo('w1', '203.0.113.1')], [0, false]);
 });
 
+test('who is gone is forgotten, also when nobody said so', () => {
+  const s = new Serving(() => []);
+  s.update('default/a', compiler(verdictOf()));
+  assert.equal(s.prune({ servers: new Map([['default/a', server('a')]]), programs: new Map() }), false);
+  assert.equal(s.prune({ servers: new Map(), programs: new Map() }), true);
+  assert.deepEqual([s.bindings.size, s.sendsTo('w1', '203.0.113.1')], [0, false]);
+});
+
 test('what another controller wrote sends too', () => {
   const verdict = verdictOf();
   const empty: Program = { ...verdict.program!, spec: { ...verdict.program!.spec, services: verdict.program!.spec.services.map((x) => ({ ...x, realServers: [] })) } };
