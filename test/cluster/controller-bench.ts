@@ -97,16 +97,17 @@ export async function startBench({ folder, account = false }: BenchOptions) {
     return answer.body;
   };
 
-  /** Creates objects, 16 at a time, with their status where they have one. */
-  const post = async (...objects: readonly object[]): Promise<void> => {
-    const queue = [...objects] as Any[];
-    await Promise.all(Array.from({ length: 16 }, async () => {
-      for (let next = queue.shift(); next; next = queue.shift()) {
-        await send('POST', pathOf(next.kind, next.metadata.namespace), next);
-        if (next.status !== undefined) await send('PATCH', `${pathOf(next.kind, next.metadata.namespace, next.metadata.name)}/status`, { status: next.status });
-      }
-    }));
+  /** 16 at a time. */
+  const each = async <T>(things: readonly T[], work: (thing: T) => Promise<void>): Promise<void> => {
+    const queue = [...things];
+    await Promise.all(Array.from({ length: 16 }, async () => { while (queue.length > 0) await work(queue.shift()!); }));
   };
+
+  /** Creates objects, with their status where they have one. */
+  const post = (...objects: readonly object[]): Promise<void> => each(objects as Any[], async (o) => {
+    await send('POST', pathOf(o.kind, o.metadata.namespace), o);
+    if (o.status !== undefined) await send('PATCH', `${pathOf(o.kind, o.metadata.namespace, o.metadata.name)}/status`, { status: o.status });
+  });
 
   const logOf = (name: string): string => join(folder, `controller-${name}.log`);
 
@@ -114,7 +115,7 @@ export async function startBench({ folder, account = false }: BenchOptions) {
     const file = logOf(name);
     const from = ((): number => { try { return readFileSync(file).length; } catch { return 0; /* Its first start. */ } })();
     const process = await startServerProcess(
-      [globalThis.process.execPath, join(root, 'src/main.ts'), 'controller', '--kubeconfig', kubeconfig, '--namespace', SYSTEM, '--listen', '127.0.0.1:0', '--log-level', 'debug', ...args], file, { POD_NAME: name });
+      [globalThis.process.execPath, join(root, 'src/main.ts'), 'controller', '--kubeconfig', kubeconfig, '--namespace', SYSTEM, '--listen', '127.0.0.1:0', '--log-level', 'debug', '--writes-per-second', '2000', ...args], file, { POD_NAME: name });
     const log = (): Running['log'] extends () => infer L ? L : never => readFileSync(file).subarray(from).toString().split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
     const port = (): number => Number(log().find((l) => typeof l['port'] === 'number')?.['port'] ?? 0);
     const scrape = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${port()}/metrics`)).text();
@@ -190,11 +191,11 @@ export async function startBench({ folder, account = false }: BenchOptions) {
         const { applied: texts, digest } = reportApplied(applied);
         const report = { agentVersion: '0.1.0', applied: texts, programs: { applied: texts.length, failed: 0, digest }, boundVIPs: [...new Set(node.spec.realServer.binds.map((b) => b.address))].sort() };
         await send('PATCH', `${pathOf('IPVSNode', undefined, name)}/status`, { status: report });
-        for (const vip of vips) {
-          if (!node.spec.directorGroups.includes(vip.spec.directorGroup) || vip.status?.activeNode) continue;
+        const free = vips.filter((v) => node.spec.directorGroups.includes(v.spec.directorGroup) && !v.status?.activeNode);
+        await each(free, async (vip) => {
           await send('PATCH', `${pathOf('VirtualIP', undefined, vip.metadata.name)}/status`, { status: { activeNode: name } });
           (vip as { status?: object }).status = { ...vip.status, activeNode: name };
-        }
+        });
       }
     },
   };
