@@ -57,6 +57,8 @@ export function controllerMetrics(metrics: Metrics, version: string): Controller
           }
         }
         for (const condition of CONDITIONS) for (const status of STATUSES) own.virtualServers.set({ condition, status }, counts.get(`${condition} ${status}`) ?? 0);
+        // A pool that is gone has no addresses.
+        own.addresses.clear();
         for (const { metadata: { name: pool }, status } of world.pools.store.values()) {
           for (const [family, key] of [['IPv4', 'ipv4'], ['IPv6', 'ipv6']] as const) {
             own.addresses.set({ pool, family, state: 'capacity' }, Number(status?.capacity?.[key] ?? 0));
