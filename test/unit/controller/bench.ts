@@ -92,7 +92,7 @@ export class Bench {
     const log = new MemoryLog();
     const counts = new Map<string, number>();
     const transitions: Running['transitions'] = [];
-    const client = api.client(who);
+    const client = options.client ?? api.client(who);
     const ending = new AbortController();
     const wake = { call: () => {} };
     const world = new World({ client, namespace: NAMESPACE, log, now: time.now, random: this.#random, wake: () => wake.call(), sleep: time.sleep });

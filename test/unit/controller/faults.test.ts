@@ -4,6 +4,7 @@
  */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import type { KubeClient } from '../../../src/kube/client.ts';
 import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { ApiError } from '../../../src/kube/errors.ts';
@@ -69,6 +70,36 @@ test('who wants to move and is not quick enough is served where it was', async (
   await b.settle();
   assert.deepEqual(addressesOf(b.get('VirtualServerProgram', 'tenant/shop')), ['203.0.113.2']);
   assert.deepEqual([b.condition('tenant/shop', 'Accepted'), b.condition('tenant/shop', 'Degraded')], ['False AddressInUse', 'True UsingLastGood']);
+  assert.deepEqual(b.get('VirtualIP', '203.0.113.2')?.spec.claims.map((c) => c.name), ['shop']);
+  await b.stopAll();
+});
+
+test('a cache of VirtualServers that is behind that of VirtualIPs takes nothing away', async () => {
+  const b = bench();
+  const before = String(b.api.cluster.version);
+  b.put(server('shop', pin('203.0.113.2')));
+  b.start('one');
+  await b.settle();
+  // The next leader has not heard of the VirtualServer yet, and of all that was made of it.
+  const client = b.api.client('two');
+  let release = (): void => {};
+  const released = new Promise<void>((go) => { release = go; });
+  const behind: KubeClient = {
+    ...client,
+    list: async (resource, options) => (resource.kind === 'VirtualServer' ? { items: [], resourceVersion: before } : await client.list(resource, options)),
+    watch: async function* (resource, options) {
+      if (resource.kind === 'VirtualServer') await Promise.race([released, new Promise((go) => { options.signal?.addEventListener('abort', go); })]);
+      yield* client.watch(resource, options);
+    },
+  };
+  b.start('two', { client: behind });
+  await b.pass(20_000);
+  b.put(server('wants-it', pin('203.0.113.2')));
+  await b.pass(20_000);
+  const writes = (who: string) => b.api.asked.filter((c) => c.who === who && (c.kind === 'VirtualIP' || c.kind === 'VirtualServerProgram')).map((c) => `${c.verb} ${c.key}`);
+  assert.deepEqual([writes('two'), b.get('VirtualIP', '203.0.113.2')?.spec.claims.map((c) => c.name), b.get('VirtualServerProgram', 'default/shop') !== undefined], [[], ['shop'], true]);
+  release();
+  await b.settle();
   assert.deepEqual(b.get('VirtualIP', '203.0.113.2')?.spec.claims.map((c) => c.name), ['shop']);
   await b.stopAll();
 });
