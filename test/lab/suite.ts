@@ -21,6 +21,9 @@ const oneFailed = { passed: 0, failed: 1, skipped: 0 };
 /** Time a guest gets on top of a scenario's own, for teardown, before it is killed. */
 const graceMs = 30_000;
 
+/** The CPU of the first guest: LAB_CPU, for two runs side by side on one machine. */
+const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
+
 export interface SuiteOptions {
   /** `auto`: QEMU for scenarios tagged `nft`, User-Mode Linux for all others. */
   readonly backend: Backend | 'auto';
@@ -129,7 +132,7 @@ async function runOn(backend: Backend, megabytes: number, scenarios: readonly Sc
       command: `exec node test/lab/labd.ts run ${shared}`,
       workDirectory: shared,
       name: `guest-${index}`,
-      cpu: index % availableParallelism(),
+      cpu: (firstCpu + index) % availableParallelism(),
       ...memoryFor(megabytes),
       timeoutMs: 3_600_000,
       environment: passedOn(),

@@ -47,6 +47,13 @@ export const lan: Topology = {
   },
 };
 
+/** `lan` as a cluster has it: three directors, dir1 to dir3 .11 to .13, and four nodes with real servers, rs1 to rs4 .21 to .24. */
+export const fleet: Topology = {
+  ...lan,
+  name: 'fleet',
+  hosts: { ...lan.hosts, dir3: lanHost(13), rs4: lanHost(24) },
+};
+
 /** A real server in the inner network of `twoArmed`; the director is its gateway. */
 function innerHost(number: number): HostSpec {
   return {
