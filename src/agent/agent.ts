@@ -15,7 +15,7 @@ import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
 import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
-import { causeOf, formatOperation, isIpvs, type Operation } from './operation.ts';
+import { causeOf, countOperations, formatOperation, isIpvs, unfold, type Operation, type Work } from './operation.ts';
 import { plan, type ForeignReport, type Plan } from './plan.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { Fragment, Refusal } from './state.ts';
@@ -62,6 +62,9 @@ export interface AgentView {
  * 'node': addresses, links, sysctls and rules besides. 'full': everything.
  */
 export type Extent = 'changes' | 'node' | 'full';
+
+/** A plan for people. */
+export type Preview = Omit<Plan, 'operations'> & { readonly operations: readonly Operation[] };
 
 /** Above this many operations a reconcile logs a summary, and single lines only at level debug. */
 const LOG_SINGLY = 200;
@@ -155,10 +158,11 @@ export class Agent {
     }
   }
 
-  /** What a full reconcile would do now. Changes neither kernel nor files. */
-  async preview(signal?: AbortSignal): Promise<Plan> {
+  /** What a full reconcile would do now, one operation each. Changes neither kernel nor files. */
+  async preview(signal?: AbortSignal): Promise<Preview> {
     try {
-      return (await this.#plan('full', signal))!.plan;
+      const { plan: p } = (await this.#plan('full', signal))!;
+      return { ...p, operations: unfold(p.operations) };
     } finally {
       // Nothing of it was done: the next reconcile starts from the same place.
       this.#fragments.touchAll();
@@ -206,7 +210,7 @@ export class Agent {
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
     if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
-    return { operations: p.operations.length, failures, settled: p.complete && this.#settled() };
+    return { operations: countOperations(p.operations), failures, settled: p.complete && this.#settled() };
   }
 
   /** Removes exactly what is ours and restores what stood before. */
@@ -307,14 +311,15 @@ export class Agent {
     }
   }
 
-  #log(operations: readonly Operation[]): void {
+  #log(work: readonly Work[]): void {
     const { log } = this.#options;
-    const level = operations.length > LOG_SINGLY ? 'debug' : 'info';
-    if (operations.length > LOG_SINGLY) log.info({ operations: operations.length, first: formatOperation(operations[0]!) }, 'applying');
+    const count = countOperations(work);
+    const level = count > LOG_SINGLY ? 'debug' : 'info';
+    if (count > LOG_SINGLY) log.info({ operations: count, first: formatOperation(unfold(work.slice(0, 1))[0]!) }, 'applying');
     if (!log.isLevelEnabled(level)) return;
     const { services, shared } = this.#fragments;
     const ownerOf = (key: string) => (services.get(key) ?? shared.vips.get(key) ?? shared.tunnels.get(key) ?? shared.sysctls.get(key))?.owner;
-    for (const o of operations) log[level]({ operation: formatOperation(o), virtualServer: causeOf(o, ownerOf) }, 'kernel');
+    for (const o of unfold(work)) log[level]({ operation: formatOperation(o), virtualServer: causeOf(o, ownerOf) }, 'kernel');
   }
 
   /** VIPs of ours that this node answers for, by `link address`. */

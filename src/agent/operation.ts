@@ -2,18 +2,37 @@
  * Operation: one change of the node's kernel, as a value. What `plan` returns, `ipvs-operator plan` prints, `apply` executes and
  * the log shows. The printable form is made here and nowhere else.
  */
-import type { IpvsOperation } from '../kernel/ipvs/contract.ts';
+import { operationAt } from '../kernel/ipvs/chunk.ts';
+import type { IpvsOperation, IpvsWork, TableAddition } from '../kernel/ipvs/contract.ts';
 import { destinationKey, SERVICE_FLAG, serviceKey, type Destination, type Service } from '../kernel/ipvs/types.ts';
 import type { NetfilterRules, NetOperation } from '../kernel/net/types.ts';
 
 export type Operation = IpvsOperation | NetOperation;
 
-const IPVS_KINDS: ReadonlySet<string> = new Set<IpvsOperation['kind']>([
+/** What `plan` returns: operations, and tables that are added as one. */
+export type Work = Operation | TableAddition;
+
+/** How many operations that is. */
+export function countOperations(work: readonly Work[]): number {
+  let count = work.length;
+  for (const w of work) if (w.kind === 'addTable') count += w.destinations.length - 1;
+  return count;
+}
+
+/** One operation each: for people, and for whoever looks at single destinations. */
+export function unfold<W extends Work>(work: readonly W[]): Exclude<W, TableAddition>[] {
+  return work.flatMap((w): Exclude<W, TableAddition>[] => (w.kind === 'addTable'
+    ? Array.from({ length: w.destinations.length }, (_, row) => operationAt(w, row) as Exclude<W, TableAddition>)
+    : [w as Exclude<W, TableAddition>]));
+}
+
+const IPVS_KINDS: ReadonlySet<string> = new Set<IpvsWork['kind']>([
+  'addTable',
   'addService', 'setService', 'delService', 'addDestination', 'setDestination', 'delDestination', 'setTimeouts', 'startSync', 'stopSync',
 ]);
 
-export function isIpvs(operation: Operation): operation is IpvsOperation {
-  return IPVS_KINDS.has(operation.kind);
+export function isIpvs(work: Work): work is IpvsWork {
+  return IPVS_KINDS.has(work.kind);
 }
 
 /** The operation in words, one line. */

@@ -3,7 +3,7 @@
  * The order of phases, and why nothing is ever flushed, is in plan.ts.
  */
 import { compareKeys, rowsDiffer, type DestinationTable } from '../kernel/ipvs/destinations.ts';
-import type { IpvsObservation, IpvsOperation, ObservedService } from '../kernel/ipvs/contract.ts';
+import type { IpvsObservation, IpvsOperation, IpvsWork, ObservedService } from '../kernel/ipvs/contract.ts';
 import { destinationKey, NO_SCHEDULER, SCHEDULER_FLAG, serviceKey, type Destination, type Service } from '../kernel/ipvs/types.ts';
 import { drainKey, drainStep, startDrain, type DrainRecord, type DrainRecords } from './drain.ts';
 import type { ServiceEntry } from './ledger.ts';
@@ -30,7 +30,7 @@ export interface IpvsPlanInput {
 
 export interface IpvsPlan {
   /** New services whole: first without a scheduler where each destination would rebuild its table. */
-  readonly create: IpvsOperation[];
+  readonly create: IpvsWork[];
   readonly addDestinations: IpvsOperation[];
   readonly setServices: IpvsOperation[];
   readonly setDestinations: IpvsOperation[];
@@ -133,7 +133,7 @@ function create(wanted: DesiredService, input: IpvsPlanInput, plan: IpvsPlan): v
   // An interrupted list may hide the service: then it is live, and must not lose its scheduler.
   const later = input.noneScheduler && input.observed.complete && (service.scheduler === 'mh' ? n > 1 : n >= NONE_TRICK_FROM);
   plan.create.push({ kind: 'addService', service: later ? { ...service, scheduler: NO_SCHEDULER } : service });
-  for (let i = 0; i < n; i++) plan.create.push({ kind: 'addDestination', service, destination: destinations.row(i) });
+  if (n > 0) plan.create.push({ kind: 'addTable', service, destinations });
   if (later) plan.create.push({ kind: 'setService', service, changed: ['scheduler'] });
 }
 
@@ -261,11 +261,4 @@ function planRemoval(key: string, drains: readonly string[], input: IpvsPlanInpu
 function changedFields(a: Destination, b: Destination): string[] {
   const fields = ['method', 'weight', 'upper', 'lower', 'tunnelType', 'tunnelPort', 'tunnelFlags'] as const;
   return fields.filter((f) => a[f] !== b[f]);
-}
-
-/** Every service key a plan speaks of; for callers that read back what they changed. */
-export function touchedServices(operations: readonly IpvsOperation[]): Set<string> {
-  const keys = new Set<string>();
-  for (const o of operations) if ('service' in o) keys.add(serviceKey(o.service));
-  return keys;
 }

@@ -19,7 +19,7 @@ import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
 import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
 import type { DrainRecords } from './drain.ts';
 import type { Ledger, ServiceEntry } from './ledger.ts';
-import type { Operation } from './operation.ts';
+import type { Work } from './operation.ts';
 import { planIpvs, type IpvsPlan } from './plan-ipvs.ts';
 import { planNode, type NodeObservation, type NodePlan } from './plan-node.ts';
 import type { DesiredService, NodeState, Refusal, SharedState } from './state.ts';
@@ -43,7 +43,7 @@ export interface PlanInput {
 }
 
 export interface Plan {
-  readonly operations: readonly Operation[];
+  readonly operations: readonly Work[];
   /** To be written before the operations are executed; the same object as the input's when nothing changes. */
   readonly ledgerBefore: Ledger;
   /** To be written after all of them succeeded. */

@@ -5,7 +5,7 @@
 import { serviceKey } from '../kernel/ipvs/types.ts';
 import type { Failure } from './apply.ts';
 import type { Ledger } from './ledger.ts';
-import type { Operation } from './operation.ts';
+import { countOperations, type Operation, type Work } from './operation.ts';
 
 /** Services of ours that were gone although nobody here removed them. */
 export interface Flushes {
@@ -32,23 +32,26 @@ export class Tally {
    * One reconcile. `ledger` is that of before it, `failed` what failed in the one before: that is missing for another reason.
    * `now`: milliseconds since the epoch.
    */
-  reconciled(operations: readonly Operation[], failures: readonly Failure[], ledger: Ledger, failed: readonly Failure[], full: boolean, now: number): void {
+  reconciled(work: readonly Work[], failures: readonly Failure[], ledger: Ledger, failed: readonly Failure[], full: boolean, now: number): void {
     this.reconciles++;
-    this.total += operations.length;
-    for (const { kind } of operations) add(this.operations, kind);
+    this.total += countOperations(work);
+    for (const w of work) {
+      if (w.kind === 'addTable') add(this.operations, 'addDestination', w.destinations.length);
+      else add(this.operations, w.kind);
+    }
     for (const { error } of failures) add(this.failures, error.code);
-    const gone = this.#established ? missing(operations, ledger, failed) : 0;
+    const gone = this.#established ? missing(work, ledger, failed) : 0;
     if (gone > 0) this.flushes = { times: this.flushes.times + 1, services: gone, lastAt: now };
     this.#established ||= full;
   }
 }
 
 /** Services that had to be made again. */
-function missing(operations: readonly Operation[], ledger: Ledger, failed: readonly Failure[]): number {
+function missing(work: readonly Work[], ledger: Ledger, failed: readonly Failure[]): number {
   const again = new Set(failed.flatMap(({ operation: o }) => ('service' in o ? serviceKey(o.service) : [])));
-  return operations.filter((o) => o.kind === 'addService' && serviceKey(o.service) in ledger.services && !again.has(serviceKey(o.service))).length;
+  return work.filter((o) => o.kind === 'addService' && serviceKey(o.service) in ledger.services && !again.has(serviceKey(o.service))).length;
 }
 
-function add<K>(counts: Map<K, number>, key: K): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
+function add<K>(counts: Map<K, number>, key: K, count = 1): void {
+  counts.set(key, (counts.get(key) ?? 0) + count);
 }

@@ -12,7 +12,7 @@ import { planIpvs, type IpvsPlan } from '../../src/agent/plan-ipvs.ts';
 import type { ServiceEntry } from '../../src/agent/ledger.ts';
 import type { DesiredService } from '../../src/agent/state.ts';
 import { openIpvs } from '../../src/kernel/ipvs/client.ts';
-import type { IpvsClient, IpvsObservation, IpvsOperation } from '../../src/kernel/ipvs/contract.ts';
+import type { IpvsClient, IpvsObservation, IpvsWork } from '../../src/kernel/ipvs/contract.ts';
 import { CLONE_NEWNET, unshare } from '../../src/kernel/netlink/libc.ts';
 import { changeSamples } from './change.ts';
 import { desiredTable, ledgerOf, type Size } from './workload.ts';
@@ -28,7 +28,7 @@ function planFor(desired: Table, observed: IpvsObservation, ledger: Record<strin
 }
 
 /** In the order of agent/plan.ts. */
-function operationsOf(p: IpvsPlan): IpvsOperation[] {
+function operationsOf(p: IpvsPlan): IpvsWork[] {
   return [...p.create, ...p.addDestinations, ...p.setServices, ...p.setDestinations, ...p.delDestinations, ...p.setSchedulers, ...p.delServices];
 }
 

@@ -1,5 +1,6 @@
 /** The IPVS half of FakeKernel: services, destinations, timeouts, daemons. Semantics of reference A.1 and A.4; no packets. */
-import type { IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, ObservedService, ServiceStatistics } from '../../src/kernel/ipvs/contract.ts';
+import type { IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, IpvsWork, ObservedService, ServiceStatistics } from '../../src/kernel/ipvs/contract.ts';
+import { unfold } from '../../src/agent/operation.ts';
 import { DestinationRow, DestinationTable, ROW } from '../../src/kernel/ipvs/destinations.ts';
 import { destinationKey, serviceKey, type Destination, type Service, type SyncDaemon, type Timeouts } from '../../src/kernel/ipvs/types.ts';
 import { ERRNO, KernelError } from '../../src/kernel/netlink/errors.ts';
@@ -59,11 +60,11 @@ export class FakeIpvs implements IpvsClient {
     d.inactive = inactive;
   }
 
-  async apply(operations: readonly IpvsOperation[], signal?: AbortSignal): Promise<IpvsFailure[]> {
+  async apply(work: readonly IpvsWork[], signal?: AbortSignal): Promise<IpvsFailure[]> {
     const failures: IpvsFailure[] = [];
     this.#need('apply');
     this.#load();
-    for (const [index, operation] of operations.entries()) {
+    for (const [index, operation] of work.flatMap((w, index) => unfold([w]).map((operation) => [index, operation] as const))) {
       if (index % 64 === 0) signal?.throwIfAborted();
       const error = this.#trap.before(operation) ?? this.#execute(operation);
       if (error) failures.push({ index, operation, error });

@@ -8,9 +8,9 @@ import { NLM_F } from '../netlink/constants.ts';
 import { ERRNO, KernelError, type KernelErrorCode } from '../netlink/errors.ts';
 import type { GenericFamily } from '../netlink/genl.ts';
 import { BulkEncoder } from './bulk.ts';
-import { CHUNK_BYTES, CHUNK_WEIGHT, chunkMessages, OperationWeigher } from './chunk.ts';
+import { CHUNK_BYTES, CHUNK_WEIGHT, chunkMessages, operationAt, OperationWeigher, Places } from './chunk.ts';
 import { COMMAND } from './constants.ts';
-import type { IpvsFailure, IpvsOperation } from './contract.ts';
+import type { IpvsFailure, IpvsOperation, IpvsWork } from './contract.ts';
 import { DestinationSeries, encodeDaemon, encodeDestinationKey, encodeService, encodeServiceKey, encodeTimeouts, LARGEST_MESSAGE } from './encode.ts';
 import { CONVERSIONS, permissionDenied, refusalOf, schedulerMissing } from './refusal.ts';
 import type { SchedulerLoader } from './scheduler-module.ts';
@@ -36,12 +36,12 @@ export interface ApplyContext {
 /** How long chunks follow one another before the event loop gets its turn, which costs as much as a third of a chunk. */
 const TURN_MS = 3;
 
-/** An operation in its converted form, and its place in what was given to apply. */
-interface Item { readonly index: number; readonly operation: IpvsOperation }
+/** An operation in its converted form, what was asked for, and the place of that in what was given to apply. */
+interface Item { readonly index: number; readonly operation: IpvsOperation; readonly original: IpvsOperation }
 
 /** See IpvsClient.apply. Rejects with the signal's reason when aborted between chunks. */
-export async function applyOperations(context: ApplyContext, operations: readonly IpvsOperation[], signal?: AbortSignal): Promise<IpvsFailure[]> {
-  const run = new ApplyRun(context, operations);
+export async function applyOperations(context: ApplyContext, work: readonly IpvsWork[], signal?: AbortSignal): Promise<IpvsFailure[]> {
+  const run = new ApplyRun(context, work);
   for (let turn = performance.now(); ;) {
     signal?.throwIfAborted();
     run.chunk();
@@ -53,34 +53,37 @@ export async function applyOperations(context: ApplyContext, operations: readonl
   return run.failures.sort((a, b) => a.index - b.index);
 }
 
-/** One walk over a list of operations. */
+/** One walk over a list of work. */
 class ApplyRun {
   readonly failures: IpvsFailure[] = [];
   readonly #context: ApplyContext;
-  readonly #operations: readonly IpvsOperation[];
+  readonly #work: readonly IpvsWork[];
   readonly #validator = new OperationValidator();
   readonly #weigher = new OperationWeigher();
   readonly #series = new DestinationSeries();
   readonly #bulk = new BulkEncoder();
-  readonly #weigh = (operation: IpvsOperation): number => this.#weigher.weigh(operation);
+  readonly #weigh = (work: IpvsWork): number => this.#weigher.weigh(work);
   readonly #most: number;
-  /** Indexes of the operations of the chunk, by position of their message. Numbers, reused: objects would cost a GC each chunk. */
-  readonly #chunk: number[] = [];
+  /** The operations of the chunk, by position of their message. */
+  readonly #places: Places;
   /** Services that exist already and get their settings by SET_SERVICE: one a chunk, for it may change a scheduler. */
   readonly #existing: Item[] = [];
   #next = 0;
-  /** Weight of operations[#next], -1 when not weighed yet: each is weighed once, for the weigher remembers. */
+  /** Row of work[#next], where that is a table. */
+  #row = 0;
+  /** Weight of the next operation, -1 when not weighed yet: each is weighed once, for the weigher remembers. */
   #nextWeight = -1;
   /** Position of the last setService or delService of each service; made when first asked for. */
   #lastChange: Map<string, number> | undefined;
 
-  constructor(context: ApplyContext, operations: readonly IpvsOperation[]) {
+  constructor(context: ApplyContext, work: readonly IpvsWork[]) {
     this.#context = context;
-    this.#operations = operations;
+    this.#work = work;
     this.#most = chunkMessages(context.connection);
+    this.#places = new Places(this.#most);
   }
 
-  get finished(): boolean { return this.#next >= this.#operations.length && this.#existing.length === 0; }
+  get finished(): boolean { return this.#next >= this.#work.length && this.#existing.length === 0; }
 
   /** Encodes, sends and settles the next chunk. */
   chunk(): void {
@@ -94,47 +97,68 @@ class ApplyRun {
     if (refused.size === 0) return;
     const again: Item[] = [];
     const later = new Map<string, number>();
-    for (const index of this.#chunk) {
-      const operation = this.#operations[index]!;
+    for (let position = 0; position < this.#places.length; position++) {
+      const { index, operation } = this.#at(position);
       if (operation.kind !== 'addService' && operation.kind !== 'setService') later.set(operationObject(operation), index);
     }
     for (const [position, refusal] of refused) {
-      const index = this.#chunk[position]!;
-      const item = { index, operation: this.#operations[index]! };
+      const item = this.#at(position);
       const instead = this.#settle(item, refusal);
       if (instead === null || this.#superseded(item, later)) continue;
-      if (instead.kind === 'setService') this.#existing.push({ index: item.index, operation: instead });
-      else again.push({ index: item.index, operation: instead });
+      (instead.kind === 'setService' ? this.#existing : again).push({ ...item, operation: instead });
     }
     this.#resend(again);
   }
 
+  /** The operation of a position of the chunk. */
+  #at(position: number): Item {
+    const index = this.#places.indexes[position]!;
+    const operation = operationAt(this.#work[index]!, this.#places.rows[position]!);
+    return { index, operation, original: operation };
+  }
+
   /** Encodes the operations of the next chunk into the writer; what is invalid fails here and is not sent. */
   #select(): void {
-    const chunk = this.#chunk;
-    chunk.length = 0;
+    const places = this.#places;
+    places.length = 0;
     const writer = this.#context.connection.writer.reset();
     let weight = 0;
-    for (; this.#next < this.#operations.length && chunk.length < this.#most; this.#next++) {
-      const operation = this.#operations[this.#next]!;
+    while (this.#next < this.#work.length && places.length < this.#most) {
+      const work = this.#work[this.#next]!;
+      if (work.kind === 'addTable' && this.#row >= work.destinations.length) {
+        this.#advance(work);
+        continue;
+      }
+      const operation = operationAt(work, this.#row);
       if (this.#nextWeight < 0) {
         const error = this.#validator.check(operation) ?? this.#unloadable(operation);
         if (error !== null) {
           this.failures.push({ index: this.#next, operation, error });
+          this.#advance(work);
           continue;
         }
         this.#nextWeight = this.#weigher.weigh(operation);
       }
-      if (chunk.length > 0 && (weight + this.#nextWeight > CHUNK_WEIGHT || writer.bytesUsed + LARGEST_MESSAGE > CHUNK_BYTES)) break;
+      if (places.length > 0 && (weight + this.#nextWeight > CHUNK_WEIGHT || writer.bytesUsed + LARGEST_MESSAGE > CHUNK_BYTES)) break;
       weight += this.#nextWeight;
       this.#encode(operation);
-      chunk.push(this.#next);
+      places.push(this.#next, work.kind === 'addTable' ? this.#row : -1);
       this.#bulk.learn(writer, operation);
-      const room = { messages: this.#most - chunk.length, weight: CHUNK_WEIGHT - weight, bytes: CHUNK_BYTES - writer.bytesUsed };
-      this.#next += this.#bulk.run(writer, this.#operations, this.#next + 1, room, this.#weigh, chunk);
-      weight += this.#bulk.weight;
+      this.#advance(work);
+      const room = { messages: this.#most - places.length, weight: CHUNK_WEIGHT - weight, bytes: CHUNK_BYTES - writer.bytesUsed };
+      this.#bulk.run(writer, this.#work, this.#next, this.#row, room, this.#weigh, places);
+      this.#next = this.#bulk.next;
+      this.#row = this.#bulk.row;
       this.#nextWeight = this.#bulk.nextWeight;
+      weight += this.#bulk.weight;
     }
+  }
+
+  /** To the next row, or behind `work`. */
+  #advance(work: IpvsWork): void {
+    if (work.kind === 'addTable' && ++this.#row < work.destinations.length) return;
+    this.#next++;
+    this.#row = 0;
   }
 
   /** Why an operation's scheduler must not be named, or null. */
@@ -145,19 +169,25 @@ class ApplyRun {
 
   /** Sends the chunk. Returns the refusals by position; where nobody knows what happened, all have failed. */
   #send(): ReadonlyMap<number, Refusal> {
-    const chunk = this.#chunk;
-    const refused = this.#transact(chunk);
+    const { length } = this.#places;
+    const lost = (error: KernelError): void => {
+      for (let position = 0; position < length; position++) {
+        const { index, operation } = this.#at(position);
+        this.failures.push({ index, operation, error });
+      }
+    };
+    const refused = this.#transact(lost);
     // ENOENT for everything is also what an id says that the kernel no longer knows.
-    const stale = refused.size > 0 && refused.size === chunk.length && [...refused.values()].every((r) => r.errno === ERRNO.ENOENT);
+    const stale = refused.size > 0 && refused.size === length && [...refused.values()].every((r) => r.errno === ERRNO.ENOENT);
     if (!stale || !this.#context.family.refresh()) return refused;
     this.#bulk.forget();
     this.#context.connection.writer.reset();
-    for (const index of chunk) this.#encode(this.#operations[index]!);
-    return this.#transact(chunk);
+    for (let position = 0; position < length; position++) this.#encode(this.#at(position).operation);
+    return this.#transact(lost);
   }
 
-  /** One batch; once more when its answers were lost, for every operation may be repeated. */
-  #transact(indexes: readonly number[]): ReadonlyMap<number, Refusal> {
+  /** One batch; once more when its answers were lost, for every operation may be repeated. `lost` is told when they were lost again. */
+  #transact(lost: (error: KernelError) => void): ReadonlyMap<number, Refusal> {
     const { connection } = this.#context;
     for (let attempt = 1; ; attempt++) {
       try {
@@ -165,7 +195,7 @@ class ApplyRun {
       } catch (error) {
         if (!(error instanceof KernelError) || error.code === 'SYSTEM_CALL' || error.code === 'PERMISSION_DENIED') throw error;
         if (attempt < 2) continue;
-        for (const index of indexes) this.failures.push({ index, operation: this.#operations[index]!, error });
+        lost(error);
         return new Map();
       }
     }
@@ -192,7 +222,7 @@ class ApplyRun {
     const running = this.#context.syncDaemons().find((daemon) => daemon.role === wanted.role);
     if (running === undefined) return operation;
     if (sameDaemon(wanted, running)) return null;
-    const stop: Item = { index, operation: { kind: 'stopSync', daemon: running } };
+    const stop: Item = { index, operation: { kind: 'stopSync', daemon: running }, original: operation };
     const failures = this.failures.length;
     this.#resend([stop]);
     return this.failures.length === failures ? operation : null;
@@ -203,13 +233,16 @@ class ApplyRun {
     if (items.length === 0) return;
     this.#context.connection.writer.reset();
     for (const { operation } of items) this.#encode(operation);
-    for (const [position, refusal] of this.#transact(items.map(({ index }) => index))) {
-      const { index, operation } = items[position]!;
+    const lost = (error: KernelError): void => {
+      for (const { index, original } of items) this.failures.push({ index, operation: original, error });
+    };
+    for (const [position, refusal] of this.#transact(lost)) {
+      const { index, operation, original } = items[position]!;
       if (refusal.errno === ERRNO.EPERM) throw permissionDenied(operation);
       const conversion = CONVERSIONS[operation.kind][refusal.errno];
       if (conversion === 'done') continue;
       const code: KernelErrorCode | undefined = conversion === 'SERVICE_GONE' || conversion === 'MODULE_MISSING' ? conversion : undefined;
-      this.failures.push({ index, operation: this.#operations[index]!, error: refusalOf(operation, refusal, code) });
+      this.failures.push({ index, operation: original, error: refusalOf(operation, refusal, code) });
     }
   }
 
@@ -220,7 +253,7 @@ class ApplyRun {
    */
   #superseded({ index, operation }: Item, later: ReadonlyMap<string, number>): boolean {
     if (operation.kind === 'addService') {
-      this.#lastChange ??= lastChanges(this.#operations);
+      this.#lastChange ??= lastChanges(this.#work);
       return (this.#lastChange.get(serviceKey(operation.service)) ?? -1) > index;
     }
     return (later.get(operationObject(operation)) ?? -1) > index
@@ -247,9 +280,9 @@ class ApplyRun {
   }
 }
 
-function lastChanges(operations: readonly IpvsOperation[]): Map<string, number> {
+function lastChanges(work: readonly IpvsWork[]): Map<string, number> {
   const last = new Map<string, number>();
-  for (const [i, operation] of operations.entries()) {
+  for (const [i, operation] of work.entries()) {
     if (operation.kind === 'setService' || operation.kind === 'delService') last.set(serviceKey(operation.service), i);
   }
   return last;

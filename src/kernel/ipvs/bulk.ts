@@ -1,12 +1,13 @@
 /**
- * The short way of apply for its largest work, a first load: services that are alike but for address and port, each followed by rows
- * of its table, and for removing rows. It checks and encodes them in one loop, as copies of messages that the long way made, because what takes the time of
+ * The short way of apply for its largest work, a first load: services that are alike but for address and port, each followed by its
+ * table, and for removing rows. It checks and encodes them in one loop, as copies of messages that the long way made, because what takes the time of
  * a first load is code that never ran before: fewer calls, no object, no text. Whatever is not of that kind it leaves to the long way.
  */
 import type { MessageWriter } from '../netlink/writer.ts';
 import { ipv4Word, swap16 } from './address-words.ts';
-import type { IpvsOperation } from './contract.ts';
-import { DestinationRow, isPlainRow } from './destinations.ts';
+import type { Places } from './chunk.ts';
+import type { IpvsOperation, IpvsWork } from './contract.ts';
+import { DestinationRow, isPlainRow, ROW } from './destinations.ts';
 import { DESTINATION_FROM_END, KEY_FROM_END, SERVICE_FROM_START } from './encode.ts';
 import type { Service } from './types.ts';
 import { isSoundRow } from './validate.ts';
@@ -34,6 +35,9 @@ export class BulkEncoder {
   readonly #services: Record<'addService' | 'setService', Template | null> = { addService: null, setService: null };
   /** Messages with a destination, with what was last put into them. */
   readonly #rows: Record<'addDestination' | 'delDestination', RowTemplate | null> = { addDestination: null, delDestination: null };
+  /** Where the last run stopped: an index into the work, and a row where that is a table. */
+  next = 0;
+  row = 0;
   /** Weight of what the last run took. */
   weight = 0;
   /** Weight of the operation before which the last run stopped, if it was asked for: weighing has a memory. Otherwise -1. */
@@ -44,7 +48,7 @@ export class BulkEncoder {
     const { kind } = operation;
     if (kind === 'addService' || kind === 'setService') {
       if (isPlainService(operation.service)) this.#services[kind] = keyed(writer.lastMessage(), operation.service);
-    } else if ((kind === 'addDestination' || kind === 'delDestination') && operation.destination instanceof DestinationRow && isPlainRow(operation.destination) && isPlainService(operation.service)) {
+    } else if ((kind === 'addDestination' || kind === 'delDestination') && operation.destination instanceof DestinationRow && isPlainRow(operation.destination.words, operation.destination.at) && isPlainService(operation.service)) {
       const template = keyed(writer.lastMessage(), operation.service);
       this.#rows[kind] = template && { ...template, keyOf: null, weight: 0 };
     }
@@ -57,71 +61,96 @@ export class BulkEncoder {
   }
 
   /**
-   * Appends the messages of `operations` from index `from` on, as far as they are of the kind and fit; their indexes go to `chunk`.
-   * `weigh` is asked once for each service and once for the rows of each. Returns how many; `weight` and `nextWeight` tell the rest.
+   * Appends the messages of `work` from index `from` and row `row` on, as far as they are of the kind and fit, and tells `places`.
+   * `weigh` is asked once for each service and once for the rows of each. `next`, `row`, `weight` and `nextWeight` tell the rest.
    */
-  run(writer: MessageWriter, operations: readonly IpvsOperation[], from: number, room: Room, weigh: (operation: IpvsOperation) => number, chunk: number[]): number {
+  run(writer: MessageWriter, work: readonly IpvsWork[], from: number, row: number, room: Room, weigh: (work: IpvsWork) => number, places: Places): void {
     const { words } = writer;
     const start = writer.position;
     const limit = start + (room.bytes >>> 2);
-    const most = Math.min(room.messages, operations.length - from);
+    const first = places.length;
+    const most = first + room.messages;
     let at = start;
     let last = start;
-    let count = 0;
+    this.next = from;
+    this.row = row;
     this.weight = 0;
     this.nextWeight = -1;
-    for (; count < most; count++) {
-      const operation = operations[from + count]!;
-      const { kind } = operation;
-      if (kind === 'addDestination' || kind === 'delDestination') {
-        const { service, destination } = operation;
+    for (; places.length < most && this.next < work.length; this.next++) {
+      const item = work[this.next]!;
+      const { kind } = item;
+      if (kind === 'addTable') {
+        const { service, destinations } = item;
+        const template = this.#rows.addDestination;
+        if (template === null || (service !== template.keyOf && !rekey(template, item, weigh))) break;
+        const { message, weight } = template;
+        const { length } = message;
+        const rows = destinations.words;
+        const mostHere = Math.min(destinations.length - this.row, most - places.length, Math.floor((room.weight - this.weight) / weight), Math.floor((limit - at) / length));
+        let taken = 0;
+        for (let r = this.row * ROW; taken < mostHere && isSoundRow(service, rows, r); taken++, r += ROW) {
+          words.set(message, at);
+          last = at;
+          at += length;
+          putDestination(words, at, rows, r);
+          places.push(this.next, this.row + taken);
+        }
+        this.weight += taken * weight;
+        this.row += taken;
+        if (this.row < destinations.length) break;
+        this.row = 0;
+      } else if (kind === 'addDestination' || kind === 'delDestination') {
+        const { service, destination } = item;
         const template = this.#rows[kind];
         if (template === null || !(destination instanceof DestinationRow)) break;
-        if (service !== template.keyOf && !rekey(template, operation, weigh)) break;
+        if (service !== template.keyOf && !rekey(template, item, weigh)) break;
         const { message } = template;
-        if (!isSoundRow(service, destination) || this.weight + template.weight > room.weight || at + message.length > limit) break;
+        if (!isSoundRow(service, destination.words, destination.at) || this.weight + template.weight > room.weight || at + message.length > limit) break;
         this.weight += template.weight;
         words.set(message, at);
         last = at;
         at += message.length;
-        const row = destination.words;
-        const r = destination.at;
         if (kind === 'delDestination') {
-          words[at - KEY_FROM_END.address] = row[r + 1]!;
-          words[at - KEY_FROM_END.port] = swap16(row[r]! & 0xffff);
+          words[at - KEY_FROM_END.address] = destination.words[destination.at + 1]!;
+          words[at - KEY_FROM_END.port] = swap16(destination.words[destination.at]! & 0xffff);
         } else {
-          words[at - DESTINATION_FROM_END.address] = row[r + 1]!;
-          words[at - DESTINATION_FROM_END.port] = swap16(row[r]! & 0xffff);
-          words[at - DESTINATION_FROM_END.method] = row[r + 5]! & 0xff;
-          words[at - DESTINATION_FROM_END.weight] = row[r + 6]!;
-          words[at - DESTINATION_FROM_END.upper] = row[r + 7]!;
-          words[at - DESTINATION_FROM_END.lower] = row[r + 8]!;
+          putDestination(words, at, destination.words, destination.at);
         }
+        places.push(this.next, -1);
       } else if (kind === 'addService' || kind === 'setService') {
         const template = this.#services[kind];
-        if (template === null || !alike(operation.service, template.service) || at + template.message.length > limit) break;
-        const weight = weigh(operation);
+        if (template === null || !alike(item.service, template.service) || at + template.message.length > limit) break;
+        const weight = weigh(item);
         if (this.weight + weight > room.weight) {
           this.nextWeight = weight;
           break;
         }
         this.weight += weight;
         words.set(template.message, at);
-        writeKey(words, at, operation.service);
+        writeKey(words, at, item.service);
         last = at;
         at += template.message.length;
+        places.push(this.next, -1);
       } else {
         break;
       }
-      chunk.push(from + count);
     }
-    if (count > 0) writer.advance(count, last, at);
-    return count;
+    if (places.length > first) writer.advance(places.length - first, last, at);
   }
 }
 
+/** The values of a row into the message that ends at word `end`. */
+function putDestination(words: Uint32Array, end: number, row: Uint32Array, r: number): void {
+  words[end - DESTINATION_FROM_END.address] = row[r + 1]!;
+  words[end - DESTINATION_FROM_END.port] = swap16(row[r]! & 0xffff);
+  words[end - DESTINATION_FROM_END.method] = row[r + 5]! & 0xff;
+  words[end - DESTINATION_FROM_END.weight] = row[r + 6]!;
+  words[end - DESTINATION_FROM_END.upper] = row[r + 7]!;
+  words[end - DESTINATION_FROM_END.lower] = row[r + 8]!;
+}
+
 /** Puts the key of another service into the template. False when it is none for that service. */
-function rekey(template: RowTemplate, operation: Extract<IpvsOperation, { kind: 'addDestination' | 'delDestination' }>, weigh: (operation: IpvsOperation) => number): boolean {
+function rekey(template: RowTemplate, operation: Extract<IpvsWork, { kind: 'addTable' | 'addDestination' | 'delDestination' }>, weigh: (work: IpvsWork) => number): boolean {
   const { service } = operation;
   if (!isPlainService(service) || service.protocol !== template.service.protocol) return false;
   writeKey(template.message, 0, service);

@@ -3,7 +3,7 @@
  * wait for. Decides sizes only; apply.ts sends them.
  */
 import type { NetlinkConnection } from '../netlink/connection.ts';
-import type { IpvsOperation } from './contract.ts';
+import type { IpvsOperation, IpvsWork } from './contract.ts';
 import { NO_SCHEDULER, serviceKey, type Service } from './types.ts';
 
 /** Bytes: throughput no longer grows above, the kernel spends 1 to 3 ms on it. */
@@ -20,9 +20,10 @@ export class OperationWeigher {
   #lastService: Service | undefined;
   #lastWeight = 1;
 
-  weigh(operation: IpvsOperation): number {
+  /** A table weighs what one of its rows does. */
+  weigh(operation: IpvsWork): number {
     switch (operation.kind) {
-      case 'addDestination': case 'setDestination': case 'delDestination': {
+      case 'addTable': case 'addDestination': case 'setDestination': case 'delDestination': {
         const { service } = operation;
         if (service.scheduler !== 'mh') return 1;
         if (service !== this.#lastService) {
@@ -53,6 +54,31 @@ export class OperationWeigher {
 
 function changesScheduler(operation: IpvsOperation): boolean {
   return operation.kind === 'setService' && operation.changed.includes('scheduler');
+}
+
+/**
+ * What each message of a chunk came from: an index into the work, and the row where that is a table, otherwise -1. Numbers, in
+ * arrays that are reused: objects would cost a garbage collection each chunk.
+ */
+export class Places {
+  readonly indexes: Int32Array;
+  readonly rows: Int32Array;
+  length = 0;
+
+  constructor(most: number) {
+    this.indexes = new Int32Array(most);
+    this.rows = new Int32Array(most);
+  }
+
+  push(index: number, row: number): void {
+    this.indexes[this.length] = index;
+    this.rows[this.length++] = row;
+  }
+}
+
+/** Row `row` of a piece of work as an operation of its own; what is no table is one. */
+export function operationAt(work: IpvsWork, row: number): IpvsOperation {
+  return work.kind === 'addTable' ? { kind: 'addDestination', service: work.service, destination: work.destinations.row(row) } : work;
 }
 
 /** Most messages in a chunk, so that even if all are refused every answer fits into the receive buffer. */

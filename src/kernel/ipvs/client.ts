@@ -12,7 +12,7 @@ import { CONTROL } from '../netlink/vocabulary.ts';
 import { applyOperations, type ApplyContext } from './apply.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { COMMAND, ENGINES, FAMILY_NAME, MODULE_NAME, SCHEDULERS } from './constants.ts';
-import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, ServiceStatistics } from './contract.ts';
+import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsWork, ServiceStatistics } from './contract.ts';
 import { decodeDaemon, decodeService, decodeStatistics, decodeTimeouts } from './decode.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { IpvsReader } from './read.ts';
@@ -69,12 +69,12 @@ class KernelIpvs implements IpvsClient {
     this.#debug = debug;
   }
 
-  apply(operations: readonly IpvsOperation[], signal?: AbortSignal): Promise<IpvsFailure[]> {
+  apply(work: readonly IpvsWork[], signal?: AbortSignal): Promise<IpvsFailure[]> {
     const context: ApplyContext = {
       onIpv6: () => { this.#reader.mayHaveIpv6 = true; },
       connection: this.#connection, family: this.#family, syncDaemons: () => this.syncDaemons(), schedulers: this.#schedulers,
     };
-    return applyOperations(context, operations, signal);
+    return applyOperations(context, work, signal);
   }
 
   async readAll(signal?: AbortSignal, expected?: Expected): Promise<IpvsObservation> {

@@ -19,6 +19,15 @@ export type IpvsOperation =
   | { readonly kind: 'startSync'; readonly daemon: SyncDaemon }
   | { readonly kind: 'stopSync'; readonly daemon: SyncDaemon };
 
+/**
+ * Every row of a table, added to a service: what a first load consists of. One value instead of one a row, because ten thousand of
+ * those cost more time, in garbage collection, than writing their messages does. unfold() makes single operations of it.
+ */
+export interface TableAddition { readonly kind: 'addTable'; readonly service: Service; readonly destinations: DestinationTable }
+
+/** What apply takes. */
+export type IpvsWork = IpvsOperation | TableAddition;
+
 /** By serviceKey(). */
 export type Expected = ReadonlyMap<string, ExpectedService>;
 export interface ExpectedService { readonly service: Service; readonly destinations: DestinationTable }
@@ -66,9 +75,9 @@ export interface IpvsClient {
    * Converts what level-triggered code expects: add of an existing thing becomes set, set of a missing destination becomes add,
    * delete of a missing thing succeeds. A service that vanished under its destinations fails with code SERVICE_GONE; the
    * next reconcile re-creates it whole. Returns the failures only; throws KernelError only for what makes every operation
-   * fail (EPERM, no ip_vs module). Aborting stops between chunks.
+   * fail (EPERM, no ip_vs module). Aborting stops between chunks. A row of a table fails alone, as the addDestination that it is.
    */
-  apply(operations: readonly IpvsOperation[], signal?: AbortSignal): Promise<IpvsFailure[]>;
+  apply(work: readonly IpvsWork[], signal?: AbortSignal): Promise<IpvsFailure[]>;
 
   /**
    * Everything in this network namespace. Yields every few milliseconds. `expected`, by serviceKey(): what is thought to be there.
@@ -99,7 +108,7 @@ export interface IpvsClient {
 }
 
 export interface IpvsFailure {
-  /** Index into the operations given to apply. */
+  /** Index into the work given to apply. */
   readonly index: number;
   readonly operation: IpvsOperation;
   readonly error: KernelError;

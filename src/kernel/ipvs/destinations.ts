@@ -115,7 +115,7 @@ export class DestinationRow implements Destination {
 }
 
 /** Whether a row is IPv4 and goes without a tunnel: the usual case, for which there are short ways. */
-export function isPlainRow({ words, at }: DestinationRow): boolean {
+export function isPlainRow(words: Uint32Array, at: number): boolean {
   return words[at]! >>> 16 === AF_INET && (words[at + 5]! & 0xff) !== TUNNEL && words[at + 5]! >>> 8 === 0;
 }
 

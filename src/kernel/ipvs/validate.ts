@@ -132,9 +132,8 @@ export function invalidDestinationKey(destination: Destination): string | null {
 }
 
 /** Whether a row is one of those of which nothing need be asked again: a short look at its numbers. False says nothing. */
-export function isSoundRow(service: Service, row: DestinationRow): boolean {
-  const { words, at } = row;
-  if (!isPlainRow(row) || service.family !== 'IPv4' || words[at + 9] !== 0) return false;
+export function isSoundRow(service: Service, words: Uint32Array, at: number): boolean {
+  if (!isPlainRow(words, at) || service.family !== 'IPv4' || words[at + 9] !== 0) return false;
   const first = words[at + 1]! & 0xff;
   const port = words[at]! & 0xffff;
   const method = FORWARDING_METHODS[words[at + 5]! & 0xff];
@@ -144,7 +143,7 @@ export function isSoundRow(service: Service, row: DestinationRow): boolean {
 
 /** Why the kernel should not get this destination in this service, or null. */
 export function invalidDestination(service: Service, d: Destination): string | null {
-  if (d instanceof DestinationRow && isSoundRow(service, d)) return null;
+  if (d instanceof DestinationRow && isSoundRow(service, d.words, d.at)) return null;
   const key = invalidDestinationKey(d) ?? neverUnicast('address', d.address, d.family);
   if (key !== null) return key;
   if (!FORWARDING_METHODS.includes(d.method)) return `method ${String(d.method)} is none of ${FORWARDING_METHODS.join(', ')}`;

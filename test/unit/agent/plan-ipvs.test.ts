@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { drainStep, type DrainRecords, type Leaving } from '../../../src/agent/drain.ts';
 import type { ServiceEntry } from '../../../src/agent/ledger.ts';
-import { formatOperation } from '../../../src/agent/operation.ts';
+import { formatOperation, unfold } from '../../../src/agent/operation.ts';
 import { planIpvs, type IpvsPlan, type IpvsPlanInput } from '../../../src/agent/plan-ipvs.ts';
 import type { DesiredService } from '../../../src/agent/state.ts';
 import { DestinationTable } from '../../../src/kernel/ipvs/destinations.ts';
@@ -39,7 +39,7 @@ async function planned({ desired = [], there = [], connections = [], hideService
 }
 
 function operations(p: IpvsPlan): string[] {
-  return [...p.create, ...p.addDestinations, ...p.setServices, ...p.setDestinations, ...p.delDestinations, ...p.setSchedulers, ...p.delServices].map(formatOperation);
+  return [...p.create, ...p.addDestinations, ...p.setServices, ...p.setDestinations, ...p.delDestinations, ...p.setSchedulers, ...p.delServices].flatMap((w) => unfold([w])).map(formatOperation);
 }
 
 const ours: Record<string, ServiceEntry> = { [KEY]: { owner: OWNER } };
@@ -47,7 +47,7 @@ const rs = (n: number, fields: Partial<Destination> = {}) => destination(`10.0.1
 
 test('a new service is added with its real servers and nothing else is done', async () => {
   const p = await planned({ desired: [wanted(service(), [rs(1), rs(2)])] });
-  assert.deepEqual(p.create.map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
+  assert.deepEqual(unfold(p.create).map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
   assert.equal(operations(p).length, 3);
   assert.deepEqual([...p.entries], [[KEY, { owner: OWNER }]]);
 });
@@ -67,7 +67,7 @@ for (const [name, scheduler, count, first] of [
 
 test('a kernel without the scheduler none gets every service with its own scheduler at once', async () => {
   const p = await planned({ desired: [wanted(service({ scheduler: 'mh' }), [rs(1), rs(2)])], noneScheduler: false });
-  assert.deepEqual(p.create.map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
+  assert.deepEqual(unfold(p.create).map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
 });
 
 test('a load that was interrupted is completed: the missing real servers, then the scheduler', async () => {
@@ -238,7 +238,7 @@ test('an incomplete list of services deletes nothing, overwrites nothing, and ta
   assert.deepEqual([operations(unknown), unknown.entries.size], [[], 0], "it may be somebody else's");
 
   const hidden = await planned({ desired: [wanted(service({ scheduler: 'mh' }), [rs(1), rs(2)])], ledger: ours, hideServices: (key) => key === KEY });
-  assert.deepEqual(hidden.create.map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
+  assert.deepEqual(unfold(hidden.create).map((o) => o.kind), ['addService', 'addDestination', 'addDestination']);
 });
 
 test('an incomplete list of real servers permits additions and changes, and no deletion, now or later', async () => {

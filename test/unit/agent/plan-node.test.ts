@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { apply } from '../../../src/agent/apply.ts';
 import { emptyLedger, ownsNothing, readLedger, type Ledger } from '../../../src/agent/ledger.ts';
-import { formatOperation } from '../../../src/agent/operation.ts';
+import { formatOperation, unfold } from '../../../src/agent/operation.ts';
 import type { Plan } from '../../../src/agent/plan.ts';
 import type { NodeState } from '../../../src/agent/state.ts';
 import type { Program } from '../../../src/api/v1alpha1/program.ts';
@@ -11,7 +11,7 @@ import { ADDRESS_PROTOCOL } from '../../../src/kernel/net/types.ts';
 import type { FakeKernel } from '../fake-kernel.ts';
 import { fragments, fullPlan, makeKernel, program, state, type PlanFields } from './setup.ts';
 
-const lines = (p: Plan) => p.operations.map(formatOperation);
+const lines = (p: Plan) => unfold(p.operations).map(formatOperation);
 const wish = (kernel: FakeKernel, programs: readonly Program[]): NodeState => state(fragments(kernel, programs, { role: 'auto' }));
 
 /** Plans and applies, with the ledger of the plan before. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { openIpvs } from '../../../../src/kernel/ipvs/client.ts';
-import type { IpvsOperation } from '../../../../src/kernel/ipvs/contract.ts';
+import type { IpvsOperation, IpvsWork } from '../../../../src/kernel/ipvs/contract.ts';
 import { DestinationSeries } from '../../../../src/kernel/ipvs/encode.ts';
 import { DestinationTable } from '../../../../src/kernel/ipvs/destinations.ts';
 import { invalidDestination } from '../../../../src/kernel/ipvs/validate.ts';
@@ -57,27 +57,31 @@ test('a series of rows becomes the same bytes as a series of values', () => {
   }));
 });
 
-test('operations with rows are sent and refused like the same with values: same bytes, same chunks, same failures', async () => {
+test('rows one by one, and tables whole, are sent and refused like the same as values: same bytes, same chunks, same failures', async () => {
   await fc.assert(fc.asyncProperty(
     fc.array(fc.record({ scheduler: fc.constantFrom('rr', 'mh'), destinations: fc.oneof(fc.array(any, { maxLength: 6 }), fc.array(plain, { maxLength: 700 })) }), { maxLength: 4 }), fc.boolean(), fc.boolean(),
     async (services, none, gone) => {
-      const run = async (rows: boolean) => {
+      const run = async (form: 'values' | 'rows' | 'tables') => {
         const kernel = new FakeKernel();
         const client = openIpvs({ socket: kernel.socket });
-        const operations = services.flatMap(({ scheduler, destinations }, n): IpvsOperation[] => {
+        const rows = form !== 'values';
+        const work = services.flatMap(({ scheduler, destinations }, n): IpvsWork[] => {
           const s = service({ address: `10.96.0.${n + 1}`, port: 80, scheduler });
           const table = DestinationTable.from(destinations);
           return [
             { kind: 'addService', service: none ? { ...s, scheduler: 'none' } : s },
-            ...Array.from({ length: table.length }, (_, i): IpvsOperation => ({ kind: 'addDestination', service: s, destination: rows ? table.row(i) : table.get(i) })),
+            ...(form === 'tables' ? [{ kind: 'addTable' as const, service: s, destinations: table }]
+              : Array.from({ length: table.length }, (_, i): IpvsOperation => ({ kind: 'addDestination', service: s, destination: rows ? table.row(i) : table.get(i) }))),
             ...Array.from({ length: gone ? table.length : 0 }, (_, i): IpvsOperation => ({ kind: 'delDestination', service: s, destination: rows ? table.row(i) : table.get(i) })),
             ...(none ? [{ kind: 'setService' as const, service: s, changed: ['scheduler'] }] : []),
           ];
         });
-        const failures = await client.apply(operations);
-        return { sent: kernel.socket.sent, failures: failures.map((f) => [f.index, f.error.message]) };
+        const failures = await client.apply(work);
+        return { sent: kernel.socket.sent, failures: failures.map((f) => [f.operation.kind, f.error.object, f.error.message]) };
       };
-      assert.deepEqual(await run(true), await run(false));
+      const values = await run('values');
+      assert.deepEqual(await run('rows'), values);
+      assert.deepEqual(await run('tables'), values);
     },
   ), { numRuns: 60 });
 });
