@@ -54,8 +54,8 @@ export interface Lab {
   /** One line in the scenario's log. */
   log(line: string): void;
 
-  /** Listens on a host until the scenario ends. Resolves when all sockets are bound; rejects when one cannot be. */
-  serve(host: string, options: ServeOptions): Promise<void>;
+  /** Listens on a host until it is stopped or the scenario ends. Resolves when all sockets are bound; rejects when one cannot be. */
+  serve(host: string, options: ServeOptions): Promise<Server>;
   /** Opens `count` connections (or sends `count` datagrams) one after the other, or `parallel` at a time; never rejects for failed ones. */
   get(host: string, options: GetOptions): Promise<Answers>;
   /** Opens connections and keeps echoing numbered lines on them until closed. Rejects when one cannot be opened. */
@@ -137,10 +137,17 @@ export interface RunResult { readonly code: number; readonly stdout: string; rea
 export interface ServeOptions {
   /** What the server calls itself in answers; the host's name unless told. */
   readonly name?: string;
+  /** TCP: it calls itself by the address it was reached at, for a host with hundreds of them. */
+  readonly byAddress?: boolean;
   readonly tcp?: readonly number[];
   readonly udp?: readonly number[];
   /** Addresses to bind, default all. UDP of a DR or TUN real server must bind the VIP, or it answers from its own address. */
   readonly bind?: readonly string[];
+}
+
+export interface Server {
+  /** Stops as a process that exits: nobody listens any more, and its connections are closed. */
+  stop(): Promise<void>;
 }
 
 export interface GetOptions {
@@ -186,7 +193,7 @@ export interface StreamOptions {
   readonly address: string;
   readonly port: number;
   readonly protocol?: 'tcp' | 'udp';
-  /** Default 50. */
+  /** Default 50. As many as this means by the clock: a timer that comes late makes up for it, up to half a second. */
   readonly everyMs?: number;
   /** Per probe; default 500. */
   readonly timeoutMs?: number;
@@ -199,6 +206,10 @@ export interface StreamReport {
   readonly maxGapMs: number;
   readonly by: Record<string, number>;
   readonly errors: Record<string, number>;
+  /** Probes started per second, as it really was. */
+  readonly perSecond: number;
+  /** When each server answered last, in milliseconds since the epoch. */
+  readonly lastBy: Record<string, number>;
 }
 export interface ProbeStream {
   report(): Promise<StreamReport>;

@@ -33,7 +33,8 @@ export function createTraffic(log: (line: string) => void): Traffic {
 
   return {
     serve: async (host, options) => {
-      await ask(host, 'serve', { name: host, tcp: [], udp: [], bind: [], ...options });
+      const server = await ask(host, 'serve', { name: host, tcp: [], udp: [], bind: [], ...options });
+      return { stop: async () => { await ask(host, 'stopServing', { server }); } };
     },
     get: async (host, options) => await ask(host, 'get', options) as Awaited<ReturnType<Lab['get']>>,
     hold: async (host, options) => {

@@ -6,11 +6,11 @@ import { createInterface } from 'node:readline';
 import { big } from './big.ts';
 import { get } from './get.ts';
 import { checkHeld, closeHeld, hold } from './hold.ts';
-import { serve } from './serve.ts';
+import { serve, stopServing } from './serve.ts';
 import { reportStream, startStream, stopStream } from './stream.ts';
 
 const operations: Record<string, (options: never) => unknown> = {
-  serve, get, hold, checkHeld, closeHeld, startStream, reportStream, stopStream, big,
+  serve, stopServing, get, hold, checkHeld, closeHeld, startStream, reportStream, stopStream, big,
   // Loaded on first use: the foreign function library costs a quarter of a second in a guest.
   solicit: async (options: never) => (await import('./neighbours.ts')).solicit(options),
 };

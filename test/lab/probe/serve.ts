@@ -6,6 +6,7 @@ import { createServer, type Socket } from 'node:net';
 
 export interface ServeRequest {
   readonly name: string;
+  readonly byAddress?: boolean;
   readonly tcp: readonly number[];
   readonly udp: readonly number[];
   readonly bind: readonly string[];
@@ -17,22 +18,43 @@ export interface Greeting {
   readonly client: string;
 }
 
-/** Resolves when every socket is bound. */
-export async function serve(request: ServeRequest): Promise<void> {
+/** Each ends one socket. */
+const servers = new Map<number, readonly (() => void)[]>();
+let nextServer = 1;
+
+/** Resolves, to a number for stopServing, when every socket is bound. */
+export async function serve(request: ServeRequest): Promise<number> {
   // An empty bind list means every address: one dual-stack TCP socket, two UDP sockets.
   const tcpAddresses = request.bind.length > 0 ? request.bind : ['::'];
   const udpAddresses = request.bind.length > 0 ? request.bind : ['0.0.0.0', '::'];
-  await Promise.all([
-    ...request.tcp.flatMap((port) => tcpAddresses.map((address) => listenTcp(request.name, address, port))),
+  const name = request.byAddress === true ? null : request.name;
+  servers.set(nextServer, await Promise.all([
+    ...request.tcp.flatMap((port) => tcpAddresses.map((address) => listenTcp(name, address, port))),
     ...request.udp.flatMap((port) => udpAddresses.map((address) => listenUdp(request.name, address, port))),
-  ]);
+  ]));
+  return nextServer++;
 }
 
-function listenTcp(name: string, host: string, port: number): Promise<void> {
-  const server = createServer((socket) => talk(name, socket));
+/** Closes the sockets of one `serve`, and the connections they accepted. */
+export function stopServing(options: { server: number }): void {
+  for (const end of servers.get(options.server) ?? []) end();
+  servers.delete(options.server);
+}
+
+/** `name` null: the address that the client reached. */
+function listenTcp(name: string | null, host: string, port: number): Promise<() => void> {
+  const open = new Set<Socket>();
+  const server = createServer((socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    talk(name ?? plain(socket.localAddress ?? ''), socket);
+  });
   return new Promise((done, failed) => {
     server.once('error', failed);
-    server.listen({ host, port, backlog: 1024 }, () => done());
+    server.listen({ host, port, backlog: 1024 }, () => done(() => {
+      server.close();
+      for (const socket of open) socket.destroy();
+    }));
   });
 }
 
@@ -63,7 +85,7 @@ function talk(name: string, socket: Socket): void {
   });
 }
 
-function listenUdp(name: string, address: string, port: number): Promise<void> {
+function listenUdp(name: string, address: string, port: number): Promise<() => void> {
   const six = address.includes(':');
   const socket: DatagramSocket = createSocket({ type: six ? 'udp6' : 'udp4', ipv6Only: six, reuseAddr: true });
   socket.on('message', (_message, from) => {
@@ -75,11 +97,16 @@ function listenUdp(name: string, address: string, port: number): Promise<void> {
     socket.bind(port, address, () => {
       socket.removeListener('error', failed);
       socket.on('error', () => {}); // Asynchronous ICMP errors of earlier answers.
-      done();
+      done(() => socket.close());
     });
   });
 }
 
 function greeting(server: string, client: string): Greeting {
-  return { server, client: client.replace(/^::ffff:/, '').replace(/%.*$/, '') };
+  return { server, client: plain(client) };
+}
+
+/** An address as people write it: a dual-stack socket has IPv4 as ::ffff:192.0.2.1. */
+function plain(address: string): string {
+  return address.replace(/^::ffff:/, '').replace(/%.*$/, '');
 }
