@@ -145,6 +145,7 @@ interface Leaving {
   readonly deleting: boolean;
 }
 
+const NO_OPERATIONS: readonly IpvsOperation[] = [];
 const NOBODY: ReadonlySet<string> = new Set();
 const NOTHING_LEAVES: Leaving = { draining: NOBODY, deleting: false };
 
@@ -156,6 +157,8 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
   // Read back as what was expected (IpvsClient.readAll).
   if (a === b) return NOTHING_LEAVES;
   let draining: Set<string> | null = null;
+  // After every weight that is raised: between the two a service would have nobody, and refuse clients.
+  let quiesced: IpvsOperation[] | null = null;
   const before = plan.delDestinations.length;
   for (let i = 0, k = 0; i < a.length || k < b.length;) {
     const order = i >= a.length ? 1 : k >= b.length ? -1 : compareKeys(a.words, i, b.words, k);
@@ -163,22 +166,24 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
       plan.addDestinations.push({ kind: 'addDestination', service, destination: a.row(i) });
       i++;
     } else if (order > 0) {
-      if (observed.complete) leave(key, wanted, b, k, kept, records, draining ??= new Set(), input, plan);
+      if (observed.complete) leave(key, wanted, b, k, kept, records, draining ??= new Set(), quiesced ??= [], input, plan);
       k++;
     } else {
       if (rowsDiffer(a.words, i, b.words, k)) {
         const destination = a.get(i);
-        plan.setDestinations.push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
+        (destination.weight === 0 ? quiesced ??= [] : plan.setDestinations).push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
       }
       i++;
       k++;
     }
   }
+  for (const operation of quiesced ?? NO_OPERATIONS) plan.setDestinations.push(operation);
   return draining === null ? NOTHING_LEAVES : { draining, deleting: plan.delDestinations.length > before };
 }
 
 function leave(
-  key: string, wanted: DesiredService, table: DestinationTable, row: number, kept: ReadonlySet<string>, records: boolean, draining: Set<string>, input: IpvsPlanInput, plan: IpvsPlan,
+  key: string, wanted: DesiredService, table: DestinationTable, row: number, kept: ReadonlySet<string>, records: boolean, draining: Set<string>, quiesced: IpvsOperation[], input: IpvsPlanInput,
+  plan: IpvsPlan,
 ): void {
   const { service, drainSeconds } = wanted;
   // The usual case of a bulk removal, without a text for each.
@@ -203,7 +208,7 @@ function leave(
   draining.add(id);
   if (!record) plan.drains.set(id, startDrain(drainSeconds, input.now));
   if (destination.weight !== 0) {
-    plan.setDestinations.push({ kind: 'setDestination', service, destination: { ...destination, weight: 0 }, changed: ['weight'] });
+    quiesced.push({ kind: 'setDestination', service, destination: { ...destination, weight: 0 }, changed: ['weight'] });
   }
 }
 

@@ -5,7 +5,7 @@
  *   1 prepare       tunnels, sysctls, GUE ports, timeouts, rules      nothing may arrive before its path is ready
  *   2 create        new services whole, tables built once             add before delete: deleted destinations slow every later add
  *   3 additions     real servers added to live services
- *   4 fields        flags and persistence; then weights, thresholds   a fallback flag must stand before a weight becomes 0
+ *   4 fields        flags and persistence; then weights, thresholds   a fallback flag must stand before a weight becomes 0, and who takes over have theirs
  *   5 bind          VIPs, announcements                               only now may clients come
  *   6 removals      drained real servers
  *   7 schedulers    of live services, one by one                      each costs the kernel an RCU grace period (16 ms)

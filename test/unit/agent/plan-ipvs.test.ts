@@ -144,6 +144,14 @@ test('a real server that leaves gets weight 0 and a deadline, and is deleted onl
   }
 });
 
+test('no weight becomes 0 before those that are raised: in between nobody would take clients', async () => {
+  const there = [{ service: service(), destinations: [rs(1), rs(2), rs(3, { weight: 0 }), rs(4)] }];
+  const leaves = await planned({ desired: [wanted(service(), [rs(3)])], there, ledger: ours });
+  assert.deepEqual(operations(leaves).map((o) => /10\.0\.1\.(\d+):80 masq weight (\d)/.exec(o)?.slice(1)), [['23', '1'], ['21', '0'], ['22', '0'], ['24', '0']], 'one that drained comes back');
+  const quiesced = await planned({ desired: [wanted(service(), [rs(1, { weight: 0 }), rs(2, { weight: 0 }), rs(3), rs(4, { weight: 0 })])], there, ledger: ours });
+  assert.deepEqual(operations(quiesced), operations(leaves), 'the same by weights that people write');
+});
+
 test('the record of a drain goes when its real server is wanted again, vanished, or its service did', async () => {
   const id = `${KEY} -> 10.0.1.22:80`;
   const drains: DrainRecords = { [id]: { since: 0, deadline: 1 } };
