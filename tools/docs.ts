@@ -3,10 +3,12 @@ import { allDefinitions, type SchemaNode } from '../src/api/crd.ts';
 import { CONDITIONS_OF, EXCLUSION_REASONS } from '../src/api/v1alpha1/conditions.ts';
 import { KINDS } from '../src/api/v1alpha1/parse.ts';
 import { PROBLEM_CODES } from '../src/api/v1alpha1/problems.ts';
-import { SLICE_CODES } from '../src/api/v1alpha1/slices.ts';
+import { PROGRAM_CODES } from '../src/agent/cluster/programs.ts';
 import { REFUSAL_CODES } from '../src/agent/state.ts';
 import { STATE_FOLDER_CODES } from '../src/agent/state-folder.ts';
 import { KERNEL_ERROR_CODES } from '../src/kernel/netlink/errors.ts';
+import { CREDENTIALS_ERROR_CODES } from '../src/kube/credentials.ts';
+import { API_ERROR_CODES } from '../src/kube/errors.ts';
 import { HEALTH_CODES } from '../src/observe/listen.ts';
 import { FILE_PROBLEM_CODES } from '../src/standalone/problems.ts';
 import { metricsPage } from './metrics-page.ts';
@@ -35,10 +37,12 @@ function errorsPage(): string {
     ...conditions,
     '## Real servers that are left out', meanings(EXCLUSION_REASONS),
     '## What is wrong with an object', 'Found when it is read; the object stays in its last good form.', meanings(PROBLEM_CODES),
-    '## Why a director does not run a program yet', meanings(SLICE_CODES),
+    '## Why a node does not obey a program', meanings(PROGRAM_CODES),
     '## What is wrong with the folder or a file', meanings(FILE_PROBLEM_CODES),
     '## Why this node does not serve a part', meanings(REFUSAL_CODES),
     '## The kernel', 'With errno and operation in the message.', meanings(KERNEL_ERROR_CODES),
+    '## The API server', 'With the request and the server\'s own words in the message. Controller and agents try again by themselves.', meanings(API_ERROR_CODES),
+    '## Credentials', 'A kubeconfig or service account that cannot be used.', meanings(CREDENTIALS_ERROR_CODES),
     '## The process', meanings({ ...STATE_FOLDER_CODES, ...HEALTH_CODES, USAGE: 'A command-line option is unknown, missing or wrong. Exit code 64.' }),
   ].join('\n\n') + '\n';
 }

@@ -2,7 +2,7 @@
  * From what the API server has to what the agent takes: slices to programs, DirectorGroups to settings. Pure. A program that makes no sense
  * or cannot come from our compiler is refused whole, so that who can write programs by hand gains nothing by it.
  */
-import { joinSlices, type DirectorGroup, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
+import { SLICE_CODES, joinSlices, type DirectorGroup, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
 import { parseRealServer, type GroupSettings, type Program } from '../../api/v1alpha1/program.ts';
 import { classOf, familyOf } from '../../ip/ip.ts';
 
@@ -28,8 +28,7 @@ export function groupDutyOf({ metadata: { name }, spec }: DirectorGroup): GroupD
 
 /** Why objects are no program for this node. */
 export const PROGRAM_CODES = {
-  SlicesMissing: 'Not every slice of the program is there; the program in force stays.',
-  SlicesContradict: 'Two slices claim one place, or slices of one program disagree; the program in force stays.',
+  ...SLICE_CODES,
   InvalidProgram: 'A program that did not come from our compiler; the program in force stays.',
 } as const;
 
