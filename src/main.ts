@@ -41,7 +41,7 @@ function version(): string {
   return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 }
 
-/** sysexits.h EX_USAGE is 64; ours is 2 as of most command-line tools, except `plan`, which documents its own. */
+/** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 
 async function main(): Promise<number> {

@@ -9,11 +9,11 @@ import { CredentialsError } from '../kube/credentials.ts';
 import { loadKubeConfig } from '../kube/kubeconfig.ts';
 import { Transport } from '../kube/transport.ts';
 import { isAbort, sleep } from '../kube/wait.ts';
-import { UsageError } from '../standalone/options.ts';
+import { UsageError, readArguments } from '../usage.ts';
 import { explain, type Explanation } from './explain-judge.ts';
 import { readFacts } from './explain-read.ts';
 import { conclusion, explanationText } from './explain-text.ts';
-import { print, readArguments, readFormat } from './output.ts';
+import { print, readFormat } from './output.ts';
 
 const EXIT = { served: 0, notServed: 1, unknown: 2 } as const;
 const SYSTEM_NAMESPACE = 'ipvs-system';

@@ -4,10 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import { text as streamText } from 'node:stream/consumers';
-import { UsageError } from '../standalone/options.ts';
+import { UsageError, readArguments } from '../usage.ts';
 import { formatLineProblem, parseIpvsadm } from './ipvsadm-parse.ts';
 import { MANIFEST_OPTIONS_USAGE, count, printList, printManifests, readManifestOptions } from './manifest-output.ts';
-import { print, readArguments } from './output.ts';
+import { print } from './output.ts';
 
 export const IMPORT_USAGE = `ipvs-operator import [FILE|-]
 

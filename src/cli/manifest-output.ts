@@ -1,7 +1,7 @@
 /** What `save -o yaml` and `import` have in common: their options, and manifests on stdout with everything left out on stderr too. */
 import { API_VERSION, formatProblem, parseObject } from '../api/v1alpha1/index.ts';
 import { MAX_FILE_BYTES } from '../standalone/fingerprint.ts';
-import { UsageError } from '../standalone/options.ts';
+import { UsageError } from '../usage.ts';
 import type { TableEntry } from './ipvs-table.ts';
 import { formatRemark, manifestYaml } from './manifest-yaml.ts';
 import { print } from './output.ts';

@@ -1,9 +1,8 @@
 /**
  * What a command writes to stdout, whole, also into a pipe whose reader has had enough: `ipvs-operator save | head` is no error.
- * And the options that several commands read alike. Not for logs.
+ * And the option -o, which several commands read alike. Not for logs.
  */
-import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { UsageError } from '../standalone/options.ts';
+import { UsageError } from '../usage.ts';
 
 /** Resolves when the text is written, or when nobody reads any more. Rejects with every other error of the stream. */
 export function print(text: string, stream: NodeJS.WritableStream = process.stdout): Promise<void> {
@@ -19,15 +18,6 @@ export function print(text: string, stream: NodeJS.WritableStream = process.stdo
       if (!error) stream.removeListener('error', done);
     });
   });
-}
-
-/** parseArgs, with its errors as UsageError. */
-export function readArguments<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
-  try {
-    return parseArgs(config);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
 }
 
 /** One of the formats that a command has. Throws UsageError. */

@@ -4,10 +4,11 @@
 import { existsSync } from 'node:fs';
 import { openIpvs } from '../kernel/ipvs/client.ts';
 import type { IpvsClient } from '../kernel/ipvs/contract.ts';
+import { readArguments } from '../usage.ts';
 import { printIpvsadm } from './ipvsadm-text.ts';
 import { tableOf, type TableEntry } from './ipvs-table.ts';
 import { MANIFEST_OPTIONS_USAGE, count, printManifests, readManifestOptions } from './manifest-output.ts';
-import { print, readArguments, readFormat } from './output.ts';
+import { print, readFormat } from './output.ts';
 
 /** There when ip_vs is loaded, for everybody to read. */
 const PROC_IP_VS = '/proc/net/ip_vs';

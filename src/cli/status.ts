@@ -10,9 +10,10 @@ import type { Program } from '../api/v1alpha1/program.ts';
 import { ADDRESS_BITS } from '../ip/ip.ts';
 import { openIpvs } from '../kernel/ipvs/client.ts';
 import type { IpvsObservation } from '../kernel/ipvs/contract.ts';
-import { DEFAULT_STATE, UsageError } from '../standalone/options.ts';
+import { DEFAULT_STATE } from '../standalone/options.ts';
+import { UsageError, readArguments } from '../usage.ts';
 import type { HostStatus } from '../standalone/status.ts';
-import { print, readArguments, readFormat } from './output.ts';
+import { print, readFormat } from './output.ts';
 import { connectionsOf, realServersOf, servicesOf, type LiveRealServer } from './status-live.ts';
 import { overviewText, serverOk, serverText, type StatusView } from './status-text.ts';
 

@@ -2,7 +2,7 @@
  * Command-line options of `controller`. Wrong ones end the program before it does anything, with the option by name and what to give instead.
  */
 import { hostname } from 'node:os';
-import { parseArgs } from 'node:util';
+import { UsageError, readArguments, readLogLevel } from '../usage.ts';
 
 export interface ControllerCommandOptions {
   readonly namespace: string;
@@ -28,32 +28,20 @@ times: one of them leads.
   --writes-per-second N  at most so many writes to the API server, after a burst of 1000 (default 250)
   --log-level L          trace | debug | info | warn | error | fatal | silent (default info)`;
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
-
-function usage(message: string): Error {
-  return Object.assign(new Error(message), { code: 'USAGE' });
-}
-
-/** Throws an Error with code USAGE. */
+/** Throws UsageError. */
 export function readControllerOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): ControllerCommandOptions {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...args], strict: true, allowPositionals: false,
-      options: {
-        namespace: { type: 'string' }, kubeconfig: { type: 'string' }, context: { type: 'string' }, listen: { type: 'string' },
-        'no-leader-election': { type: 'boolean' }, 'writes-per-second': { type: 'string' }, 'log-level': { type: 'string' },
-      },
-    }));
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  const { values } = readArguments({
+    args: [...args], strict: true, allowPositionals: false,
+    options: {
+      namespace: { type: 'string' }, kubeconfig: { type: 'string' }, context: { type: 'string' }, listen: { type: 'string' },
+      'no-leader-election': { type: 'boolean' }, 'writes-per-second': { type: 'string' }, 'log-level': { type: 'string' },
+    },
+  });
   const writesPerSecond = Number(values['writes-per-second'] ?? 250);
-  if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) throw usage(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
-  const logLevel = values['log-level'] ?? 'info';
-  if (!LOG_LEVELS.includes(logLevel)) throw usage(`--log-level ${logLevel}: must be one of ${LOG_LEVELS.join(', ')}`);
+  if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) throw new UsageError(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
+  const logLevel = readLogLevel(values['log-level']);
   const listen = values.listen ?? '127.0.0.1:9821';
-  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw usage(`--listen ${listen}: must be HOST:PORT`);
+  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
   return {
     namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system', kubeconfig: values.kubeconfig ?? null, context: values.context ?? null,
     // A restarted pod has the same name, and must not take the Lease of its predecessor for its own.

@@ -3,8 +3,8 @@
  * before it does anything, with the option by name and what to give instead.
  */
 import { hostname } from 'node:os';
-import { parseArgs } from 'node:util';
 import type { RoleChoice } from '../agent/facts.ts';
+import { LOG_LEVELS, UsageError, readArguments, readLogLevel } from '../usage.ts';
 
 export interface StandaloneOptions {
   readonly manifests: string;
@@ -19,15 +19,9 @@ export interface StandaloneOptions {
   readonly logLevel: string;
 }
 
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-  readonly code = 'USAGE';
-}
-
 export const DEFAULT_STATE = '/var/lib/ipvs-operator';
 const DEFAULT_RESYNC = 10;
 const ROLES: readonly RoleChoice[] = ['director', 'real-server', 'both', 'auto'];
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
 export const STANDALONE_USAGE = `ipvs-operator standalone --manifests DIR [options]
 
@@ -47,24 +41,18 @@ SIGTERM ends it and leaves the kernel forwarding.`;
 
 /** Reads the options. Throws UsageError. `needManifests` false: the folder is optional (--cleanup, status). */
 export function readOptions(args: readonly string[], needManifests = true): StandaloneOptions {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...args], strict: true, allowPositionals: false,
-      options: {
-        manifests: { type: 'string' }, state: { type: 'string' }, node: { type: 'string' }, label: { type: 'string', multiple: true }, role: { type: 'string' },
-        once: { type: 'boolean' }, cleanup: { type: 'boolean' }, resync: { type: 'string' }, 'log-level': { type: 'string' },
-      },
-    }));
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  const { values } = readArguments({
+    args: [...args], strict: true, allowPositionals: false,
+    options: {
+      manifests: { type: 'string' }, state: { type: 'string' }, node: { type: 'string' }, label: { type: 'string', multiple: true }, role: { type: 'string' },
+      once: { type: 'boolean' }, cleanup: { type: 'boolean' }, resync: { type: 'string' }, 'log-level': { type: 'string' },
+    },
+  });
   const role = values.role ?? 'auto';
   if (!ROLES.includes(role as RoleChoice)) throw new UsageError(`--role ${role}: must be one of ${ROLES.join(', ')}`);
   const resyncSeconds = Number(values.resync ?? DEFAULT_RESYNC);
   if (!Number.isInteger(resyncSeconds) || resyncSeconds < 1 || resyncSeconds > 3600) throw new UsageError(`--resync ${values.resync}: must be a whole number of seconds from 1 to 3600`);
-  const logLevel = values['log-level'] ?? 'info';
-  if (!LOG_LEVELS.includes(logLevel)) throw new UsageError(`--log-level ${logLevel}: must be one of ${LOG_LEVELS.join(', ')}`);
+  const logLevel = readLogLevel(values['log-level']);
   if (needManifests && !values.cleanup && !values.manifests) throw new UsageError('--manifests DIR is missing: the folder with the manifests');
   const node = values.node ?? hostname();
   return {

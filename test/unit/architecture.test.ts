@@ -11,15 +11,16 @@ const MAX_LINES = 400;
 /** What each room may import, besides itself: architecture.md, "Dependencies run downwards only". */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['cli', 'standalone', 'controller', 'agent'],
-  cli: ['standalone', 'agent', 'controller', 'api', 'kube', 'kernel', 'ip'],
-  standalone: ['agent', 'controller', 'api', 'kube', 'kernel', 'ip'],
-  agent: ['observe', 'api', 'kube', 'kernel', 'ip'],
-  controller: ['observe', 'api', 'kube', 'kernel', 'ip'],
+  cli: ['standalone', 'agent', 'controller', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
+  standalone: ['agent', 'controller', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
+  agent: ['observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
+  controller: ['observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   observe: [],
   api: ['ip'],
   kube: ['ip'],
   kernel: ['ip'],
   ip: [],
+  'usage.ts': [],
 };
 
 /** Types that a room may name although it may not import the room's code. */

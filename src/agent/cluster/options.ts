@@ -1,7 +1,7 @@
 /**
  * Command-line options of `agent`. Wrong ones end the program before it does anything, with the option by name and what to give instead.
  */
-import { parseArgs } from 'node:util';
+import { UsageError, readArguments, readLogLevel } from '../../usage.ts';
 
 export interface AgentCommandOptions {
   /** Name of the Node and of its IPVSNode. */
@@ -31,32 +31,20 @@ Makes this node what the controller tells it: a director, a real server, or both
 
 SIGTERM ends it and leaves the kernel forwarding.`;
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
-
-function usage(message: string): Error {
-  return Object.assign(new Error(message), { code: 'USAGE' });
-}
-
-/** Throws an Error with code USAGE. */
+/** Throws UsageError. */
 export function readAgentOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): AgentCommandOptions {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...args], strict: true, allowPositionals: false,
-      options: {
-        node: { type: 'string' }, kubeconfig: { type: 'string' }, state: { type: 'string' }, namespace: { type: 'string' }, resync: { type: 'string' },
-        'bind-linger': { type: 'string' }, listen: { type: 'string' }, 'log-level': { type: 'string' },
-      },
-    }));
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
+  const { values } = readArguments({
+    args: [...args], strict: true, allowPositionals: false,
+    options: {
+      node: { type: 'string' }, kubeconfig: { type: 'string' }, state: { type: 'string' }, namespace: { type: 'string' }, resync: { type: 'string' },
+      'bind-linger': { type: 'string' }, listen: { type: 'string' }, 'log-level': { type: 'string' },
+    },
+  });
   const node = values.node ?? env['NODE_NAME'] ?? '';
-  if (node === '') throw usage('--node NAME is missing, and NODE_NAME is not set: the name of the Node that this agent runs on');
-  const logLevel = values['log-level'] ?? 'info';
-  if (!LOG_LEVELS.includes(logLevel)) throw usage(`--log-level ${logLevel}: must be one of ${LOG_LEVELS.join(', ')}`);
+  if (node === '') throw new UsageError('--node NAME is missing, and NODE_NAME is not set: the name of the Node that this agent runs on');
+  const logLevel = readLogLevel(values['log-level']);
   const listen = values.listen ?? '127.0.0.1:9822';
-  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw usage(`--listen ${listen}: must be HOST:PORT`);
+  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
   return {
     node, kubeconfig: values.kubeconfig ?? null, state: values.state ?? '/var/lib/ipvs-operator', namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system',
     resyncSeconds: seconds('--resync', values.resync ?? '10', 1, 3600), bindLingerSeconds: seconds('--bind-linger', values['bind-linger'] ?? '600', 0, 86_400), listen, logLevel,
@@ -65,6 +53,6 @@ export function readAgentOptions(args: readonly string[], env: Readonly<Record<s
 
 function seconds(option: string, text: string, min: number, max: number): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) throw usage(`${option} ${text}: must be a whole number of seconds from ${min} to ${max}`);
+  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) throw new UsageError(`${option} ${text}: must be a whole number of seconds from ${min} to ${max}`);
   return value;
 }

@@ -54,7 +54,7 @@ export function iptablesRules(state: IptablesState, family: Family): NetfilterRu
     if (!jumps.includes(jumpTo(chain))) return;
     const visit = (name: string, network: string | null): void => {
       for (const text of state.rules(chain.table, name)) {
-        const options = parseOptions(text);
+        const options = readArguments(text);
         const target = options?.get('-j') ?? '';
         if (options !== null && network === null && target.startsWith(chain.bucket)) {
           const bucket = bucketOf(options, chain, family);
@@ -89,7 +89,7 @@ const MATCHES: Record<string, readonly string[]> = {
 };
 
 /** null for negations, repeated options, and matches that we never use. */
-function parseOptions(text: string): Options | null {
+function readArguments(text: string): Options | null {
   const options: Options = new Map();
   const words = text.split(' ');
   const matches: string[] = [];

@@ -12,7 +12,7 @@ import { STEPS, type StepName } from '../../../src/cli/explain-step.ts';
 import { conclusion, explanationText } from '../../../src/cli/explain-text.ts';
 import { ApiError } from '../../../src/kube/errors.ts';
 import type { Lease } from '../../../src/kube/lease.ts';
-import { UsageError } from '../../../src/standalone/options.ts';
+import { UsageError } from '../../../src/usage.ts';
 import { BROKEN, dr, noServers, refused } from './explain-broken.ts';
 import { clientOf, clock, condition, factsOf, healthy, HASH, NOW, unread, type World } from './explain-world.ts';
 import { run } from './program.ts';

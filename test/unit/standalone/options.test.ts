@@ -2,7 +2,8 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { hostname } from 'node:os';
-import { DEFAULT_STATE, readOptions, STANDALONE_USAGE, UsageError } from '../../../src/standalone/options.ts';
+import { DEFAULT_STATE, readOptions, STANDALONE_USAGE } from '../../../src/standalone/options.ts';
+import { UsageError } from '../../../src/usage.ts';
 
 test('a folder is enough: this host, its name as a label, both roles as they come', () => {
   assert.deepEqual(readOptions(['--manifests', 'm']), {
