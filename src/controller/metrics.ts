@@ -4,6 +4,7 @@
 import { CONTROLLER_METRICS, KUBE_METRICS } from '../observe/catalogue.ts';
 import { instrumentsOf } from '../observe/definition.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { fillReflectors } from '../observe/reflectors.ts';
 import { findCondition, type Condition } from '../kube/conditions.ts';
 import type { Controller } from './controller.ts';
 import type { CountWrite } from './reconcile/writer.ts';
@@ -37,16 +38,7 @@ export function controllerMetrics(metrics: Metrics, version: string): Controller
     },
     watch(world, controller, now) {
       metrics.collect(() => {
-        for (const { name: resource, stats, synced, objects } of world.stats) {
-          kube.lists.set({ resource }, stats.lists);
-          kube.watches.set({ resource }, stats.watches);
-          kube.watchEvents.set({ resource }, stats.events);
-          kube.reflectorErrors.set({ resource }, stats.errors);
-          if (stats.lastEventAt !== null) kube.lastEventAge.set({ resource }, (now() - stats.lastEventAt) / 1000);
-          kube.synced.set({ resource }, synced ? 1 : 0);
-          kube.objects.set({ resource }, objects);
-          kube.badObjects.set({ resource }, stats.badObjects);
-        }
+        fillReflectors(kube, world.stats, now());
         own.programs.set(controller.programs);
         own.compiles.set(controller.compiles);
         const counts = new Map<string, number>();

@@ -124,8 +124,8 @@ export class World {
   get missing(): string[] { return this.#sources.filter((s) => !s.reflector.synced && !s.absent).map((s) => s.name); }
 
   /** For metrics. */
-  get stats(): { readonly name: string; readonly stats: Reflector<KubeObject>['stats']; readonly synced: boolean; readonly objects: number }[] {
-    return this.#sources.map(({ name, reflector }) => ({ name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
+  get stats(): { readonly resource: string; readonly stats: Reflector<KubeObject>['stats']; readonly synced: boolean; readonly objects: number }[] {
+    return this.#sources.map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
   }
 
   /** What changed since the last call. */

@@ -5,6 +5,7 @@
 import { AGENT_METRICS, KUBE_METRICS } from '../../observe/catalogue.ts';
 import { instrumentsOf } from '../../observe/definition.ts';
 import type { Metrics } from '../../observe/metrics.ts';
+import { fillReflectors, type WatchedResource } from '../../observe/reflectors.ts';
 import type { Program } from '../../api/v1alpha1/program.ts';
 import type { IpvsClient, ServiceStatistics } from '../../kernel/ipvs/contract.ts';
 import { serviceKey } from '../../kernel/ipvs/types.ts';
@@ -42,16 +43,7 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
     },
     watch(host, agent, loop, ipvs, now) {
       metrics.collect(() => {
-        for (const { resource, reflector: { stats, synced, store } } of merged(host.inputs.reflectors)) {
-          kube.lists.set({ resource }, stats.lists);
-          kube.watches.set({ resource }, stats.watches);
-          kube.watchEvents.set({ resource }, stats.events);
-          kube.reflectorErrors.set({ resource }, stats.errors);
-          if (stats.lastEventAt !== null) kube.lastEventAge.set({ resource }, (now() - stats.lastEventAt) / 1000);
-          kube.synced.set({ resource }, synced ? 1 : 0);
-          kube.objects.set({ resource }, store.size);
-          kube.badObjects.set({ resource }, stats.badObjects);
-        }
+        fillReflectors(kube, merged(host.inputs.reflectors), now());
         const { tally, view } = agent;
         for (const [kind, count] of tally.operations) own.operations.set({ kind }, count);
         for (const [code, count] of tally.failures) own.failures.set({ code }, count);
@@ -125,17 +117,15 @@ function statisticsOf(ipvs: Pick<IpvsClient, 'statistics'>, any: boolean): Reado
 type Watched = ClusterHost['inputs']['reflectors'][number];
 
 /** The programs of several groups are one kind. */
-function merged(list: readonly Watched[]): { resource: string; reflector: { stats: Watched['reflector']['stats']; synced: boolean; store: { size: number } } }[] {
+function merged(list: readonly Watched[]): WatchedResource[] {
   return [...Map.groupBy(list, (r) => r.resource)].map(([resource, same]) => {
     const all = same.map((s) => s.reflector);
     const sum = (of: (stats: Watched['reflector']['stats']) => number) => all.reduce((n, r) => n + of(r.stats), 0);
     const times = all.flatMap((r) => r.stats.lastEventAt ?? []);
     return {
       resource,
-      reflector: {
-        stats: { lists: sum((s) => s.lists), watches: sum((s) => s.watches), events: sum((s) => s.events), errors: sum((s) => s.errors), badObjects: sum((s) => s.badObjects), lastEventAt: times.length === all.length ? Math.min(...times) : null },
-        synced: all.every((r) => r.synced), store: { size: all.reduce((n, r) => n + r.store.size, 0) },
-      },
+      stats: { lists: sum((s) => s.lists), watches: sum((s) => s.watches), events: sum((s) => s.events), errors: sum((s) => s.errors), badObjects: sum((s) => s.badObjects), lastEventAt: times.length === all.length ? Math.min(...times) : null },
+      synced: all.every((r) => r.synced), objects: all.reduce((n, r) => n + r.store.size, 0),
     };
   });
 }
