@@ -3,7 +3,7 @@
  * or cannot come from our compiler is refused whole, so that who can write programs by hand gains nothing by it.
  */
 import { SLICE_CODES, joinSlices, type DirectorGroup, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
-import { parseRealServer, type GroupSettings, type Program } from '../../api/v1alpha1/program.ts';
+import { groupSettings, parseRealServer, type GroupSettings, type Program } from '../../api/v1alpha1/program.ts';
 import { classOf, familyOf } from '../../ip/ip.ts';
 
 /** A group as directors obey it. */
@@ -13,17 +13,9 @@ export interface GroupDuty {
   readonly renewSeconds: number;
 }
 
-export function groupDutyOf({ metadata: { name }, spec }: DirectorGroup): GroupDuty {
-  const { interface: nic, timeouts, connectionSync, failover, nodeSelector } = spec;
-  return {
-    settings: {
-      name, nodeSelector: nodeSelector?.matchLabels ?? null,
-      interface: nic.match === 'Name' ? { match: 'Name', name: nic.name! } : nic.match === 'Regex' ? { match: 'Regex', regex: nic.regex! } : { match: 'SubnetOf' },
-      timeouts: timeouts ? { tcp: timeouts.tcpSeconds, tcpFin: timeouts.tcpFinSeconds, udp: timeouts.udpSeconds } : null,
-      connectionSync: connectionSync.enabled ? { interface: connectionSync.interface!, syncId: connectionSync.syncId } : null,
-    },
-    leaseDurationSeconds: failover.leaseDurationSeconds, renewSeconds: failover.renewSeconds,
-  };
+export function groupDutyOf(group: DirectorGroup): GroupDuty {
+  const { leaseDurationSeconds, renewSeconds } = group.spec.failover;
+  return { settings: groupSettings(group), leaseDurationSeconds, renewSeconds };
 }
 
 /** Why objects are no program for this node. */

@@ -5,6 +5,7 @@
  */
 import type { Family } from '../../ip/ip.ts';
 import type { Protocol } from '../../kernel/ipvs/types.ts';
+import type { DirectorGroup } from './directorgroup.ts';
 
 export type Mode = 'NAT' | 'DR' | 'TUN';
 
@@ -78,6 +79,18 @@ export interface GroupSettings {
   /** null: the kernel's values are left alone. */
   readonly timeouts: { readonly tcp: number; readonly tcpFin: number; readonly udp: number } | null;
   readonly connectionSync: { readonly interface: string; readonly syncId: number } | null;
+}
+
+/** What of a DirectorGroup reaches every director. */
+export function groupSettings(group: DirectorGroup): GroupSettings {
+  const { interface: nic, timeouts, connectionSync, nodeSelector } = group.spec;
+  return {
+    name: group.metadata.name,
+    nodeSelector: nodeSelector?.matchLabels ?? null,
+    interface: nic.match === 'Name' ? { match: 'Name', name: nic.name! } : nic.match === 'Regex' ? { match: 'Regex', regex: nic.regex! } : { match: 'SubnetOf' },
+    timeouts: timeouts ? { tcp: timeouts.tcpSeconds, tcpFin: timeouts.tcpFinSeconds, udp: timeouts.udpSeconds } : null,
+    connectionSync: connectionSync.enabled ? { interface: connectionSync.interface!, syncId: connectionSync.syncId } : null,
+  };
 }
 
 export interface RealServer {

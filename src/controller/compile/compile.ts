@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { endPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
-import { formatRealServer, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
+import { formatRealServer, groupSettings, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { claimAll, groupOf, type Claims } from './claims.ts';
 import type { Cluster } from './cluster.ts';
@@ -171,17 +171,6 @@ function resolveGroup(pool: Pool, groups: ReadonlyMap<string, GroupSettings>): {
   }
   if (groups.size > 1) return { problem: `VIPPool ${pool.name} names no directorGroupRef and there are ${groups.size} DirectorGroups; name one` };
   return { settings: [...groups.values()][0] ?? null };
-}
-
-export function groupSettings(group: DirectorGroup): GroupSettings {
-  const { interface: nic, timeouts, connectionSync, nodeSelector } = group.spec;
-  return {
-    name: group.metadata.name,
-    nodeSelector: nodeSelector?.matchLabels ?? null,
-    interface: nic.match === 'Name' ? { match: 'Name', name: nic.name! } : nic.match === 'Regex' ? { match: 'Regex', regex: nic.regex! } : { match: 'SubnetOf' },
-    timeouts: timeouts ? { tcp: timeouts.tcpSeconds, tcpFin: timeouts.tcpFinSeconds, udp: timeouts.udpSeconds } : null,
-    connectionSync: connectionSync.enabled ? { interface: connectionSync.interface!, syncId: connectionSync.syncId } : null,
-  };
 }
 
 function refused(reason: string, message: string): Verdict {
