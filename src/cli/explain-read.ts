@@ -6,6 +6,7 @@ import { fromServer, RESOURCES, virtualIPName, VIRTUAL_SERVER_LABEL, type Resour
 import { servicesOf } from '../controller/compile/sources.ts';
 import { ENDPOINT_SLICES, ENDPOINTS, NODES, REFERENCE_GRANTS, SERVICE_NAME_LABEL, SERVICES, type Node } from '../controller/core.ts';
 import { memberOf } from '../agent/ownership/membership.ts';
+import { CONTROLLER_LEASE } from '../controller/options.ts';
 import type { KubeClient, SelectOptions } from '../kube/client.ts';
 import { ApiError, isForbidden, isNotFound } from '../kube/errors.ts';
 import { LEASES, type Lease } from '../kube/lease.ts';
@@ -14,7 +15,6 @@ import { isAbort } from '../kube/wait.ts';
 import { statusOf, type RawServer } from './explain-case.ts';
 import { addressesOf, valueOf, type Facts, type Read, type SeenLease } from './explain-facts.ts';
 import { seeLeases, type LeaseClock } from './explain-leases.ts';
-import { CONTROLLER_LEASE } from './explain-server.ts';
 
 export interface Asked {
   readonly namespace: string;

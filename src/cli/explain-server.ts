@@ -1,11 +1,9 @@
 /** Steps about the VirtualServer itself: is it valid, did a controller look at it, what did it decide, what does it say now. Pure. */
 import { endPortOf, formatProblem } from '../api/v1alpha1/index.ts';
+import { CONTROLLER_LEASE } from '../controller/options.ts';
 import { conditionOf, type Case } from './explain-case.ts';
 import { valueOf } from './explain-facts.ts';
 import { good, look, names, unread, unsure, wrong, type Step } from './explain-step.ts';
-
-/** Of the Lease that makes one of several controllers the leader. */
-export const CONTROLLER_LEASE = 'ipvs-operator-controller';
 
 export function specStep({ facts, key, raw, server, problems }: Case): Step {
   const { namespace, name } = facts;

@@ -4,6 +4,9 @@
 import { hostname } from 'node:os';
 import { UsageError, readArguments, readLogLevel } from '../usage.ts';
 
+/** Name of the Lease that makes one of several controllers the leader. */
+export const CONTROLLER_LEASE = 'ipvs-operator-controller';
+
 export interface ControllerCommandOptions {
   readonly namespace: string;
   readonly kubeconfig: string | null;

@@ -12,12 +12,10 @@ import { createMetrics } from '../observe/metrics.ts';
 import { serveHealth } from '../observe/server.ts';
 import { Controller } from './controller.ts';
 import { controllerMetrics } from './metrics.ts';
-import { CONTROLLER_USAGE, readControllerOptions } from './options.ts';
+import { CONTROLLER_LEASE, CONTROLLER_USAGE, readControllerOptions } from './options.ts';
 import { transitions } from './transitions.ts';
 import { World } from './world.ts';
 
-/** Name of the Lease that makes one of several controllers the leader. */
-const LEASE = 'ipvs-operator-controller';
 /** A pass that takes longer than this is stuck. Milliseconds. */
 const STUCK_MS = 120_000;
 
@@ -56,7 +54,7 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   let outcome: 'stopped' | 'lost' | 'failed' = 'stopped';
   if (options.leaderElection) {
     const election = new LeaderElection({
-      client, namespace, name: LEASE, identity, now, wallClock: Date.now, log,
+      client, namespace, name: CONTROLLER_LEASE, identity, now, wallClock: Date.now, log,
       onStartedLeading: (leading) => { counters.leads(true); return control.run(leading); },
       onStoppedLeading: () => counters.leads(false),
     });
