@@ -49,12 +49,13 @@ export function isModuleMissing(error: unknown): boolean {
   return error instanceof KernelError && error.code === 'MODULE_MISSING';
 }
 
-/** asm-generic/errno-base.h and errno.h (x86, arm64 and riscv64 share them), as far as netlink returns them. */
+/** asm-generic/errno-base.h and errno.h (x86, arm64 and riscv64 share them), as far as netlink and sockets return them. */
 export const ERRNO = {
   EPERM: 1, ENOENT: 2, ESRCH: 3, EINTR: 4, EIO: 5, ENXIO: 6, E2BIG: 7, EBADF: 9, EAGAIN: 11, ENOMEM: 12, EACCES: 13, EFAULT: 14,
   EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, ENFILE: 23, EMFILE: 24, ENOSPC: 28, EROFS: 30, ERANGE: 34, ELOOP: 40, ENOPROTOOPT: 92,
   EPROTONOSUPPORT: 93, EOPNOTSUPP: 95, EAFNOSUPPORT: 97, EADDRINUSE: 98, EADDRNOTAVAIL: 99, ENETDOWN: 100, ENETUNREACH: 101,
   EMSGSIZE: 90, ENOBUFS: 105, EALREADY: 114, EHOSTUNREACH: 113,
+  EPIPE: 32, ECONNABORTED: 103, ECONNRESET: 104, ETIMEDOUT: 110, ECONNREFUSED: 111, EHOSTDOWN: 112, EINPROGRESS: 115,
 } as const;
 
 const NAMES = new Map<number, string>(Object.entries(ERRNO).map(([name, value]) => [value, name]));

@@ -17,7 +17,11 @@ export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, NONBLOCK: 0x800, CLOEXEC: 0x8
 export const MSG = { TRUNC: 0x20, DONTWAIT: 0x40, NOSIGNAL: 0x4000 } as const;
 /** asm-generic/socket.h */
 export const SOL_SOCKET = 1;
-export const SO = { SNDBUF: 7, RCVBUF: 8, RCVTIMEO: 20, BINDTODEVICE: 25, RCVBUFFORCE: 33 } as const;
+export const SO = { ERROR: 4, SNDBUF: 7, RCVBUF: 8, LINGER: 13, RCVTIMEO: 20, BINDTODEVICE: 25, RCVBUFFORCE: 33, MARK: 36 } as const;
+/** linux/eventpoll.h */
+export const EPOLL = { IN: 0x1, OUT: 0x4, ERR: 0x8, HUP: 0x10, RDHUP: 0x2000, ET: 0x8000_0000 } as const;
+const EPOLL_CTL = { ADD: 1, DEL: 2 } as const;
+const EPOLL_CLOEXEC = 0x80000;
 /** bits/fcntl-linux.h */
 export const LOCK = { SH: 1, EX: 2, NB: 4, UN: 8 } as const;
 /** linux/sched.h */
@@ -28,6 +32,10 @@ const POLLIN = 1;
 interface Calls {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
+  connect(fd: number, address: Uint8Array, length: number): number;
+  epoll_create1(flags: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
+  epoll_wait(epoll: number, events: Uint8Array, count: number, timeout: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, length: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, length: Int32Array): number;
   send(fd: number, data: Uint8Array, length: number, flags: number): number;
@@ -62,6 +70,10 @@ function libc(): Calls {
   loaded = {
     socket: define('int socket(int domain, int type, int protocol)'),
     bind: define('int bind(int fd, const void *address, uint32_t length)'),
+    connect: define('int connect(int fd, const void *address, uint32_t length)'),
+    epoll_create1: define('int epoll_create1(int flags)'),
+    epoll_ctl: define('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+    epoll_wait: define('int epoll_wait(int epoll, void *events, int count, int timeout)'),
     setsockopt: define('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
     getsockopt: define('int getsockopt(int fd, int level, int option, void *value, void *length)'),
     send: define('long send(int fd, const void *data, size_t length, int flags)'),
@@ -108,6 +120,11 @@ export function bind(fd: number, address: Uint8Array): void {
   check(libc().bind(fd, address, address.length), 'bind', `fd ${fd}`);
 }
 
+/** Connects to a whole struct sockaddr_*, given as bytes. Returns 0 or a negative errno: what becomes of a connection is no exception. */
+export function connect(fd: number, address: Uint8Array): number {
+  return libc().connect(fd, address, address.length) < 0 ? -libc().errno() : 0;
+}
+
 /** Sets an option to an int, or to the bytes of a struct. */
 export function setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): void {
   const bytes = typeof value === 'number' ? new Uint8Array(Int32Array.of(value).buffer) : value;
@@ -131,6 +148,18 @@ export function getsockopt(fd: number, level: number, option: number, buffer: Ui
 export function send(fd: number, data: Uint8Array, length = data.length, flags = 0): number {
   if (length > data.length) throw new RangeError('send: length exceeds the buffer');
   return check(libc().send(fd, data, length, flags), 'send', `${length} bytes`);
+}
+
+/** Sends on a connected socket without blocking, and without a signal when the peer is gone. Returns the bytes sent, or a negative errno. */
+export function trySend(fd: number, data: Uint8Array): number {
+  const result = libc().send(fd, data, data.length, MSG.DONTWAIT | MSG.NOSIGNAL);
+  return result < 0 ? -libc().errno() : result;
+}
+
+/** Receives without blocking. Returns the bytes received (0: the peer closed), or a negative errno. */
+export function tryReceive(fd: number, buffer: Uint8Array): number {
+  const result = libc().recv(fd, buffer, buffer.length, MSG.DONTWAIT);
+  return result < 0 ? -libc().errno() : result;
 }
 
 /** Sends a datagram to a whole struct sockaddr_*, given as bytes. */
@@ -169,6 +198,52 @@ export function waitReadable(fd: number, timeoutMs: number): Promise<boolean> {
 /** Closes a descriptor that one of these functions opened. */
 export function close(fd: number): void {
   check(libc().close(fd), 'close', `fd ${fd}`);
+}
+
+/** struct epoll_event { uint32_t events; uint64_t data; }: without a hole between the two on x86-64 only. */
+const EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
+const oneEvent = new Uint8Array(EVENT.bytes);
+const oneEventView = new DataView(oneEvent.buffer);
+
+/** A set of descriptors to wait for. Close it with close(). */
+export function epollCreate(): number {
+  return check(libc().epoll_create1(EPOLL_CLOEXEC), 'epoll_create1', '');
+}
+
+/** Adds `fd`; its events bear its number. It leaves the set when it is closed. */
+export function epollAdd(epoll: number, fd: number, events: number): void {
+  oneEventView.setUint32(0, events, true);
+  oneEventView.setUint32(EVENT.data, fd, true);
+  check(libc().epoll_ctl(epoll, EPOLL_CTL.ADD, fd, oneEvent), 'epoll_ctl add', `fd ${fd}`);
+}
+
+export function epollDelete(epoll: number, fd: number): void {
+  check(libc().epoll_ctl(epoll, EPOLL_CTL.DEL, fd, oneEvent), 'epoll_ctl delete', `fd ${fd}`);
+}
+
+/** Events of one epollTake(). */
+export interface Events {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+export function eventsFor(count: number): Events {
+  const bytes = new Uint8Array(count * EVENT.bytes);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
+
+/** Takes what has happened, without waiting. Returns how many events there are; fewer than there is room for: that was all. */
+export function epollTake(epoll: number, { bytes }: Events): number {
+  const result = libc().epoll_wait(epoll, bytes, bytes.length / EVENT.bytes, 0);
+  if (result >= 0) return result;
+  const errno = libc().errno();
+  if (errno === ERRNO.EINTR) return 0;
+  throw failed('epoll_wait', `fd ${epoll}`, errno);
+}
+
+/** The descriptor and the events of entry `i`. */
+export function eventAt({ view }: Events, i: number): { fd: number; events: number } {
+  return { fd: view.getUint32(i * EVENT.bytes + EVENT.data, true), events: view.getUint32(i * EVENT.bytes, true) };
 }
 
 /** Takes or releases an advisory lock. Returns false when LOCK.NB was given and another process holds it. */

@@ -1,0 +1,261 @@
+/**
+ * Checker: checks a set of targets, each on its own schedule, and tells of every change of health. Plain data in, verdicts out: it knows no
+ * program, no service and no weight. One clock and one timer for all targets; a check that nobody answers costs a socket until its timeout,
+ * and those cannot take the sockets of others away.
+ *
+ *     due (heap) ── time ──> waiting for a socket ──> under way (flights.ts) ── result ──> verdict.ts ──> onChange
+ *        ^                                                                         │
+ *        └──────────────────────────── next moment of its grid (schedule.ts) <─────┘
+ */
+import type { Sockets } from '../../kernel/net/sockets.ts';
+import type { CheckTarget } from './check.ts';
+import { countBegun, countResult, noCounts, type CheckCounts } from './counts.ts';
+import { DueQueue, type Due } from './due-queue.ts';
+import { Flights } from './flights.ts';
+import type { Result } from './outcome.ts';
+import { problemOf } from './problems.ts';
+import { firstDue, fractionOf, nextDue, secondDue } from './schedule.ts';
+import { UNKNOWN, advance, type Health } from './verdict.ts';
+
+export interface Timers {
+  set(run: () => void, ms: number): unknown;
+  clear(timer: unknown): void;
+}
+
+export interface CheckerOptions {
+  readonly sockets: Sockets;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Default: the ones of Node. */
+  readonly timers?: Timers;
+  /** Draws the schedule together with the key: the node's name, so that directors do not check in step. */
+  readonly salt: string;
+  /** Checks under way at most, which is sockets. Default 4,096. */
+  readonly maxOpen?: number;
+  /**
+   * Called when the state of a target changed, and at the first failure after passes and the first pass after failures: what guards and
+   * weights are made of changed. It may call set().
+   */
+  readonly onChange: (target: CheckTarget, health: Health, before: Health) => void;
+}
+
+/** A target that is not checked, and why. */
+export interface RefusedTarget {
+  readonly target: CheckTarget;
+  readonly problem: string;
+}
+
+interface Entry extends Due {
+  readonly target: CheckTarget;
+  readonly fraction: number;
+  health: Health;
+  /** Whether the next check is on the grid already. */
+  settled: boolean;
+  /** Whether the last check took all its time: such checks hold sockets. So may those that were never checked. */
+  slow: boolean;
+  state: 'due' | 'waiting' | 'flying';
+}
+
+const MAX_OPEN = 4_096;
+/** Of the sockets, what slow targets may take together: the rest stays for those that answer. */
+const SLOW_SHARE = 0.75;
+/** Milliseconds between two looks at the sockets: a verdict is that much late at worst, and what happens in between costs one look. */
+const LOOK_MS = 10;
+/** Milliseconds of work before others have their turn on the event loop. */
+const SLICE_MS = 8;
+/** Checks that are begun between two looks at the clock. */
+const STARTS_AT_ONCE = 16;
+const NODE_TIMERS: Timers = { set: (run, ms) => setTimeout(run, ms), clear: (timer) => clearTimeout(timer as NodeJS.Timeout) };
+
+export class Checker {
+  readonly #options: CheckerOptions;
+  readonly #timers: Timers;
+  readonly #maxOpen: number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #due = new DueQueue<Entry>();
+  /** Those that are due and have no socket yet, in the order in which they came. */
+  readonly #waiting = { quick: new Set<Entry>(), slow: new Set<Entry>() };
+  readonly #flights: Flights<Entry>;
+  #slowOpen = 0;
+  /** When one of them last had to go on waiting. */
+  readonly #shortAt = { quick: -Infinity, slow: -Infinity };
+  #timer: unknown = null;
+  #running = false;
+  readonly counts: CheckCounts = noCounts();
+
+  constructor(options: CheckerOptions) {
+    this.#options = options;
+    this.#timers = options.timers ?? NODE_TIMERS;
+    this.#maxOpen = options.maxOpen ?? MAX_OPEN;
+    this.#flights = new Flights({ sockets: options.sockets, now: options.now, onEnd: (entry, result) => this.#landed(entry, result) });
+  }
+
+  get size(): number { return this.#entries.size; }
+  /** Checks under way. */
+  get open(): number { return this.#flights.size; }
+  /** Due checks that wait for a socket. */
+  get waiting(): number { return this.#waiting.quick.size + this.#waiting.slow.size; }
+
+  /** Health of a target; null when it is not checked. */
+  health(key: string): Health | null {
+    return this.#entries.get(key)?.health ?? null;
+  }
+
+  /** Every target with its health. */
+  *targets(): Generator<{ readonly target: CheckTarget; readonly health: Health }> {
+    for (const { target, health } of this.#entries.values()) yield { target, health };
+  }
+
+  /**
+   * Checks exactly these from now on; equal keys are one target. Those that are checked already go on undisturbed, with their health and their
+   * schedule; those that are gone are forgotten, with what is under way. Returns the targets that cannot be checked.
+   */
+  set(targets: Iterable<CheckTarget>): RefusedTarget[] {
+    const refused: RefusedTarget[] = [];
+    const fresh: Entry[] = [];
+    const wanted = new Set<string>();
+    for (const target of targets) {
+      if (wanted.has(target.key)) continue;
+      const known = this.#entries.has(target.key);
+      const problem = known ? null : problemOf(target);
+      if (problem !== null) {
+        refused.push({ target, problem });
+        continue;
+      }
+      wanted.add(target.key);
+      if (!known) fresh.push({ target, fraction: fractionOf(target.key, this.#options.salt), health: UNKNOWN, settled: false, slow: true, state: 'due', dueAt: 0, place: -1 });
+    }
+    for (const entry of this.#entries.values()) if (!wanted.has(entry.target.key)) this.#forget(entry);
+    const now = this.#options.now();
+    for (const entry of fresh) {
+      this.#entries.set(entry.target.key, entry);
+      this.#due.put(entry, firstDue(entry.fraction, entry.target.check.periodMs, fresh.length, now));
+    }
+    if (this.#running) this.#arm();
+    return refused;
+  }
+
+  /** Checks until `signal` is aborted; then nothing is left open and nothing is told any more. Call it once. */
+  run(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = (): void => {
+        this.#running = false;
+        this.#timers.clear(this.#timer);
+        this.#flights.cancelAll();
+        this.#options.sockets.end();
+        resolve();
+      };
+      if (signal.aborted) return stop();
+      signal.addEventListener('abort', stop, { once: true });
+      this.#running = true;
+      this.#arm();
+    });
+  }
+
+  #forget(entry: Entry): void {
+    this.#entries.delete(entry.target.key);
+    this.#due.remove(entry);
+    this.#queueOf(entry).delete(entry);
+    if (entry.state === 'flying') {
+      this.#flights.cancel(entry);
+      if (entry.slow) this.#slowOpen--;
+    }
+  }
+
+  /** One turn: what came in, what is over, what is due; then until the next one. */
+  #turn(): void {
+    const { now } = this.#options;
+    this.#timer = null;
+    const until = now() + SLICE_MS;
+    this.#flights.look();
+    this.#flights.expire();
+    const all = this.#begin(until);
+    if (this.#running) this.#arm(all ? LOOK_MS : 1);
+  }
+
+  /** Waits for the next moment at which there is something to do, and not shorter than a look where nothing is left over. */
+  #arm(atLeastMs = LOOK_MS): void {
+    const moment = this.#options.now();
+    const soonest = this.#ready() || this.#flights.watched > 0 ? moment : Math.min(this.#due.next, this.#flights.nextDeadline);
+    this.#timers.clear(this.#timer);
+    this.#timer = soonest === Infinity ? null : this.#timers.set(() => this.#turn(), Math.max(soonest - moment, atLeastMs));
+  }
+
+  /** Whether a check waits that could begin. */
+  #ready(): boolean {
+    if (this.#flights.size >= this.#maxOpen) return false;
+    return this.#waiting.quick.size > 0 || (this.#waiting.slow.size > 0 && this.#slowOpen < this.#maxOpen * SLOW_SHARE);
+  }
+
+  /** Begins what is due and has a socket. Returns false when there was no time for all of it. */
+  #begin(until: number): boolean {
+    const { now } = this.#options;
+    let moment = now();
+    for (let begun = 0; ; begun++) {
+      if (begun % STARTS_AT_ONCE === 0) moment = now();
+      // What is late anyway may wait for the others' turn on the event loop.
+      if (moment >= until) return false;
+      for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {
+        entry.state = 'waiting';
+        this.#queueOf(entry).add(entry);
+      }
+      const next = this.#nextWaiting();
+      if (next === null) return this.#short(moment);
+      this.#takeOff(next, moment);
+    }
+  }
+
+  /** Notes that those which still wait do so for want of a socket. */
+  #short(moment: number): true {
+    for (const kind of ['quick', 'slow'] as const) if (this.#waiting[kind].size > 0) this.#shortAt[kind] = moment;
+    return true;
+  }
+
+  /** Those that answer come first, and what is left is for those that do not. */
+  #nextWaiting(): Entry | null {
+    if (this.#flights.size >= this.#maxOpen) return null;
+    const [quick] = this.#waiting.quick;
+    if (quick !== undefined) return quick;
+    if (this.#slowOpen >= this.#maxOpen * SLOW_SHARE) return null;
+    const [slow] = this.#waiting.slow;
+    return slow ?? null;
+  }
+
+  #takeOff(entry: Entry, moment: number): void {
+    this.#queueOf(entry).delete(entry);
+    const late = moment - entry.dueAt;
+    countBegun(this.counts, late);
+    if (entry.dueAt <= this.#shortAt[entry.slow ? 'slow' : 'quick']) this.counts.delayed++;
+    entry.state = 'flying';
+    if (entry.slow) this.#slowOpen++;
+    this.#flights.start(entry, entry.target);
+    this.counts.mostOpen = Math.max(this.counts.mostOpen, this.#flights.size);
+  }
+
+  #landed(entry: Entry, result: Result): void {
+    const { target: { check }, health: before } = entry;
+    if (entry.slow) this.#slowOpen--;
+    entry.slow = result.tookMs >= check.timeoutMs;
+    entry.state = 'due';
+    countResult(this.counts, check.type, result.reason);
+    this.#due.put(entry, this.#nextOf(entry, result.at));
+    const health = advance(before, result, check);
+    entry.health = health;
+    if (health.turns !== before.turns) this.counts.turns++;
+    if (health.state !== before.state || (health.failingSince === null) !== (before.failingSince === null)) this.#options.onChange(entry.target, health, before);
+  }
+
+  /** The next moment of its grid that has not passed; those that have are counted. */
+  #nextOf(entry: Entry, began: number): number {
+    const { fraction, settled, dueAt, target: { check: { periodMs } } } = entry;
+    entry.settled = true;
+    if (!settled) return secondDue(fraction, periodMs, began);
+    const next = nextDue(fraction, periodMs, Math.max(began, dueAt));
+    this.counts.missed += Math.max(Math.round((next - dueAt) / periodMs) - 1, 0);
+    return next;
+  }
+
+  #queueOf(entry: Entry): Set<Entry> {
+    return entry.slow ? this.#waiting.slow : this.#waiting.quick;
+  }
+}
