@@ -2,6 +2,7 @@
  * HTTPS check: the HTTP check inside TLS. Without a CA any certificate will do, as it is the connection that is checked; with one the
  * certificate must be signed by it, and be for the host where the check has one. Certificates are not made for addresses of real servers.
  */
+import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { destinationOf, type CheckTarget, type HealthCheck } from '../check.ts';
@@ -56,14 +57,17 @@ async function converse(socket: Socket, target: CheckTarget, signal: AbortSignal
       const outcome = judgeHttp(heard.subarray(0, MAX_ANSWER), ended, https.statuses);
       if (outcome !== null || ended) done(outcome ?? { reason: 'BadAnswer', message: 'no status in the first 16 KB' });
     });
-    const onEnd = (): void => done(judgeHttp(heard, true, https.statuses) ?? { reason: 'Closed', message: 'closed before the answer' });
+    const onEnd = (): void => done(agreed ? judgeHttp(heard, true, https.statuses) ?? { reason: 'Closed', message: 'closed before the answer' } : CLOSED_EARLY);
     secure.on('end', onEnd);
     secure.on('close', onEnd);
   });
 }
 
+const CLOSED_EARLY: Outcome = { reason: 'Closed', message: 'closed during the TLS handshake' };
+
 function tlsFailed(error: NodeJS.ErrnoException): Outcome {
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return { reason: 'Reset', message: 'the connection broke during the TLS handshake' };
+  // Node says ECONNRESET of an orderly close as well.
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return CLOSED_EARLY;
   return { reason: 'TLSFailed', message: printable(`${error.code ?? 'TLS'}: ${error.message}`) };
 }
 
@@ -81,6 +85,8 @@ function contextFor(tls: Tls, ca: string): SecureContext {
   let context = contexts.get(ca);
   if (context === undefined) {
     if (contexts.size >= MAX_CONTEXTS) contexts.clear();
+    // createSecureContext() takes text without any certificate for no certificates.
+    if (ca !== '') void new X509Certificate(ca);
     context = tls.createSecureContext({ ca: ca === '' ? [] : ca, minVersion: 'TLSv1.2' });
     contexts.set(ca, context);
   }
