@@ -56,6 +56,8 @@ export function noChanges(): Changes {
 export const LEASE_LABEL = 'ipvs-operator.dev/lease';
 /** A kind that the cluster does not have is looked for again so often. Milliseconds. */
 const ABSENT_MS = 60_000;
+/** And so often while the server does not say whether it has the kind. Milliseconds. */
+const UNKNOWN_MS = 2_000;
 
 export class World {
   readonly virtualServers: Reflector<ServerObjects['VirtualServer']>;
@@ -154,22 +156,23 @@ export class World {
     return reflector;
   }
 
-  /** Resolves when the server has the kind, or the signal aborts. */
+  /** Resolves when the server has the kind, or the signal aborts. A server that is away has said nothing: who starts then must not wait for the kind for ever. */
   async #whenInstalled(resource: Resource, signal: AbortSignal, told: (absent: boolean) => void): Promise<void> {
     const { client, log, sleep = realSleep } = this.#options;
     while (!signal.aborted) {
+      let absent = false;
       try {
         await client.list(resource, { limit: 1, signal });
         told(false);
         return;
       } catch (error) {
-        // Any other failure is the reflector's to wait out.
-        if (!isNotFound(error)) return;
-        log.debug({ resource: nameOf(resource) }, 'the cluster does not have this kind');
-        told(true);
+        if (isAbort(error)) return;
+        absent = isNotFound(error);
+        if (absent) told(true);
+        log[absent ? 'debug' : 'warn']({ resource: nameOf(resource), ...(!absent && { err: error }) }, absent ? 'the cluster does not have this kind' : 'whether the cluster has this kind is not known');
       }
       try {
-        await sleep(ABSENT_MS, signal);
+        await sleep(absent ? ABSENT_MS : UNKNOWN_MS, signal);
       } catch (error) {
         if (!isAbort(error)) throw error;
       }

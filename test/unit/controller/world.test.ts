@@ -1,6 +1,7 @@
 /** The caches and whom a change in them concerns, with a client that tells what it is asked. */
 import { afterEach, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
+import { ApiError } from '../../../src/kube/errors.ts';
 import type { Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { NODES, trimNamespace, trimNode, trimService, trimSlice, type Node } from '../../../src/controller/core.ts';
@@ -115,6 +116,27 @@ describe('the caches', () => {
     w.b.put({ apiVersion: 'gateway.networking.k8s.io/v1beta1', kind: 'ReferenceGrant', metadata: { name: 'g', namespace: 'ns' }, spec: { from: [], to: [] } });
     await w.b.pass(61_000);
     assert.deepEqual([w.world.grants.store.size, (await w.take()).everything], [1, true]);
+  });
+
+  it('are complete although the server was away at the start and does not have a kind', async () => {
+    const b = new Bench(1, 5);
+    let away = true;
+    const client = b.api.client('world');
+    const list = async (resource: Resource, options: object) => {
+      if (away) throw new ApiError({ code: 'UNREACHABLE', status: 0, message: 'connect ECONNREFUSED', verb: 'GET', path: resource.plural });
+      return await client.list(resource, options);
+    };
+    const world = new World({ client: { ...client, list: list as never }, namespace: NAMESPACE, log: new MemoryLog(), now: b.time.now, random: () => 0.5, wake: () => {}, sleep: b.time.sleep });
+    const ending = new AbortController();
+    const running = world.run(ending.signal);
+    await b.pass(10_000);
+    assert.equal(world.missing.includes('referencegrants.gateway.networking.k8s.io'), true, 'it may be there');
+    away = false;
+    await b.pass(61_000);
+    assert.deepEqual([world.synced, world.missing], [true, []]);
+    ending.abort();
+    await b.time.idle();
+    await running;
   });
 
   it('name what exists and cannot be read; what was good once is read as it was', async () => {
