@@ -132,7 +132,7 @@ function network({ loopbackUp, ipv6, wants, sysctlProblem }: HostFacts): Finding
   return [
     loopbackUp ? ok('lo', 'up') : fail('lo', 'down: the kernel then refuses every real server (EINVAL)', 'ip link set lo up'),
     ipv6 ? ok('IPv6', 'enabled') : needed || !wants ? missing(needed, 'IPv6', `disabled${needed ? ', and manifests ask for IPv6' : ''}`, 'sysctl -w net.ipv6.conf.all.disable_ipv6=0 (and no ipv6.disable=1 on the kernel command line)') : ok('IPv6', 'disabled, and not needed'),
-    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net', sysctlProblem, 'in a container: privileged, or mount the host’s /proc/sys/net writable; elsewhere: run as root'),
+    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net', sysctlProblem, 'in a container: privileged, or mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS; elsewhere: run as root'),
   ];
 }
 

@@ -6,6 +6,7 @@ import { accessSync, constants, existsSync, readFileSync, readdirSync, readlinkS
 import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import { SCHEDULERS } from '../api/v1alpha1/index.ts';
+import { PROC_SYS } from '../kernel/net/sysctl.ts';
 import type { NetClient, NetObservation } from '../kernel/net/types.ts';
 import { TUNNEL_MODULES } from './preflight-checks.ts';
 import {
@@ -24,7 +25,8 @@ const MODULES = ['ip_vs', ...SCHEDULERS.map((s) => `ip_vs_${s}`), 'ip_vs_pe_sip'
 /** Where systemd looks for drop-ins; a file of the same name in a later folder replaces one of an earlier. */
 const NETWORKD_FOLDERS = ['/usr/lib/systemd', '/usr/local/lib/systemd', '/run/systemd', '/etc/systemd'];
 
-export async function readHost(net: NetClient, observation: NetObservation, signal: AbortSignal): Promise<Omit<HostFacts, 'ledger' | 'wants'>> {
+/** `procSys`: where the host's /proc/sys/net is below; in a container elsewhere, and the one of its own says nothing. */
+export async function readHost(net: NetClient, observation: NetObservation, signal: AbortSignal, procSys = PROC_SYS): Promise<Omit<HostFacts, 'ledger' | 'wants'>> {
   const capabilities = parseCapabilities(textOf('/proc/self/status') ?? '');
   const neighbours = readNeighbours();
   const lo = observation.links.find((l) => l.loopback);
@@ -32,8 +34,8 @@ export async function readHost(net: NetClient, observation: NetObservation, sign
     kernel: release(), capabilities, initialUserNamespace: WHOLE_UID_MAP.test(textOf('/proc/self/uid_map') ?? ''),
     modulesDisabled: textOf('/proc/sys/kernel/modules_disabled')?.trim() === '1',
     modules: readModules(), ipvs: parseProcIpvs(textOf('/proc/net/ip_vs') ?? ''),
-    sysctlProblem: sysctlProblem(), loopbackUp: lo?.up ?? false,
-    ipv6: existsSync('/proc/net/if_inet6') && textOf('/proc/sys/net/ipv6/conf/all/disable_ipv6')?.trim() === '0',
+    sysctlProblem: sysctlProblem(procSys), loopbackUp: lo?.up ?? false,
+    ipv6: existsSync('/proc/net/if_inet6') && textOf(`${procSys}/net/ipv6/conf/all/disable_ipv6`)?.trim() === '0',
     links: observation.links.map((l) => l.name),
     netfilter: capabilities & (1n << CAP_NET_ADMIN) ? net.netfilterBackend() : 'unknown',
     neighbours, kubeProxy: await readKubeProxy(neighbours, signal), keepalivedServes: keepalivedServes(neighbours),
@@ -54,9 +56,9 @@ function readModules(): Map<string, ModuleState> {
   }));
 }
 
-function sysctlProblem(): string {
+function sysctlProblem(procSys: string): string {
   try {
-    accessSync('/proc/sys/net/ipv4/ip_forward', constants.W_OK);
+    accessSync(`${procSys}/net/ipv4/ip_forward`, constants.W_OK);
     return '';
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

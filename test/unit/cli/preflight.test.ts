@@ -1,6 +1,9 @@
 /** Preflight: facts in, findings out; and the readers of what /proc and configuration files say. No kernel is asked. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PREFLIGHT_USAGE, findingsText, preflightCommand } from '../../../src/cli/preflight.ts';
 import { preflightFindings, TUNNEL_MODULES } from '../../../src/cli/preflight-checks.ts';
 import {
@@ -8,10 +11,12 @@ import {
   type HostFacts, type ModuleState, type Wants,
 } from '../../../src/cli/preflight-facts.ts';
 import type { Level } from '../../../src/cli/preflight-finding.ts';
+import { readHost } from '../../../src/cli/preflight-read.ts';
 import { wantsOf } from '../../../src/cli/preflight-wants.ts';
 import { SCHEDULERS } from '../../../src/api/v1alpha1/index.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
 import { Compiler } from '../../../src/controller/compiler.ts';
+import type { NetClient } from '../../../src/kernel/net/types.ts';
 import { objectsOf } from './pipeline.ts';
 
 const ALL = ['ip_vs', ...SCHEDULERS.map((s) => `ip_vs_${s}`), 'ip_vs_pe_sip', 'nf_conntrack', ...TUNNEL_MODULES];
@@ -212,6 +217,20 @@ test('the pipeline tells what manifests want of this host', () => {
   assert.equal(sysctl('net/ipv4/ip_forward'), undefined, 'it stands right already');
   assert.deepEqual(sysctl('net/ipv4/conf/all/arp_announce'), { path: 'net/ipv4/conf/all/arp_announce', value: '2', current: '0' });
   assert.equal(sysctl('net/ipv4/vs/conntrack')?.current, null);
+});
+
+test('sysctls are looked at where the host\'s are, which in a container is not /proc/sys', async (t) => {
+  const procSys = mkdtempSync(join(tmpdir(), 'preflight-'));
+  t.after(() => rmSync(procSys, { recursive: true }));
+  const net = { netfilterBackend: () => null } as Pick<NetClient, 'netfilterBackend'> as NetClient;
+  const read = async () => readHost(net, { complete: true, links: [], addresses: [], localRoutes: [], fou: [] }, new AbortController().signal, procSys);
+  assert.match((await read()).sysctlProblem, /ENOENT/, 'nothing is mounted there');
+  mkdirSync(join(procSys, 'net/ipv4'), { recursive: true });
+  mkdirSync(join(procSys, 'net/ipv6/conf/all'), { recursive: true });
+  writeFileSync(join(procSys, 'net/ipv4/ip_forward'), '0\n');
+  writeFileSync(join(procSys, 'net/ipv6/conf/all/disable_ipv6'), '1\n');
+  const { sysctlProblem, ipv6 } = await read();
+  assert.deepEqual([sysctlProblem, ipv6], ['', false]);
 });
 
 test('wrong options are refused before anything is looked at', async () => {
