@@ -1,4 +1,5 @@
 /** docs/metrics.md, as text made from the tables in src/observe/catalogue.ts. Pure; generate-docs.ts writes it. */
+import { CONTROLLER_LISTEN } from '../src/controller/options.ts';
 import { CATALOGUES } from '../src/observe/catalogue.ts';
 import type { Definition } from '../src/observe/definition.ts';
 import { MAX_SERIES } from '../src/observe/instruments.ts';
@@ -9,7 +10,7 @@ export function metricsPage(note: string, table: (head: readonly string[], rows:
   const labelsOf = ({ labels }: Definition) => Object.entries(labels).map(([name, values]) => (values === null ? `\`${name}\`` : `\`${name}\` (${values.join(', ')})`)).join('; ');
   return [
     note, '# Metrics and health',
-    `Agent and controller answer plain HTTP on the address of \`--listen\` (default \`${DEFAULT_LISTEN}\`; the chart lets the controller listen on its pod's address):`,
+    `Agent and controller answer plain HTTP on the address of \`--listen\` (default of the agent \`${DEFAULT_LISTEN}\`, of the controller \`${CONTROLLER_LISTEN}\`; the chart lets the controller listen on its pod's address):`,
     table(['path', 'answer'], [
       ['`/metrics`', 'the metrics below, in Prometheus’ text format'],
       ['`/livez`', '200, or 503 and why the process should be restarted. An API server that is away is no reason.'],

@@ -7,6 +7,9 @@ import { UsageError, readArguments, readLogLevel } from '../usage.ts';
 /** Name of the Lease that makes one of several controllers the leader. */
 export const CONTROLLER_LEASE = 'ipvs-operator-controller';
 
+/** Of its health port: beside an agent's on one host. */
+export const CONTROLLER_LISTEN = '127.0.0.1:9821';
+
 export interface ControllerCommandOptions {
   readonly namespace: string;
   readonly kubeconfig: string | null;
@@ -26,7 +29,7 @@ times: one of them leads.
   --namespace NAME       where its own Lease and those of the directors are (default $POD_NAMESPACE or ipvs-system)
   --kubeconfig FILE      instead of the pod's service account
   --context NAME         of the kubeconfig
-  --listen HOST:PORT     /metrics, /livez and /readyz (default 127.0.0.1:9821)
+  --listen HOST:PORT     /metrics, /livez and /readyz (default ${CONTROLLER_LISTEN})
   --no-leader-election   lead at once: only where there can be no second one
   --writes-per-second N  at most so many writes to the API server, after a burst of 1000 (default 250)
   --log-level L          trace | debug | info | warn | error | fatal | silent (default info)`;
@@ -43,7 +46,7 @@ export function readControllerOptions(args: readonly string[], env: Readonly<Rec
   const writesPerSecond = Number(values['writes-per-second'] ?? 250);
   if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) throw new UsageError(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
   const logLevel = readLogLevel(values['log-level']);
-  const listen = values.listen ?? '127.0.0.1:9821';
+  const listen = values.listen ?? CONTROLLER_LISTEN;
   if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
   return {
     namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system', kubeconfig: values.kubeconfig ?? null, context: values.context ?? null,

@@ -1,7 +1,7 @@
 /** The tables of metrics keep to Prometheus' rules, agree with the code they name, and docs/metrics.md has every one of them. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import type { Operation } from '../../../src/agent/operation.ts';
 import { AGENT_METRICS, CATALOGUES, CONTROLLER_METRICS, KUBE_METRICS } from '../../../src/observe/catalogue.ts';
 import { instrumentsOf, type Definition } from '../../../src/observe/definition.ts';
@@ -29,6 +29,14 @@ test('an agent and a controller can make all of theirs at once', () => {
   const controller = createMetrics({ process: false });
   instrumentsOf(controller, CONTROLLER_METRICS).leader.set(1);
   instrumentsOf(controller, KUBE_METRICS).lists.set({ resource: 'nodes' }, 1);
+});
+
+test('every metric is fed: none is promised that nobody counts', () => {
+  const text = globSync('src/**/*.ts', { cwd: new URL('../../../', import.meta.url).pathname, exclude: ['src/observe/catalogue.ts'] })
+    .map((file) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8')).join('\n');
+  for (const { title, metrics } of CATALOGUES) {
+    for (const key of Object.keys(metrics)) assert.match(text, new RegExp(`\\w\\.${key}\\b`), `${title}: ${key}`);
+  }
 });
 
 test('the kinds of operations are those that the agent has', () => {
