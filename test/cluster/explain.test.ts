@@ -15,6 +15,7 @@ import { LEASES, microTime } from '../../src/kube/lease.ts';
 import { collectionPath, objectPath, type KubeObject, type Resource } from '../../src/kube/types.ts';
 import { runCommand } from '../lab/process.ts';
 import { healthy, objectsOf } from '../unit/cli/explain-world.ts';
+import { object } from '../unit/deploy/files.ts';
 import { create, namespace } from './objects.ts';
 import { startCluster, type Cluster } from './server.ts';
 
@@ -24,7 +25,7 @@ const folder = mkdtempSync(join(tmpdir(), 'ipvs-explain-'));
 const LONG_SECONDS = 86_400;
 
 let cluster: Cluster;
-before(async () => { cluster = await startCluster({ folder, users: { reader: ['people'], tenant: ['people'], nobody: ['people'] } }); });
+before(async () => { cluster = await startCluster({ folder, users: { reader: ['people'], viewer: ['people'], tenant: ['people'], nobody: ['people'] } }); });
 after(async () => {
   await cluster?.stop();
   rmSync(folder, { recursive: true, force: true });
@@ -123,6 +124,24 @@ subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: reader }]
     if (e.code !== 0 && performance.now() < deadline) continue;
     assert.equal(e.code, 0, e.stdout);
     assert.deepEqual(e.steps.filter((s) => s.ok !== true), []);
+    return;
+  }
+});
+
+test('the chart\'s role ipvs-operator-view is all it needs', async () => {
+  const { apiVersion, kind, metadata: { name }, rules } = object('ClusterRole', 'ipvs-operator-view');
+  // As it is, but not joined to the role view: alone it must do.
+  await cluster.apply(JSON.stringify({ apiVersion, kind, metadata: { name }, rules }));
+  const blind = await explained('viewer');
+  assert.deepEqual([blind.code, blind.steps.every((s) => s.ok === null)], [2, true], 'without it he sees nothing');
+  await cluster.apply(JSON.stringify({
+    apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding', metadata: { name: 'viewer' },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind, name }, subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'viewer' }],
+  }));
+  for (const deadline = performance.now() + 60_000; ; await sleep(200)) {
+    const e = await explained('viewer');
+    if (e.code !== 0 && performance.now() < deadline) continue;
+    assert.deepEqual([e.code, e.steps.filter((s) => s.ok !== true)], [0, []], e.stdout);
     return;
   }
 });
