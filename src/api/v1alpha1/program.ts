@@ -32,6 +32,33 @@ export interface ProgramSpec {
   readonly drainTimeoutSeconds: number;
   /** A director uses only the real servers on its own node. Absent: all of them. */
   readonly localOnly?: true | undefined;
+  /** How directors check the real servers. Absent: they do not. */
+  readonly healthCheck?: ProgramHealthCheck | undefined;
+  /** How long the weight of a real server rises that came back. Absent: not at all. */
+  readonly slowStartSeconds?: number | undefined;
+}
+
+/** One check for all real servers of a program, complete: defaults are applied. Exactly the part named by its type is there (HTTPS has `http`, TCP has none). */
+export interface ProgramHealthCheck {
+  readonly type: 'TCP' | 'HTTP' | 'HTTPS' | 'GRPC' | 'UDP' | 'DNS';
+  /** 0: the port of the real server. */
+  readonly port: number;
+  /** Forwarded: to the VIP, through the forwarding method, as clients' packets go; DR and TUN only. */
+  readonly path: 'Direct' | 'Forwarded';
+  readonly periodSeconds: number;
+  readonly timeoutSeconds: number;
+  readonly riseCount: number;
+  readonly fallCount: number;
+  readonly onFailure: 'Quiesce' | 'Remove';
+  /** 0: never. */
+  readonly panicThresholdPercent: number;
+  /** `host` and `caBundle` (PEM, HTTPS only) may be empty. */
+  readonly http?: { readonly path: string; readonly host: string; readonly expectedStatuses: readonly number[]; readonly caBundle: string } | undefined;
+  readonly grpc?: { readonly service: string } | undefined;
+  /** `payload` is base64. */
+  readonly udp?: { readonly payload: string; readonly expectReply: boolean } | undefined;
+  /** `expectedAddress` may be empty. */
+  readonly dns?: { readonly name: string; readonly record: 'A' | 'AAAA'; readonly expectedAddress: string } | undefined;
 }
 
 export interface ProgramAddress {
