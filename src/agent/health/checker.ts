@@ -54,6 +54,8 @@ interface Entry extends Due {
   /** Whether the last check took all its time: such checks hold sockets. So may those that were never checked. */
   slow: boolean;
   state: 'due' | 'waiting' | 'flying';
+  /** Of the set() that last wanted it. */
+  generation: number;
 }
 
 const MAX_OPEN = 4_096;
@@ -62,9 +64,9 @@ const SLOW_SHARE = 0.75;
 /** Milliseconds between two looks at the sockets: a verdict is that much late at worst, and what happens in between costs one look. */
 const LOOK_MS = 10;
 /** Milliseconds of work before others have their turn on the event loop. */
-const SLICE_MS = 8;
-/** Checks that are begun between two looks at the clock. */
-const STARTS_AT_ONCE = 16;
+const SLICE_MS = 5;
+/** What is done between two looks at the clock. */
+const AT_ONCE = 16;
 const NODE_TIMERS: Timers = { set: (run, ms) => setTimeout(run, ms), clear: (timer) => clearTimeout(timer as NodeJS.Timeout) };
 
 export class Checker {
@@ -76,6 +78,10 @@ export class Checker {
   /** Those that are due and have no socket yet, in the order in which they came. */
   readonly #waiting = { quick: new Set<Entry>(), slow: new Set<Entry>() };
   readonly #flights: Flights<Entry>;
+  #generation = 0;
+  #fresh: CheckTarget[] = [];
+  #admitted = 0;
+  #refused: RefusedTarget[] = [];
   #slowOpen = 0;
   /** When one of them last had to go on waiting. */
   readonly #shortAt = { quick: -Infinity, slow: -Infinity };
@@ -106,33 +112,28 @@ export class Checker {
     for (const { target, health } of this.#entries.values()) yield { target, health };
   }
 
+  /** Targets of the last set() that cannot be checked. Complete when `pending` is 0. */
+  get refused(): readonly RefusedTarget[] { return this.#refused; }
+  /** Targets of the last set() that were not looked at yet: ten thousand at once take several turns. */
+  get pending(): number { return this.#fresh.length - this.#admitted; }
+
   /**
    * Checks exactly these from now on; equal keys are one target. Those that are checked already go on undisturbed, with their health and their
-   * schedule; those that are gone are forgotten, with what is under way. Returns the targets that cannot be checked.
+   * schedule; those that are gone are forgotten, with what is under way.
    */
-  set(targets: Iterable<CheckTarget>): RefusedTarget[] {
-    const refused: RefusedTarget[] = [];
-    const fresh: Entry[] = [];
-    const wanted = new Set<string>();
+  set(targets: Iterable<CheckTarget>): void {
+    const generation = ++this.#generation;
+    this.#fresh = [];
+    this.#admitted = 0;
+    this.#refused = [];
     for (const target of targets) {
-      if (wanted.has(target.key)) continue;
-      const known = this.#entries.has(target.key);
-      const problem = known ? null : problemOf(target);
-      if (problem !== null) {
-        refused.push({ target, problem });
-        continue;
-      }
-      wanted.add(target.key);
-      if (!known) fresh.push({ target, fraction: fractionOf(target.key, this.#options.salt), health: UNKNOWN, settled: false, slow: true, state: 'due', dueAt: 0, place: -1 });
+      const entry = this.#entries.get(target.key);
+      if (entry) entry.generation = generation;
+      else this.#fresh.push(target);
     }
-    for (const entry of this.#entries.values()) if (!wanted.has(entry.target.key)) this.#forget(entry);
-    const now = this.#options.now();
-    for (const entry of fresh) {
-      this.#entries.set(entry.target.key, entry);
-      this.#due.put(entry, firstDue(entry.fraction, entry.target.check.periodMs, fresh.length, now));
-    }
+    for (const entry of this.#entries.values()) if (entry.generation !== generation) this.#forget(entry);
+    this.#admit(this.#options.now() + SLICE_MS);
     if (this.#running) this.#arm();
-    return refused;
   }
 
   /** Checks until `signal` is aborted; then nothing is left open and nothing is told any more. Call it once. */
@@ -150,6 +151,29 @@ export class Checker {
       this.#running = true;
       this.#arm();
     });
+  }
+
+  /** Takes new targets in, as far as there is time. */
+  #admit(until: number): void {
+    const { now, salt } = this.#options;
+    const all = this.#fresh.length;
+    for (let moment = now(); this.#admitted < all && moment < until; ) {
+      const target = this.#fresh[this.#admitted++]!;
+      if (this.#admitted % AT_ONCE === 0) moment = now();
+      if (this.#entries.has(target.key)) continue;
+      const problem = problemOf(target);
+      if (problem !== null) {
+        this.#refused.push({ target, problem });
+        continue;
+      }
+      const fraction = fractionOf(target.key, salt);
+      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, slow: true, state: 'due', generation: this.#generation, dueAt: 0, place: -1 };
+      this.#entries.set(target.key, entry);
+      this.#due.put(entry, firstDue(fraction, target.check.periodMs, all, moment));
+    }
+    if (this.#admitted < all) return;
+    this.#fresh = [];
+    this.#admitted = 0;
   }
 
   #forget(entry: Entry): void {
@@ -170,13 +194,14 @@ export class Checker {
     this.#flights.look();
     this.#flights.expire();
     const all = this.#begin(until);
-    if (this.#running) this.#arm(all ? LOOK_MS : 1);
+    this.#admit(until + SLICE_MS);
+    if (this.#running) this.#arm(all && this.pending === 0 ? LOOK_MS : 1);
   }
 
   /** Waits for the next moment at which there is something to do, and not shorter than a look where nothing is left over. */
   #arm(atLeastMs = LOOK_MS): void {
     const moment = this.#options.now();
-    const soonest = this.#ready() || this.#flights.watched > 0 ? moment : Math.min(this.#due.next, this.#flights.nextDeadline);
+    const soonest = this.pending > 0 || this.#ready() || this.#flights.watched > 0 ? moment : Math.min(this.#due.next, this.#flights.nextDeadline);
     this.#timers.clear(this.#timer);
     this.#timer = soonest === Infinity ? null : this.#timers.set(() => this.#turn(), Math.max(soonest - moment, atLeastMs));
   }
@@ -192,7 +217,7 @@ export class Checker {
     const { now } = this.#options;
     let moment = now();
     for (let begun = 0; ; begun++) {
-      if (begun % STARTS_AT_ONCE === 0) moment = now();
+      if (begun % AT_ONCE === 0) moment = now();
       // What is late anyway may wait for the others' turn on the event loop.
       if (moment >= until) return false;
       for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {

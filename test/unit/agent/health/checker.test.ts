@@ -122,8 +122,8 @@ test('stopped, it leaves nothing open and nothing pending', () => {
 test('bad targets are named and the others are checked', () => {
   const network = new FakeNetwork();
   const { checker } = checkerOn(network);
-  const refused = checker.set([target('10.0.0.1', { port: 0 }), target('10.0.0.2', { timeoutMs: 3_000 }), target('10.0.0.3')]);
-  assert.deepEqual(refused.map(({ target: t, problem }) => [t.address, problem]), [['10.0.0.1', 'port 0 is not between 1 and 65535'], ['10.0.0.2', 'timeout 3000 ms is longer than period 2000 ms']]);
+  checker.set([target('10.0.0.1', { port: 0 }), target('10.0.0.2', { timeoutMs: 3_000 }), target('10.0.0.3')]);
+  assert.deepEqual(checker.refused.map(({ target: t, problem }) => [t.address, problem]), [['10.0.0.1', 'port 0 is not between 1 and 65535'], ['10.0.0.2', 'timeout 3000 ms is longer than period 2000 ms']]);
   network.pass(10_000);
   assert.deepEqual([network.asked('10.0.0.1').length, network.asked('10.0.0.2').length, network.asked('10.0.0.3').length > 3], [0, 0, true]);
 });
@@ -167,6 +167,21 @@ test('ten thousand that do not answer: bounded sockets, nobody is left out, and 
   assert.ok(checker.counts.missed > 10_000 && checker.counts.delayed > 10_000, 'what was late or never was is counted');
   for (const address of good) assert.equal(checker.health(target(address).key)!.state, 'Up');
   for (const address of gone) assert.equal(checker.health(target(address).key)!.state, 'Down');
+});
+
+test('many new targets at once are taken in by turns, and a set that comes in between counts', () => {
+  const network = new FakeNetwork();
+  // A clock on which everything takes time: each look at it costs a tenth of a millisecond.
+  const { checker } = checkerOn(network, { now: () => (network.now += 0.1) });
+  const many = addresses(10_000, 1).map((a) => target(a));
+  checker.set([...many, ...many]);
+  const atOnce = checker.size;
+  assert.ok(atOnce > 100 && atOnce < 5_000, `${atOnce} in one turn`);
+  const kept = many.slice(0, 200);
+  checker.set([...kept, target('10.0.0.1', { port: 0 }), ...many.slice(5_000)]);
+  assert.ok(checker.pending > 0);
+  network.pass(3_000);
+  assert.deepEqual([checker.pending, checker.size, checker.refused.length], [0, 5_200, 1]);
 });
 
 test('two thousand every two seconds are begun on time, and none is counted as late', () => {
