@@ -51,15 +51,17 @@ interface Entry extends Due {
   health: Health;
   /** Whether the next check is on the grid already. */
   settled: boolean;
-  /** Whether the last check took all its time: such checks hold sockets. So may those that were never checked. */
-  slow: boolean;
+  /** What is known of the time that a check takes: never checked, answered in time, or took all of it, and a socket as long. */
+  pace: Pace;
   state: 'due' | 'waiting' | 'flying';
   /** Of the set() that last wanted it. */
   generation: number;
 }
 
+type Pace = 'quick' | 'fresh' | 'slow';
+
 const MAX_OPEN = 4_096;
-/** Of the sockets, what slow targets may take together: the rest stays for those that answer. */
+/** Of the sockets, what fresh and slow targets may take together: the rest stays for those that answer. */
 const SLOW_SHARE = 0.75;
 /** Milliseconds between two looks at the sockets: a verdict is that much late at worst, and what happens in between costs one look. */
 const LOOK_MS = 10;
@@ -75,16 +77,17 @@ export class Checker {
   readonly #maxOpen: number;
   readonly #entries = new Map<string, Entry>();
   readonly #due = new DueQueue<Entry>();
-  /** Those that are due and have no socket yet, in the order in which they came. */
-  readonly #waiting = { quick: new Set<Entry>(), slow: new Set<Entry>() };
+  /** Those that are due and have no socket yet, in the order in which they came; in this order they get one. */
+  readonly #waiting: Record<Pace, Set<Entry>> = { quick: new Set(), fresh: new Set(), slow: new Set() };
   readonly #flights: Flights<Entry>;
   #generation = 0;
   #fresh: CheckTarget[] = [];
   #admitted = 0;
   #refused: RefusedTarget[] = [];
+  /** Checks under way that may take all their time. */
   #slowOpen = 0;
   /** When one of them last had to go on waiting. */
-  readonly #shortAt = { quick: -Infinity, slow: -Infinity };
+  readonly #shortAt: Record<Pace, number> = { quick: -Infinity, fresh: -Infinity, slow: -Infinity };
   #timer: unknown = null;
   #running = false;
   readonly counts: CheckCounts = noCounts();
@@ -100,7 +103,7 @@ export class Checker {
   /** Checks under way. */
   get open(): number { return this.#flights.size; }
   /** Due checks that wait for a socket. */
-  get waiting(): number { return this.#waiting.quick.size + this.#waiting.slow.size; }
+  get waiting(): number { return this.#waiting.quick.size + this.#waiting.fresh.size + this.#waiting.slow.size; }
 
   /** Health of a target; null when it is not checked. */
   health(key: string): Health | null {
@@ -167,7 +170,7 @@ export class Checker {
         continue;
       }
       const fraction = fractionOf(target.key, salt);
-      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, slow: true, state: 'due', generation: this.#generation, dueAt: 0, place: -1 };
+      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, pace: 'fresh', state: 'due', generation: this.#generation, dueAt: 0, place: -1 };
       this.#entries.set(target.key, entry);
       this.#due.put(entry, firstDue(fraction, target.check.periodMs, all, moment));
     }
@@ -179,10 +182,10 @@ export class Checker {
   #forget(entry: Entry): void {
     this.#entries.delete(entry.target.key);
     this.#due.remove(entry);
-    this.#queueOf(entry).delete(entry);
+    this.#waiting[entry.pace].delete(entry);
     if (entry.state === 'flying') {
       this.#flights.cancel(entry);
-      if (entry.slow) this.#slowOpen--;
+      if (entry.pace !== 'quick') this.#slowOpen--;
     }
   }
 
@@ -208,8 +211,7 @@ export class Checker {
 
   /** Whether a check waits that could begin. */
   #ready(): boolean {
-    if (this.#flights.size >= this.#maxOpen) return false;
-    return this.#waiting.quick.size > 0 || (this.#waiting.slow.size > 0 && this.#slowOpen < this.#maxOpen * SLOW_SHARE);
+    return this.#nextWaiting() !== null;
   }
 
   /** Begins what is due and has a socket. Returns false when there was no time for all of it. */
@@ -222,7 +224,7 @@ export class Checker {
       if (moment >= until) return false;
       for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {
         entry.state = 'waiting';
-        this.#queueOf(entry).add(entry);
+        this.#waiting[entry.pace].add(entry);
       }
       const next = this.#nextWaiting();
       if (next === null) return this.#short(moment);
@@ -232,35 +234,34 @@ export class Checker {
 
   /** Notes that those which still wait do so for want of a socket. */
   #short(moment: number): true {
-    for (const kind of ['quick', 'slow'] as const) if (this.#waiting[kind].size > 0) this.#shortAt[kind] = moment;
+    for (const pace of ['quick', 'fresh', 'slow'] as const) if (this.#waiting[pace].size > 0) this.#shortAt[pace] = moment;
     return true;
   }
 
-  /** Those that answer come first, and what is left is for those that do not. */
+  /** Those that answer come first, then those of which nothing is known, and what is left is for those that do not answer. */
   #nextWaiting(): Entry | null {
     if (this.#flights.size >= this.#maxOpen) return null;
-    const [quick] = this.#waiting.quick;
-    if (quick !== undefined) return quick;
+    const { quick, fresh, slow } = this.#waiting;
+    if (quick.size > 0) return firstOf(quick);
     if (this.#slowOpen >= this.#maxOpen * SLOW_SHARE) return null;
-    const [slow] = this.#waiting.slow;
-    return slow ?? null;
+    return firstOf(fresh) ?? firstOf(slow);
   }
 
   #takeOff(entry: Entry, moment: number): void {
-    this.#queueOf(entry).delete(entry);
+    this.#waiting[entry.pace].delete(entry);
     const late = moment - entry.dueAt;
     countBegun(this.counts, late);
-    if (entry.dueAt <= this.#shortAt[entry.slow ? 'slow' : 'quick']) this.counts.delayed++;
+    if (entry.dueAt <= this.#shortAt[entry.pace]) this.counts.delayed++;
     entry.state = 'flying';
-    if (entry.slow) this.#slowOpen++;
+    if (entry.pace !== 'quick') this.#slowOpen++;
     this.#flights.start(entry, entry.target);
     this.counts.mostOpen = Math.max(this.counts.mostOpen, this.#flights.size);
   }
 
   #landed(entry: Entry, result: Result): void {
     const { target: { check }, health: before } = entry;
-    if (entry.slow) this.#slowOpen--;
-    entry.slow = result.tookMs >= check.timeoutMs;
+    if (entry.pace !== 'quick') this.#slowOpen--;
+    entry.pace = result.tookMs >= check.timeoutMs ? 'slow' : 'quick';
     entry.state = 'due';
     countResult(this.counts, check.type, result.reason);
     this.#due.put(entry, this.#nextOf(entry, result.at));
@@ -279,8 +280,9 @@ export class Checker {
     this.counts.missed += Math.max(Math.round((next - dueAt) / periodMs) - 1, 0);
     return next;
   }
+}
 
-  #queueOf(entry: Entry): Set<Entry> {
-    return entry.slow ? this.#waiting.slow : this.#waiting.quick;
-  }
+function firstOf(entries: ReadonlySet<Entry>): Entry | null {
+  for (const entry of entries) return entry;
+  return null;
 }

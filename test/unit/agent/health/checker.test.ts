@@ -169,6 +169,19 @@ test('ten thousand that do not answer: bounded sockets, nobody is left out, and 
   for (const address of gone) assert.equal(checker.health(target(address).key)!.state, 'Down');
 });
 
+test('a newcomer is checked before those that never answer', () => {
+  const network = new FakeNetwork();
+  const gone = addresses(2_000, 1);
+  for (const address of gone) network.hosts.set(address, 'silent');
+  const { checker } = checkerOn(network, { maxOpen: 64 });
+  checker.set(gone.map((a) => target(a)));
+  network.pass(60_000);
+  checker.set([...gone, '10.0.0.1'].map((a) => target(a)));
+  const came = network.now;
+  network.pass(3_000);
+  assert.ok(network.asked('10.0.0.1')[0]! - came <= 2_100, 'a second by its schedule and a second for a socket');
+});
+
 test('many new targets at once are taken in by turns, and a set that comes in between counts', () => {
   const network = new FakeNetwork();
   // A clock on which everything takes time: each look at it costs a tenth of a millisecond.

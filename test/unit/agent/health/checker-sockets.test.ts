@@ -1,0 +1,106 @@
+/** The checker on real sockets: a server that dies and comes back, and ten thousand that do not answer beside some that do. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { checkTarget, type CheckTarget } from '../../../../src/agent/health/check.ts';
+import { Checker } from '../../../../src/agent/health/checker.ts';
+import type { Health } from '../../../../src/agent/health/verdict.ts';
+import { openSockets } from '../../../../src/kernel/net/sockets.ts';
+import { blackHole, closedPort, tcp } from './servers.ts';
+
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+
+/** Runs `during` with a checker of these targets; resolves when everything of it is closed. */
+async function checking(targets: readonly CheckTarget[], maxOpen: number, during: (checker: Checker, until: (what: string, is: () => boolean) => Promise<void>) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const changes: [string, Health][] = [];
+  const checker = new Checker({ sockets: openSockets(), now: () => performance.now(), salt: 'edge-1', maxOpen, onChange: (t, health) => { changes.push([t.address, health]); } });
+  const ran = checker.run(controller.signal);
+  const until = async (what: string, is: () => boolean): Promise<void> => {
+    for (const limit = performance.now() + 30_000; !is(); await new Promise((resolve) => { setTimeout(resolve, 10); })) {
+      assert.ok(performance.now() < limit, `${what}; changes: ${changes.map(([a, h]) => `${a} ${h.state} ${h.last?.message}`).join(', ')}`);
+    }
+  };
+  try {
+    checker.set(targets);
+    await during(checker, until);
+  } finally {
+    controller.abort();
+    await ran;
+  }
+}
+
+test('a server that dies and comes back is down and up again; nothing stays open', async () => {
+  const before = descriptors();
+  const port = await closedPort();
+  const target = checkTarget('127.0.0.1', { type: 'HTTP', port, periodMs: 200, timeoutMs: 200, rise: 2, fall: 3, path: '/', host: '', statuses: [200] });
+  await checking([target], 100, async (checker, until) => {
+    const state = () => checker.health(target.key)?.state;
+    await until('down while nobody listens', () => state() === 'Down');
+    for (let i = 0; i < 2; i++) {
+      const server = createServer((socket) => { socket.on('error', () => {}).once('data', () => socket.end('HTTP/1.1 200 OK\r\n\r\n')); }).listen(port, '127.0.0.1');
+      await once(server, 'listening');
+      await until('up when it listens', () => state() === 'Up');
+      server.close();
+      await once(server, 'close');
+      await until('down when it is gone', () => state() === 'Down');
+      assert.equal(checker.health(target.key)!.last!.reason, 'Refused');
+    }
+    assert.equal(checker.counts.turns, 4);
+  });
+  assert.ok(descriptors() <= before + 1, `${descriptors()} descriptors, ${before} before`);
+});
+
+test('HTTPS and gRPC checks of a server that hangs leave nothing open either', async () => {
+  await using server = await tcp(() => {});
+  const timing = { port: server.port, periodMs: 300, timeoutMs: 100, rise: 2, fall: 2 };
+  const targets = [
+    checkTarget('127.0.0.1', { ...timing, type: 'HTTPS', path: '/', host: '', statuses: [200], ca: '' }), checkTarget('127.0.0.1', { ...timing, type: 'GRPC', service: '' }),
+  ];
+  const before = descriptors();
+  await checking(targets, 100, async (checker, until) => {
+    await until('ten checks of each', () => targets.every(({ check }) => [...checker.counts.results.get(check.type)?.values() ?? []].reduce((a, b) => a + b, 0) >= 10));
+    assert.deepEqual([...checker.counts.results].map(([type, reasons]) => [type, [...reasons.keys()].join()]).sort(), [['GRPC', 'Hangs'], ['HTTPS', 'Hangs']]);
+    // The ones under way, and the server's ends of them.
+    assert.ok(descriptors() <= before + 1 + 2 * 2 + 2, `${descriptors()} descriptors, ${before} before`);
+  });
+});
+
+test('ten thousand real servers that do not answer: bounded sockets and memory, and those that answer are checked on', { timeout: 60_000 }, async () => {
+  await using hole = await blackHole();
+  const counts = new Map<string, number>();
+  const server = createServer((socket) => {
+    counts.set(socket.localAddress!, (counts.get(socket.localAddress!) ?? 0) + 1);
+    socket.on('error', () => {});
+  }).listen({ port: 0, host: '0.0.0.0', backlog: 1_024 });
+  await once(server, 'listening');
+  const good = Array.from({ length: 100 }, (_, i) => `127.1.0.${i + 1}`);
+  const timing = { periodMs: 1_000, timeoutMs: 250, rise: 2, fall: 3 };
+  const targets = [
+    ...Array.from({ length: 10_000 }, (_, i) => checkTarget(`127.2.${i >> 8}.${i & 255}`, { type: 'TCP', port: hole.port, ...timing })),
+    ...good.map((address) => checkTarget(address, { type: 'TCP', port: (server.address() as { port: number }).port, ...timing })),
+  ];
+  const before = { descriptors: descriptors(), memory: process.memoryUsage().rss };
+  await checking(targets, 500, async (checker, until) => {
+    await until('all that answer are up', () => targets.slice(10_000).every(({ key }) => checker.health(key)?.state === 'Up'));
+    const at = performance.now();
+    counts.clear();
+    let most = 0;
+    await until('five seconds', () => {
+      most = Math.max(most, descriptors() - before.descriptors);
+      return performance.now() - at > 5_000;
+    });
+    // One each second; a machine that is three times as slow does not halve it.
+    for (const address of good) assert.ok((counts.get(address) ?? 0) >= 3, `${address} was checked ${counts.get(address) ?? 0} times in 5 s`);
+    assert.ok(checker.counts.mostOpen <= 500 && checker.counts.mostOpen >= 375, `${checker.counts.mostOpen} at most, ${checker.open} now`);
+    assert.ok(most < 800, `${most} more descriptors`);
+    assert.ok(checker.counts.delayed > 500);
+    const timeouts = checker.counts.results.get('TCP')!.get('Timeout') ?? 0;
+    assert.ok(timeouts > 1_000, `${timeouts} timeouts`);
+    const grown = (process.memoryUsage().rss - before.memory) / 2 ** 20;
+    assert.ok(grown < 100, `${grown.toFixed(0)} MB more`);
+  });
+  server.close();
+});
