@@ -28,11 +28,14 @@ export async function serve(request: ServeRequest): Promise<number> {
   const tcpAddresses = request.bind.length > 0 ? request.bind : ['::'];
   const udpAddresses = request.bind.length > 0 ? request.bind : ['0.0.0.0', '::'];
   const name = request.byAddress === true ? null : request.name;
-  servers.set(nextServer, await Promise.all([
+  const ends = await Promise.all([
     ...request.tcp.flatMap((port) => tcpAddresses.map((address) => listenTcp(name, address, port))),
     ...request.udp.flatMap((port) => udpAddresses.map((address) => listenUdp(request.name, address, port))),
-  ]));
-  return nextServer++;
+  ]);
+  // Others may have been bound meanwhile.
+  const server = nextServer++;
+  servers.set(server, ends);
+  return server;
 }
 
 /** Closes the sockets of one `serve`, and the connections they accepted. */

@@ -31,6 +31,14 @@ test('a server that is stopped refuses new connections and closes those it has',
   await closeHeld({ set });
 });
 
+test('of servers that were started at once each is stopped alone', async () => {
+  const ports = [await freePort(), await freePort(), await freePort()];
+  const servers = await Promise.all(ports.map((port) => serve({ name: `of ${port}`, tcp: [port], udp: [], bind: [address] })));
+  stopServing({ server: servers[1]! });
+  assert.deepEqual(await Promise.all(ports.map(async (port) => (await get({ address, port })).sequence[0])), [`of ${ports[0]}`, 'ECONNREFUSED', `of ${ports[2]}`]);
+  for (const server of servers) stopServing({ server });
+});
+
 test('a server that is called by its address tells which one was reached', async () => {
   const port = await freePort();
   const server = await serve({ name: 'many', byAddress: true, tcp: [port], udp: [], bind: [] });
