@@ -25,6 +25,8 @@ export interface ReflectorOptions<T extends KubeObject> extends SelectOptions, P
   readonly onChange: (change: Change<T>) => void;
   /** Called once, after the changes of the first complete list. */
   readonly onSynced?: () => void;
+  /** Called when `kindMissing` became true. */
+  readonly onKindMissing?: () => void;
   readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -77,6 +79,7 @@ export class Reflector<T extends KubeObject> {
   #refusals = 0;
   #lastEventAt: number | null = null;
   #synced = false;
+  #kindMissing = false;
   #running = false;
 
   /** Throws TypeError when namespace and scope of the kind do not fit. */
@@ -97,6 +100,12 @@ export class Reflector<T extends KubeObject> {
 
   /** Whether the store has held the complete state once. From then on it is never incomplete, only behind. */
   get synced(): boolean { return this.#synced; }
+
+  /**
+   * Whether the server said last, when everything was asked for, that it has no such kind. The store stays as it is: the server may only
+   * have ceased to serve this version. Of objects that went with their kind it told each deletion before.
+   */
+  get kindMissing(): boolean { return this.#kindMissing; }
 
   get stats(): ReflectorStats { return { ...this.#counts, lastEventAt: this.#lastEventAt, badObjects: this.#mirror.bad.size }; }
 
@@ -131,6 +140,10 @@ export class Reflector<T extends KubeObject> {
     const { now } = this.#options;
     this.#counts.errors += 1;
     const from = this.#version;
+    if (from === null && isNotFound(error) && !this.#kindMissing) {
+      this.#kindMissing = true;
+      this.#guard(() => this.#options.onKindMissing?.(), 'kindMissing');
+    }
     if (from !== null) {
       if (mayMeanVersion(error)) this.#refusals += 1;
       if (isFutureVersion(error)) this.#startAnew();
@@ -182,6 +195,7 @@ export class Reflector<T extends KubeObject> {
       if (signal.aborted) return;
     } while (version === null || page !== undefined);
     this.#version = version;
+    this.#kindMissing = false;
     this.#anew = false;
     this.#refusals = 0;
     this.#counts.lists += 1;

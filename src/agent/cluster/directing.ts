@@ -162,8 +162,11 @@ export class Directing {
         vips.push(make(object.spec.address, group, object, owned.has(object.spec.address)));
       }
     }
-    // Held, and its VirtualIP is gone; not one of another group by now.
-    for (const address of owned) if (!seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) vips.push(make(address, this.#groupOf(address), null, true));
+    // Held, wanted, and its VirtualIP is gone; not one of another group by now. Any other that was not seen is given up.
+    for (const address of owned) {
+      const group = this.#groupOf(address);
+      if (group !== '' && !seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) vips.push(make(address, group, null, true));
+    }
     // Who cannot renew its Lease begins nothing new.
     const live = now() - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now()) : [];
     const next = this.#claimer.tick(vips, { members: live, patienceMs: this.#leaseMs() }, signal);

@@ -3,7 +3,6 @@
  * traffic flowing: nothing is done before it is known what this node was told, now or, after some seconds without the API server, before;
  * then the kernel; then the Lease and the claims. It decides nothing else. run.ts drives it.
  */
-import type { IPVSNode } from '../../api/v1alpha1/index.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import type { Agent, Report } from '../agent.ts';
 import { Deferred } from '../deferred.ts';
@@ -152,14 +151,25 @@ export class ClusterHost {
 
   #takeNode(): void {
     const { node, clock } = this.#options;
-    const object: IPVSNode | undefined = this.#inputs.node.store.get(node);
+    const object = this.#inputs.node.store.get(node);
     // Without the object nothing is untold: the controller makes it again.
-    if (!object) return;
+    if (!object) return this.#inputs.node.kindMissing ? this.#untell() : undefined;
     if (this.#uid !== undefined && object.metadata.uid !== this.#uid) this.#reporting.forget();
     this.#uid = object.metadata.uid;
+    if (object.reported !== undefined) this.#reporting.heard(object.reported);
     if (object.metadata.generation === this.#generation && this.#generation !== undefined) return;
     this.#generation = object.metadata.generation;
     this.#assignment.setSpec(object.spec, clock());
+    this.#inputs.follow(this.#assignment.directs);
+    this.#dirty.duties = true;
+  }
+
+  /** The IPVSNode was deleted, and with it its kind: nobody will make it again. What was never there, as after a start, is waited for. */
+  #untell(): void {
+    if (this.#uid === undefined) return;
+    this.#options.log.warn({}, 'the kind IPVSNode was deleted: this node directs and receives for nobody any more');
+    this.#uid = this.#generation = undefined;
+    this.#assignment.setSpec({ directorGroups: [], realServer: { binds: [] }, reservedAddresses: [] }, this.#options.clock());
     this.#inputs.follow(this.#assignment.directs);
     this.#dirty.duties = true;
   }

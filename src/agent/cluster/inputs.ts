@@ -3,13 +3,14 @@
  * directors, and the programs of the groups that it directs for, which come and go. Most nodes are only real servers and watch one object.
  * It starts and stops reflectors; what a change means is host.ts's.
  */
-import { RESOURCES, type DirectorGroup, type IPVSNode, type VirtualIP, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
+import { RESOURCES, type DirectorGroup, type VirtualIP, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { LEASES, type Lease } from '../../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../../kube/reflector.ts';
 import { nameOf, type KubeObject, type Log, type Resource } from '../../kube/types.ts';
 import { childOf } from '../../kube/wait.ts';
 import { DIRECTOR_LEASE_LABEL } from '../ownership/membership.ts';
+import { withoutReport, type WatchedNode } from './reported.ts';
 
 export interface InputsOptions {
   readonly client: Pick<KubeClient, 'list' | 'watch'>;
@@ -26,6 +27,7 @@ export interface InputsOptions {
 
 /** Told of changes after the caches have them. */
 export interface InputsListener {
+  /** The IPVSNode, or whether there is such a kind. */
   node(): void;
   group(name: string): void;
   virtualIP(): void;
@@ -46,7 +48,7 @@ interface ProgramsOfGroup {
 
 export class Inputs {
   readonly #options: InputsOptions;
-  readonly node: Reflector<IPVSNode>;
+  readonly node: Reflector<WatchedNode>;
   readonly groups: Reflector<DirectorGroup>;
   readonly virtualIPs: Reflector<VirtualIP>;
   readonly leases: Reflector<Lease>;
@@ -59,8 +61,8 @@ export class Inputs {
   constructor(options: InputsOptions) {
     this.#options = options;
     const { listener, node, namespace } = options;
-    this.node = this.#make(RESOURCES.IPVSNode, {
-      fieldSelector: `metadata.name=${node}`, trim: withoutReport, onChange: () => listener.node(), onSynced: () => listener.synced(null),
+    this.node = this.#make<WatchedNode>(RESOURCES.IPVSNode, {
+      fieldSelector: `metadata.name=${node}`, trim: withoutReport, onChange: () => listener.node(), onSynced: () => listener.synced(null), onKindMissing: () => listener.node(),
     });
     this.groups = this.#make(RESOURCES.DirectorGroup, { onChange: ({ key }) => listener.group(key), onSynced: () => listener.synced(null) });
     this.virtualIPs = this.#make(RESOURCES.VirtualIP, {
@@ -140,7 +142,7 @@ export class Inputs {
     this.#running.push(reflector.run(controller.signal).finally(detach));
   }
 
-  #make<T extends KubeObject>(resource: Resource<T>, rest: Pick<ReflectorOptions<T>, 'namespace' | 'fieldSelector' | 'labelSelector' | 'indexes' | 'trim' | 'onChange'> & { onSynced: () => void }): Reflector<T> {
+  #make<T extends KubeObject>(resource: Resource<T>, rest: Pick<ReflectorOptions<T>, 'namespace' | 'fieldSelector' | 'labelSelector' | 'indexes' | 'trim' | 'onChange' | 'onKindMissing'> & { onSynced: () => void }): Reflector<T> {
     const { client, log, now, random } = this.#options;
     return new Reflector<T>({ client, resource, log, now, random, ...rest });
   }
@@ -149,11 +151,4 @@ export class Inputs {
 /** `namespace/name` of the VirtualServer. */
 function ownerOf({ metadata: { namespace }, spec }: VirtualServerProgram): string {
   return `${namespace}/${spec.virtualServer.name}`;
-}
-
-/** The agent wrote its report itself; of it only the conditions are needed again, for when they changed. */
-function withoutReport(node: IPVSNode): IPVSNode {
-  const { conditions } = node.status ?? {};
-  const { status: _, ...rest } = node;
-  return { ...rest, ...(conditions && { status: { conditions } }) };
 }

@@ -74,6 +74,9 @@ export class Reporting {
   /** The IPVSNode is another object than before: everything is said again. */
   forget(): void { this.#writer.forget(); }
 
+  /** What the server has of it, by its digest. */
+  heard(reported: string): void { this.#writer.heard(reported); }
+
   /** Takes what a reconcile reported; null when it could not be done at all. */
   reconciled(report: Report | null, error: unknown): void {
     this.#reportedAt = this.#options.now();

@@ -1,6 +1,6 @@
 /**
  * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply: only when it says something else than the
- * time before, at most once a second, and again until it is written. What it says is node-status.ts's.
+ * time before or somebody else wrote over it, at most once a second, and again until it is written. What it says is node-status.ts's.
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
@@ -9,9 +9,10 @@ import type { Condition } from '../../kube/conditions.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
 import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../../kube/wait.ts';
+import { digestOf } from './reported.ts';
 
 export interface StatusWriterOptions {
-  readonly client: Pick<KubeClient, 'apply'>;
+  readonly client: Pick<KubeClient, 'apply' | 'update'>;
   readonly node: string;
   /** What to say, with the conditions of the time before; null when that cannot be said just now: it is asked for again then. */
   readonly status: (before: readonly Condition[]) => IPVSNodeStatus | null;
@@ -35,6 +36,8 @@ export class StatusWriter {
   #asked = false;
   #wake: (() => void) | null = null;
   #written: IPVSNodeStatus | null = null;
+  /** Somebody else wrote over it. */
+  #spoiled = false;
   /** Writes that were done, and that failed. */
   readonly counts = { written: 0, failed: 0 };
 
@@ -51,6 +54,16 @@ export class StatusWriter {
   /** The object is another than the one that was written to: everything is said again. */
   forget(): void {
     this.#written = null;
+    this.ask();
+  }
+
+  /**
+   * What the server has, by its digest. Of two writes shortly one after the other the first may come back after the second was made: then one
+   * is made that changes nothing, and of which nothing is heard.
+   */
+  heard(reported: string): void {
+    if (this.#written === null || reported === digestOf(this.#written)) return;
+    this.#spoiled = true;
     this.ask();
   }
 
@@ -74,13 +87,18 @@ export class StatusWriter {
   async #write(signal: AbortSignal): Promise<'written' | 'same' | 'absent' | 'failed'> {
     const { client, node, status: say, known, log } = this.#options;
     const status = say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
-    if (status === null || (this.#written !== null && JSON.stringify(status) === JSON.stringify(this.#written))) return 'same';
+    const again = this.#spoiled;
+    if (status === null || (!again && this.#written !== null && JSON.stringify(status) === JSON.stringify(this.#written))) return 'same';
+    this.#spoiled = false;
     try {
-      await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
+      const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
+      // What another has added stays where we apply ours, such as a condition of its own.
+      if (again && digestOf(after.status ?? {}) !== digestOf(status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
       this.#written = status;
       this.counts.written += 1;
       return 'written';
     } catch (error) {
+      this.#spoiled ||= again;
       if (signal.aborted) return 'failed';
       this.counts.failed += 1;
       // The controller makes it; until then there is nobody to tell.

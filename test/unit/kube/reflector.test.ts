@@ -197,6 +197,22 @@ describe('when the server refuses', () => {
     });
   }
 
+  test('a kind that the server has no more is said so once, and until it is there again; the store stays as it is', async (t) => {
+    let told = 0;
+    const b = await open(t, () => {}, { onKindMissing: () => { told += 1; } });
+    await b.settled();
+    assert.equal(b.reflector.kindMissing, false);
+    const missing: Answer = (response) => { response.writeHead(404).end('404 page not found'); };
+    b.server.fault(isWatch, missing);
+    b.server.fault(isList, missing, 3);
+    b.endWatches();
+    await until('it is missing', () => b.reflector.kindMissing);
+    assert.deepEqual([b.reflector.store.size, told], [3, 1]);
+    b.put('a', 2);
+    await b.settled();
+    assert.deepEqual([b.reflector.kindMissing, told, b.told().slice(3)], [false, 1, ['updated a 1>2']]);
+  });
+
   test('the waits end at thirty seconds, and begin anew after two minutes of health', async (t) => {
     const b = await open(t, (s) => s.fault(isList, refusing(500, 'InternalError'), 9));
     await b.settled();

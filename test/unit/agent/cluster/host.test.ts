@@ -7,19 +7,20 @@ import { formatOperation } from '../../../../src/agent/operation.ts';
 import { readApplied, RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
 import type { KubeObject } from '../../../../src/kube/types.ts';
 import { program, service } from '../setup.ts';
+import type { Fault } from '../../kube/fake-server.ts';
 import { ClusterBench, hashed, quiet, until, type BenchNode } from './bench.ts';
 
 const VIP = '10.0.1.200';
 const SERVICE = `TCP ${VIP}:80`;
 
 /** A director that holds a VIP with one program. */
-async function director(t: { after(fn: () => void | Promise<void>): void }, fields: Parameters<ClusterBench['program']>[0] = {}): Promise<{ bench: ClusterBench; n1: BenchNode; hash: string }> {
+async function director(t: { after(fn: () => void | Promise<void>): void }, fields: Parameters<ClusterBench['program']>[0] = {}, options: Parameters<BenchNode['start']>[0] = {}): Promise<{ bench: ClusterBench; n1: BenchNode; hash: string }> {
   const bench = await ClusterBench.start(t);
   bench.group();
   bench.tell('n1');
   const hash = bench.program(fields);
   const n1 = bench.node('n1');
-  n1.start();
+  n1.start(options);
   await until('the VIP is held', () => n1.has(VIP, 'e0'));
   return { bench, n1, hash };
 }
@@ -253,6 +254,52 @@ describe('cluster host', { concurrency: 4 }, () => {
     await until('the group is left', () => n1.services().length === 0 && !n1.has(VIP) && !n1.has('10.0.1.201'));
     bench.tell('n1', { directorGroups: [] });
     await until('the Lease says so', () => bench.server.cluster.get('/apis/coordination.k8s.io/v1/leases', 'ipvs-system/director-n1').metadata.annotations?.['ipvs-operator.dev/groups'] === '');
+  });
+
+  test('the IPVSNode is deleted with its kind: nothing is served or received for any more; alone, or without its deletion being seen, it is waited for', async (t) => {
+    const { bench, n1 } = await director(t, {}, { lingerMs: 100 });
+    bench.tell('n1', { binds: [{ address: '10.0.1.210', family: 'IPv4', mode: 'DR', localAddress: '10.0.1.11', virtualServer: 'default/direct' }] });
+    await until('it receives', () => n1.has('10.0.1.210', 'lo'));
+    const missing: Fault = { on: (a) => a.collection.endsWith('/ipvsnodes'), times: Infinity, answer: (response) => { response.writeHead(404).end('404 page not found'); } };
+    bench.server.faults.push(missing);
+    bench.server.endWatches();
+    await until('it was asked for', () => bench.server.asked.some((a) => a.collection.endsWith('/ipvsnodes') && !a.watch && a.method === 'GET' && bench.server.asked.indexOf(a) > 5));
+    await quiet(1_500);
+    assert.deepEqual([n1.services(), n1.has(VIP), n1.has('10.0.1.210')], [[SERVICE], true, true], 'no deletion was seen: perhaps only this version of the kind is gone');
+    bench.server.faults.length = 0;
+    bench.tell('n1', { binds: [{ address: '10.0.1.210', family: 'IPv4', mode: 'DR', localAddress: '10.0.1.11', virtualServer: 'default/direct' }], reservedAddresses: ['10.0.1.99'] });
+    await until('it is read again', () => bench.nodeStatus('n1').observedGeneration === bench.get<KubeObject>(RESOURCES.IPVSNode, 'n1').metadata.generation, 60_000);
+    bench.drop(RESOURCES.IPVSNode, 'n1');
+    await quiet(700);
+    assert.deepEqual([n1.services(), n1.has(VIP), n1.has('10.0.1.210')], [[SERVICE], true, true], 'the controller will make it again');
+    bench.server.faults.push(missing);
+    bench.server.endWatches();
+    await until('nothing of ours is left', () => n1.services().length === 0 && !n1.has(VIP) && !n1.has('10.0.1.210'), 60_000);
+    bench.server.faults.length = 0;
+    bench.tell('n1');
+    await until('it serves again', () => n1.has(VIP) && n1.services().join() === SERVICE, 60_000);
+    await until('and reports', () => bench.nodeStatus('n1').ownedVIPs?.includes(VIP) === true);
+  });
+
+  test('a program and its VirtualIP that go at the same moment leave no VIP that is held and nobody wants', async (t) => {
+    const { bench, n1 } = await director(t);
+    bench.drop(RESOURCES.VirtualServerProgram, 'default/shop');
+    bench.drop(RESOURCES.VirtualIP, VIP);
+    await until('the address is gone', () => !n1.has(VIP));
+    await until('and not held', () => n1.host.directing.owned.size === 0);
+  });
+
+  test('a report over which somebody wrote is made again', async (t) => {
+    const { bench, n1 } = await director(t);
+    await until('it is reported', () => bench.nodeStatus('n1').ownedVIPs?.includes(VIP) === true && conditions(bench) === 'Ready=True/Ready');
+    const node = bench.get<KubeObject & { status: object }>(RESOURCES.IPVSNode, 'n1');
+    bench.server.cluster.replace('/apis/ipvs-operator.dev/v1alpha1/ipvsnodes', { ...node, status: { ...node.status, ownedVIPs: [], boundVIPs: ['198.51.100.1'], applied: [] } } as KubeObject);
+    await until('it is as it was', () => JSON.stringify(bench.nodeStatus('n1').ownedVIPs) === JSON.stringify([VIP]) && JSON.stringify(bench.nodeStatus('n1').boundVIPs) === JSON.stringify([VIP]) && bench.nodeStatus('n1').applied?.length === 1);
+    const writes = () => bench.server.asked.filter((a) => a.method !== 'GET' && a.collection.endsWith('ipvsnodes')).length;
+    const before = writes();
+    await quiet(2_500);
+    assert.equal(writes(), before, 'and then not again');
+    assert.deepEqual(n1.services(), [SERVICE]);
   });
 
   test('a flush by somebody else is repaired, and the suspect is named with the remedy', async (t) => {

@@ -11,6 +11,7 @@ import { agentMetrics, serviceNames } from '../../../../src/agent/cluster/metric
 import { readAgentOptions } from '../../../../src/agent/cluster/options.ts';
 import { groupDutyOf } from '../../../../src/agent/cluster/programs.ts';
 import { HELD_FILE, heldFile, loadBinds, loadSnapshot, TOLD_FILE, toldText } from '../../../../src/agent/cluster/snapshot.ts';
+import { digestOf } from '../../../../src/agent/cluster/reported.ts';
 import { StatusWriter } from '../../../../src/agent/cluster/status-writer.ts';
 import { Heartbeat, type Beat } from '../../../../src/agent/ownership/heartbeat.ts';
 import { StateFolder } from '../../../../src/agent/state-folder.ts';
@@ -142,6 +143,34 @@ test('a heartbeat that fails tries again soon, and does not count as renewed', a
 
 // ---- status writer
 
+const never = (): never => { throw new Error('not to be called'); };
+
+test('a status over which somebody wrote is written again, and what was added to it taken away', async () => {
+  const [stop, status] = [new AbortController(), { drifts: 7, conditions: [] as { type: string }[] }];
+  const calls: string[] = [];
+  const extra = { ...status, conditions: [{ type: 'Stranger' }] };
+  const writer = new StatusWriter({
+    client: {
+      // Server-side apply leaves what others own.
+      apply: async () => { calls.push('apply'); return { metadata: {}, status: calls.length === 1 ? status : extra } as never; },
+      update: async (_resource: unknown, object: KubeObject) => { calls.push(`update ${JSON.stringify((object as { status?: unknown }).status)}`); return object as never; },
+    },
+    node: 'n1', status: () => status as never, known: () => [], now: () => 0, random: () => 0, log: silence, sleep: async () => { await new Promise((resolve) => { setImmediate(resolve); }); },
+  });
+  const ended = writer.run(stop.signal);
+  const settle = async () => { for (let i = 0; i < 20; i++) await new Promise((resolve) => { setImmediate(resolve); }); };
+  writer.ask();
+  await settle();
+  writer.heard(digestOf({ conditions: [], drifts: 7 }));
+  await settle();
+  assert.deepEqual(calls, ['apply'], 'our own, come back with its keys in another order');
+  writer.heard(digestOf(extra));
+  await settle();
+  assert.deepEqual(calls, ['apply', 'apply', `update ${JSON.stringify(status)}`]);
+  stop.abort();
+  await ended;
+});
+
 test('a status is written when it changed, once a second at most, and until it is written', async () => {
   let [now, away] = [0, false];
   let current: IPVSNodeStatus | null = { drifts: 0 };
@@ -149,7 +178,7 @@ test('a status is written when it changed, once a second at most, and until it i
   const sleeps: { ms: number; go: () => void }[] = [];
   const stop = new AbortController();
   const writer = new StatusWriter({
-    client: { apply: async (_: unknown, object: KubeObject) => { if (away) throw new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PATCH', path: '' }); written.push((object as { status?: unknown }).status); return object as never; } },
+    client: { update: never, apply: async (_: unknown, object: KubeObject) => { if (away) throw new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PATCH', path: '' }); written.push((object as { status?: unknown }).status); return object as never; } },
     node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
     sleep: (ms, signal) => new Promise((resolve, reject) => { sleeps.push({ ms, go: resolve }); signal.addEventListener('abort', () => reject(new DOMException('', 'AbortError')), { once: true }); }),
   });
