@@ -13,6 +13,7 @@ import type { DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
+import type { HealthSource } from './health/source.ts';
 import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { causeOf, countOperations, formatOperation, isIpvs, unfold, type Operation, type Work } from './operation.ts';
@@ -33,6 +34,8 @@ export interface AgentOptions {
    * left here keeps every other director from taking it.
    */
   readonly adoptMarked?: boolean;
+  /** Checks of real servers. Absent: nobody checks, and weights are left as they are. */
+  readonly health?: HealthSource;
 }
 
 /** What one reconcile did. */
@@ -78,7 +81,7 @@ export class Agent {
   readonly #kernel: Kernel;
   readonly #folder: StateFolder;
   readonly #options: AgentOptions;
-  readonly #fragments = new Fragments();
+  readonly #fragments: Fragments;
   #index: NodeIndex | null = null;
   /** False while the facts come from an interrupted read and there are no older, whole ones. */
   #factsComplete = false;
@@ -101,6 +104,7 @@ export class Agent {
     this.#kernel = kernel;
     this.#folder = folder;
     this.#options = options;
+    this.#fragments = new Fragments(options.health);
     this.#ledger = loadLedger(folder, options.log);
     const drains = folder.read('drains');
     this.#drains = drains.state === 'ok' ? drains.value as DrainRecords : {};

@@ -9,17 +9,13 @@ import { destinationKey, SCHEDULER_FLAG, SERVICE_FLAG, TUNNEL_FLAG, type Destina
 import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
 import { holds, type Duties } from './duties.ts';
 import { interfaceFor, linksToward, type NodeIndex } from './facts.ts';
+import { weightKey, type Weights } from './health/weighing.ts';
+import { usedHere, type ReadService } from './real-servers.ts';
 import type { DesiredService, NodeNeeds, Refusal, SysctlWant, VipBinding } from './state.ts';
 
 const METHOD: Record<Program['spec']['mode'], ForwardingMethod> = { NAT: 'masq', DR: 'direct', TUN: 'tunnel' };
 const TUNNEL: Record<'IPIP' | 'GUE' | 'GRE', TunnelType> = { IPIP: 'ipip', GUE: 'gue', GRE: 'gre' };
 const CHECKSUM = { None: TUNNEL_FLAG.none, Checksum: TUNNEL_FLAG.checksum, RemoteChecksum: TUNNEL_FLAG.remoteChecksum } as const;
-
-/** A service of a program with its real servers read. */
-export interface ReadService {
-  readonly index: number;
-  readonly realServers: readonly RealServer[];
-}
 
 /**
  * `directed` are those of the VIPs that this node is to have services for. It has the address of those that it holds; the others are ready to
@@ -27,7 +23,7 @@ export interface ReadService {
  */
 export function desiredDirector(
   program: Program, vips: readonly ProgramAddress[], directed: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null,
-  index: NodeIndex, duties: Duties, refusals: Refusal[],
+  index: NodeIndex, duties: Duties, weights: Weights | null, refusals: Refusal[],
 ): { services: DesiredService[]; needs: NodeNeeds } {
   const { owner, spec } = program;
   const refuse = (code: Refusal['code'], message: string) => { refusals.push({ owner, code, message }); };
@@ -55,14 +51,9 @@ export function desiredDirector(
     if (held) bindings.push({ vip: { link: nic.link, family, address }, announce: !index.links.get(nic.link)?.loopback });
     for (const { index: at, realServers } of read) {
       const part = spec.services[at]!;
-      const usable = spec.localOnly ? realServers.filter((r) => r.node === index.facts.name) : realServers;
-      const eligible = realServersFor(spec.mode, usable, family);
-      services.push({
-        service: serviceOf(program, part, { address, family }),
-        destinations: tableOf(eligible.map((r) => destinationOf(program, part, r.address, r.port, r.weight))),
-        drainSeconds: spec.drainTimeoutSeconds,
-        owner,
-      });
+      const eligible = realServersFor(spec.mode, usedHere(program, realServers, index), family);
+      const service = serviceOf(program, part, { address, family });
+      services.push({ service, ...weighed(program, at, eligible, weights), drainSeconds: spec.drainTimeoutSeconds, owner });
       if (part.mark !== 0) {
         for (const p of part.ports) marks.push({ family, protocol: p.protocol, vip: address, firstPort: p.port, lastPort: p.endPort, mark: part.mark });
       }
@@ -81,6 +72,22 @@ export function desiredDirector(
     if (spec.mode === 'NAT') want('net/ipv4/vs/conntrack', '1');
   }
   return { services, needs: { vips: bindings, tunnels: [], fou: [], sysctls: [...sysctls.values()], sourceNat, marks, mss: [] } };
+}
+
+/** The destinations of a service with the weights that their health gives them. */
+function weighed(program: Program, at: number, realServers: readonly RealServer[], weights: Weights | null): Pick<DesiredService, 'destinations' | 'cut' | 'undecided' | 'quiesced'> {
+  const part = program.spec.services[at]!;
+  if (weights === null) return { destinations: tableOf(realServers.map((r) => destinationOf(program, part, r.address, r.port, r.weight))) };
+  const [cut, undecided, quiesced] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const destinations = realServers.flatMap((r) => {
+    const decided = weights.byServer.get(weightKey(at, r)) ?? { weight: r.weight, reason: 'Written' as const };
+    const destination = destinationOf(program, part, r.address, r.port, decided.weight ?? 0);
+    if (decided.reason === 'AsBefore') undecided.add(destinationKey(destination));
+    if (decided.weight === null) cut.add(destinationKey(destination));
+    if (decided.weight === 0 && decided.reason === 'Down') quiesced.add(destinationKey(destination));
+    return decided.weight === null ? [] : [destination];
+  });
+  return { destinations: tableOf(destinations), ...(cut.size > 0 && { cut }), ...(undecided.size > 0 && { undecided }), ...(quiesced.size > 0 && { quiesced: true }) };
 }
 
 /** Each key once: DR and TUN drop the port, so two entries of a program may become one destination. The first counts. */

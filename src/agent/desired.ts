@@ -3,15 +3,18 @@
  * It decides no policy (which real server is eligible, who may use an address: controller/compile) except to refuse what would hurt
  * this node. The two roles are in desired-director.ts and desired-real-server.ts.
  */
-import { parseRealServer, type GroupSettings, type Program, type ProgramAddress, type RealServer } from '../api/v1alpha1/program.ts';
+import type { GroupSettings, Program, ProgramAddress } from '../api/v1alpha1/program.ts';
 import { classOf, familyOf } from '../ip/ip.ts';
-import { desiredDirector, type ReadService } from './desired-director.ts';
+import { desiredDirector } from './desired-director.ts';
 import { desiredRealServer, receiving } from './desired-real-server.ts';
 import { ALONE, holds, type Duties, type Receiving } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
+import type { Weights } from './health/weighing.ts';
+import { readRealServers, type ReadService } from './real-servers.ts';
 import { NO_NEEDS, type Fragment, type NodeNeeds, type Refusal } from './state.ts';
 
-export function desired(program: Program, group: GroupSettings | null, index: NodeIndex, duties: Duties = ALONE): Fragment {
+/** `weights`: what a director gives the real servers of a program that are checked; null: what the program says. */
+export function desired(program: Program, group: GroupSettings | null, index: NodeIndex, duties: Duties = ALONE, weights: Weights | null = null): Fragment {
   const { owner, spec } = program;
   const refusals: Refusal[] = [];
   const refusedVips: string[] = [];
@@ -46,7 +49,7 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   // director that holds the VIP sends to it, and that one back.
   const receives = (v: ProgramAddress) => spec.mode !== 'NAT' && !holds(duties, v.address) && receiving(program, v, local, asked).length > 0;
   const [received, directed] = [vips.filter(receives), vips.filter((v) => !receives(v))];
-  const part = desiredDirector(program, vips, directed, services, group, index, duties, refusals);
+  const part = desiredDirector(program, vips, directed, services, group, index, duties, weights, refusals);
   refusedVips.push(...directed.map((v) => v.address).filter((address) => holds(duties, address) && !part.needs.vips.some((b) => b.vip.address === address)));
   const needs = received.length === 0 ? part.needs : join(part.needs, desiredRealServer(program, received, local, asked, index));
   return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(needs) };
@@ -85,25 +88,11 @@ function reservedHere(address: string, index: NodeIndex, duties: Duties): string
 }
 
 function readServices(program: Program, refusals: Refusal[]): ReadService[] {
-  const vips = new Set(program.spec.addresses.map((a) => a.address));
-  return program.spec.services.map((service, index) => {
-    const realServers: RealServer[] = [];
-    let bad = 0;
-    let example = '';
-    for (const text of service.realServers) {
-      const r = parseRealServer(text);
-      if (r && permitted(r.address) && !vips.has(r.address)) realServers.push(r);
-      else { bad++; example ||= text; }
-    }
-    if (bad > 0) {
-      refusals.push({ owner: program.owner, code: 'EndpointNotPermitted', message: `${bad} real server${bad > 1 ? 's' : ''} refused, e.g. ${JSON.stringify(example)}: not ip|port|weight|node, or loopback, link-local, multicast or a VIP` });
-    }
-    return { index, realServers };
-  });
-}
-
-function permitted(address: string): boolean {
-  return familyOf(address) !== null && classOf(address) === 'unicast';
+  const services = readRealServers(program);
+  for (const { refused: { length: n, 0: example } } of services) {
+    if (n > 0) refusals.push({ owner: program.owner, code: 'EndpointNotPermitted', message: `${n} real server${n > 1 ? 's' : ''} refused, e.g. ${JSON.stringify(example)}: not ip|port|weight|node, or loopback, link-local, multicast or a VIP` });
+  }
+  return services;
 }
 
 /** The real-server addresses that this node itself has, and those at which it is asked to receive. */

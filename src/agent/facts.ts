@@ -90,6 +90,13 @@ export function linksToward(addresses: Iterable<string>, index: NodeIndex): Set<
   return found;
 }
 
+/** The link by whose subnet an address is reached; '' where only a route leads there. */
+export function linkToward(address: string, index: NodeIndex): string {
+  const bytes = toBytes(address);
+  for (const n of index.networks) if (covers(n, bytes)) return n.link;
+  return '';
+}
+
 function isLinkLocal(a: Address): boolean {
   return a.address.startsWith('fe80:') || a.address.startsWith('169.254.');
 }

@@ -8,6 +8,7 @@ import { serviceKey } from '../kernel/ipvs/types.ts';
 import { desired } from './desired.ts';
 import { ALONE, concernedBy, type Duties } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
+import { UNWATCHED, type HealthSource } from './health/source.ts';
 import { joinNeeds, joinServices, NO_NEEDS, sameNeeds, type DesiredService, type Fragment, type Refusal, type SharedState } from './state.ts';
 
 export class Fragments {
@@ -22,6 +23,11 @@ export class Fragments {
   #shared: SharedState = joinNeeds([], []);
   #dirty = new Set<string>();
   #allDirty = true;
+  readonly #health: HealthSource;
+
+  constructor(health: HealthSource = UNWATCHED) {
+    this.#health = health;
+  }
 
   get byOwner(): ReadonlyMap<string, Fragment> { return this.#byOwner; }
   /** What programs want and this node refuses. */
@@ -97,6 +103,7 @@ export class Fragments {
 
   /** Recomputes what changed. Returns the service keys that are concerned, and whether the node's needs are. */
   refresh(index: NodeIndex): { keys: Set<string>; needsChanged: boolean } {
+    for (const owner of this.#health.changed()) if (this.#programs.has(owner)) this.#dirty.add(owner);
     const owners = this.#owners();
     const keys = new Set<string>();
     let needsChanged = this.#allDirty;
@@ -104,6 +111,7 @@ export class Fragments {
       const old = this.#byOwner.get(owner);
       const program = this.#programs.get(owner);
       const next = program ? this.#desired(program, index) : undefined;
+      this.#health.follow(owner, program && next && next.services.length > 0 ? program : null, index);
       for (const s of old?.services ?? []) keys.add(serviceKey(s.service));
       for (const s of next?.services ?? []) keys.add(serviceKey(s.service));
       if (!old || !next || old.role !== next.role || !sameNeeds(old.needs, next.needs)) needsChanged = true;
@@ -129,7 +137,8 @@ export class Fragments {
   }
 
   #desired(program: Program, index: NodeIndex): Fragment {
-    return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index, this.#duties));
+    return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index, this.#duties,
+      program.spec.healthCheck === undefined ? null : this.#health.weights(program, index)));
   }
 
   /** The same with less memory: most programs of a node want the same sysctls, and nothing of most kinds. */

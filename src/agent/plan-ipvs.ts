@@ -110,7 +110,7 @@ function planService(key: string, wanted: DesiredService, drains: readonly strin
   if (!adopted) plan.entries.set(key, kept.length > 0 ? { owner: wanted.owner, kept } : { owner: wanted.owner });
   const leaving = planDestinations(key, wanted, observed, kept.length === 0 ? NOBODY : new Set(kept), drains.length > 0, input, plan);
   if (observed.complete && drains.length > 0) forget(drains.filter((id) => !leaving.draining.has(id) && !plan.drained.has(id)), plan);
-  planFields(wanted.service, observed.service, leaving, plan);
+  planFields(wanted, observed.service, leaving, plan);
 }
 
 const NO_LIST: readonly string[] = [];
@@ -169,7 +169,7 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
       if (observed.complete) leave(key, wanted, b, k, kept, records, draining ??= new Set(), quiesced ??= [], input, plan);
       k++;
     } else {
-      if (rowsDiffer(a.words, i, b.words, k)) {
+      if (rowsDiffer(a.words, i, b.words, k) && !keepsWeight(wanted, a, i, b, k)) {
         const destination = a.get(i);
         (destination.weight === 0 ? quiesced ??= [] : plan.setDestinations).push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
       }
@@ -181,11 +181,19 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
   return draining === null ? NOTHING_LEAVES : { draining, deleting: plan.delDestinations.length > before };
 }
 
+/** Whether all that differs is a weight that is lower in the kernel, of a real server of which nothing is known yet: it may have been lowered for a reason. */
+function keepsWeight({ undecided }: DesiredService, a: DestinationTable, i: number, b: DestinationTable, k: number): boolean {
+  if (undecided === undefined || b.weight(k) >= a.weight(i)) return false;
+  const destination = a.get(i);
+  const changed = changedFields(destination, b.get(k));
+  return changed.length === 1 && undecided.has(destinationKey(destination));
+}
+
 function leave(
   key: string, wanted: DesiredService, table: DestinationTable, row: number, kept: ReadonlySet<string>, records: boolean, draining: Set<string>, quiesced: IpvsOperation[], input: IpvsPlanInput,
   plan: IpvsPlan,
 ): void {
-  const { service, drainSeconds } = wanted;
+  const { service, drainSeconds, cut } = wanted;
   // The usual case of a bulk removal, without a text for each.
   if (drainSeconds === 0 && kept.size === 0 && !records && mayDelete(input)) {
     plan.delDestinations.push({ kind: 'delDestination', service, destination: table.row(row) });
@@ -194,6 +202,10 @@ function leave(
   const destination = table.get(row);
   const name = destinationKey(destination);
   if (kept.has(name)) return;
+  if (cut?.has(name) && mayDelete(input)) {
+    plan.delDestinations.push({ kind: 'delDestination', service, destination });
+    return;
+  }
   const id = drainKey(key, name);
   const record = input.drains[id];
   const step = drainStep(
@@ -220,11 +232,12 @@ function forget(ids: readonly string[], plan: IpvsPlan): void {
   for (const id of ids) plan.drains.set(id, null);
 }
 
-function planFields(wanted: Service, observed: Service, { draining, deleting }: Leaving, plan: IpvsPlan): void {
-  if (wanted === observed && draining.size === 0) return;
+function planFields({ service: wanted, quiesced }: DesiredService, observed: Service, { draining, deleting }: Leaving, plan: IpvsPlan): void {
+  const refusing = draining.size > 0 || quiesced === true;
+  if (wanted === observed && !refusing) return;
   // Without the fallback flag sh and mh refuse the clients that hash to a real server of weight 0.
   const hashes = wanted.scheduler === 'sh' || wanted.scheduler === 'mh';
-  const service = draining.size > 0 && hashes ? { ...wanted, flags: wanted.flags | SCHEDULER_FLAG.fallback } : wanted;
+  const service = refusing && hashes ? { ...wanted, flags: wanted.flags | SCHEDULER_FLAG.fallback } : wanted;
   if (service.scheduler === observed.scheduler && service.flags === observed.flags && service.timeoutSeconds === observed.timeoutSeconds
     && service.prefixLength === observed.prefixLength && service.engine === observed.engine) return;
   const changed: string[] = [];
@@ -235,8 +248,9 @@ function planFields(wanted: Service, observed: Service, { draining, deleting }: 
   if (service.engine !== observed.engine) changed.push('persistence engine');
   // From no scheduler to one is cheap and urgent: an interrupted load left it refusing clients.
   const live = service.scheduler !== observed.scheduler && observed.scheduler !== NO_SCHEDULER;
-  // The fallback flag goes only after the last real server of weight 0 went.
-  (live || (deleting && hashes) ? plan.setSchedulers : plan.setServices).push({ kind: 'setService', service, changed });
+  // The fallback flag goes only after the last real server of weight 0 went, or came back.
+  const settling = hashes && (deleting || (observed.flags & ~service.flags & SCHEDULER_FLAG.fallback) !== 0);
+  (live || settling ? plan.setSchedulers : plan.setServices).push({ kind: 'setService', service, changed });
 }
 
 function planRemoval(key: string, drains: readonly string[], input: IpvsPlanInput, plan: IpvsPlan): void {

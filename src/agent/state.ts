@@ -32,6 +32,12 @@ export interface DesiredService {
   /** How long a real server that leaves keeps its connections. */
   readonly drainSeconds: number;
   readonly owner: string;
+  /** destinationKey() of those that leave at once, without a drain: nobody answers there. Absent: none. */
+  readonly cut?: ReadonlySet<string>;
+  /** destinationKey() of those of whose health nothing is known yet: a lower weight that the kernel has stays. Absent: none. */
+  readonly undecided?: ReadonlySet<string>;
+  /** One has weight 0 because its check fails. */
+  readonly quiesced?: boolean;
 }
 
 export interface VipBinding {

@@ -6,6 +6,7 @@ import { pino, type Logger } from 'pino';
 import { Agent, type Report } from '../agent/agent.ts';
 import type { Kernel } from '../agent/apply.ts';
 import { Footprint } from '../agent/footprint.ts';
+import { HealthOnDemand } from '../agent/health/on-demand.ts';
 import { Loop } from '../agent/loop.ts';
 import { formatOperation, type Operation } from '../agent/operation.ts';
 import { StateFolder } from '../agent/state-folder.ts';
@@ -29,11 +30,17 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
   const folder = StateFolder.open(options.state);
   const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
   try {
-    const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock: Date.now, log });
+    // Who runs once changes no weight that a check of another run may have lowered.
+    const health = options.once || options.cleanup ? null : new HealthOnDemand({ node: options.node, log, now: () => performance.now(), signal, onChange: () => onHealth() });
+    let onHealth = (): void => undefined;
+    const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock: Date.now, log, ...(health && { health }) });
     if (options.cleanup) return await cleanup(agent, log, signal);
     const host = new Host({ node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock: Date.now });
     await untilSettled(() => host.readManifests(), signal);
-    return options.once ? await once(host, agent, signal) : await forEver(host, agent, kernel, options, log, signal);
+    if (health === null) return await once(host, agent, signal);
+    const code = await forEver(host, agent, kernel, options, log, signal, (loop) => { onHealth = () => loop.trigger('changes'); });
+    await health.ended;
+    return code;
   } finally {
     kernel.ipvs.close();
     kernel.net.close();
@@ -41,13 +48,14 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
   }
 }
 
-async function forEver(host: Host, agent: Agent, kernel: Kernel, options: StandaloneOptions, log: Logger, signal: AbortSignal): Promise<number> {
+async function forEver(host: Host, agent: Agent, kernel: Kernel, options: StandaloneOptions, log: Logger, signal: AbortSignal, started: (loop: Loop) => void): Promise<number> {
   const footprint = new Footprint();
   const onReport = (report: Report | null, error: unknown): void => {
     if (report === null || report.operations > 0) footprint.worked();
     host.report(report, error);
   };
   const loop = new Loop({ agent, net: kernel.net, log, now: () => performance.now(), fullEveryMs: options.resyncSeconds * 1000, onReport });
+  started(loop);
   let again: NodeJS.Timeout | null = null;
   const read = () => {
     again = null;

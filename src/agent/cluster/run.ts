@@ -16,6 +16,7 @@ import { serveHealth } from '../../observe/server.ts';
 import { Agent } from '../agent.ts';
 import type { Kernel } from '../apply.ts';
 import { Footprint } from '../footprint.ts';
+import { HealthOnDemand } from '../health/on-demand.ts';
 import { Loop } from '../loop.ts';
 import { StateFolder } from '../state-folder.ts';
 import { ClusterHost } from './host.ts';
@@ -70,7 +71,8 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
   const counters = agentMetrics(metrics, version);
   const events = new EventRecorder({ client, reportingController: 'ipvs-operator.dev/agent', reportingInstance: node, clock: Date.now, log });
   const footprint = new Footprint();
-  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true });
+  const checks = new HealthOnDemand({ node, log, now, signal, onChange: () => loop.trigger('changes') });
+  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks });
   const host = new ClusterHost({
     node, namespace, client, agent: worker, net: kernel.net, probe, folder, events, log, clock: Date.now, now, random: Math.random, version, kernel: release(),
     lingerMs: options.bindLingerSeconds * 1000,
@@ -92,6 +94,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
     reconciling = loop.run(signal);
   });
   await reconciling;
+  await checks.ended;
   host.flush();
   await events.flush(AbortSignal.timeout(LAST_WORDS_MS));
   await health.closed;

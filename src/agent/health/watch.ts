@@ -1,0 +1,244 @@
+/**
+ * HealthWatch: the checks of everything that this node directs. It keeps for each program what is to be checked, hands the union to the
+ * checker, and knows whose weights may have changed since they were asked for. It decides no weight (weighing.ts) and touches no kernel.
+ *
+ *     Fragments ── follow(program) ──> targets ──> Checker ── health ──> changed() ──> Fragments ── weights(program)
+ */
+import type { Logger } from 'pino';
+import type { Program, RealServer } from '../../api/v1alpha1/program.ts';
+import { linkToward, type NodeIndex } from '../facts.ts';
+import type { CheckTarget } from './check.ts';
+import { Checker, type CheckerOptions } from './checker.ts';
+import type { CheckCounts } from './counts.ts';
+import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
+import { checkedHere, type HealthSource } from './source.ts';
+import { UNKNOWN, type Health } from './verdict.ts';
+import { targetFor, weigh, type Known, type Weights } from './weighing.ts';
+
+export interface HealthWatchOptions extends Omit<CheckerOptions, 'onChange'> {
+  readonly log: Logger;
+  /** Called when weights() of some program may be others than before. */
+  readonly onChange: () => void;
+}
+
+/** One program that is checked. */
+interface Followed {
+  readonly program: Program;
+  /** Keys of targets, by service and in the order of its real servers; '' for one that cannot be checked. */
+  readonly keys: readonly (readonly string[])[];
+  readonly services: readonly (readonly RealServer[])[];
+}
+
+interface Watched {
+  readonly target: CheckTarget;
+  readonly owners: Set<string>;
+  readonly link: string;
+}
+
+/** A real server that is not as it was written, for status. */
+export interface Unhealthy {
+  readonly address: string;
+  readonly port: number;
+  readonly state: 'Down' | 'Held';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** setTimeout's longest. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+export class HealthWatch implements HealthSource {
+  readonly #options: HealthWatchOptions;
+  readonly #checker: Checker;
+  readonly #followed = new Map<string, Followed>();
+  readonly #watched = new Map<string, Watched>();
+  #changed = new Set<string>();
+  /** Of each program, when its weights change by themselves; monotonic milliseconds. */
+  readonly #next = new Map<string, number>();
+  #failures: ReadonlyMap<string, MassFailure> = new Map();
+  #held: ReadonlySet<string> = new Set();
+  #guardStale = false;
+  #told = new Set<string>();
+  #targetsStale = false;
+  #sync: NodeJS.Immediate | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #timerAt = Infinity;
+  #stopped = false;
+
+  constructor(options: HealthWatchOptions) {
+    this.#options = options;
+    this.#checker = new Checker({ ...options, onChange: (target, health, before) => this.#onResult(target, health, before) });
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#checker.run(signal);
+    this.#stopped = true;
+    if (this.#sync) clearImmediate(this.#sync);
+    if (this.#timer) clearTimeout(this.#timer);
+  }
+
+  get counts(): CheckCounts { return this.#checker.counts; }
+  get targets(): number { return this.#watched.size; }
+  get open(): number { return this.#checker.open; }
+  /** Interfaces behind which everybody went silent at once. */
+  get massFailures(): ReadonlyMap<string, MassFailure> { return this.#failures; }
+
+  follow(owner: string, program: Program | null, index: NodeIndex): void {
+    const before = this.#followed.get(owner);
+    const check = program?.spec.healthCheck;
+    if (program === null || check === undefined) {
+      if (before === undefined) return;
+      this.#forget(owner, before);
+      return;
+    }
+    const services = checkedHere(program, index);
+    if (before !== undefined && before.program === program && sameServers(before.services, services)) return;
+    const keys = services.map((realServers) => realServers.map((r) => {
+      const target = targetFor(check, r);
+      if (target === null) return '';
+      const known = this.#watched.get(target.key);
+      if (known) known.owners.add(owner);
+      else this.#watched.set(target.key, { target, owners: new Set([owner]), link: linkToward(r.address, index) });
+      return target.key;
+    }));
+    if (before) this.#release(owner, before, new Set(keys.flat()));
+    this.#followed.set(owner, { program, keys, services });
+    this.#ask();
+  }
+
+  weights(program: Program, index: NodeIndex): Weights {
+    const now = this.#options.now();
+    this.#guard(now);
+    const followed = this.#followed.get(program.owner);
+    const check = program.spec.healthCheck!;
+    // What is followed has its keys; a new program may share its targets with others, whose health is known.
+    const weights = followed?.program === program
+      ? weigh(program.spec, followed.services, (s, _, i) => (followed.keys[s]![i] === '' ? null : this.#known(followed.keys[s]![i]!)), now)
+      : weigh(program.spec, checkedHere(program, index), (_, r) => {
+        const target = targetFor(check, r);
+        return target === null ? null : this.#known(target.key);
+      }, now);
+    if (weights.nextChangeAt === Infinity) this.#next.delete(program.owner);
+    else this.#next.set(program.owner, weights.nextChangeAt);
+    this.#arm(weights.nextChangeAt);
+    return weights;
+  }
+
+  changed(): ReadonlySet<string> {
+    const now = this.#options.now();
+    this.#guard(now);
+    for (const [owner, at] of this.#next) {
+      if (at > now) continue;
+      this.#next.delete(owner);
+      this.#changed.add(owner);
+    }
+    this.#sayRefused();
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  /** The real servers of a program that are down, or counted as up although their check fails. Sorted as in the program; each address and port once. */
+  unhealthy(owner: string): Unhealthy[] {
+    const found = new Map<string, Unhealthy>();
+    const followed = this.#followed.get(owner);
+    followed?.services.forEach((realServers, s) => realServers.forEach((r, i) => {
+      const key = followed.keys[s]![i]!;
+      const { health, held } = this.#known(key);
+      if (health.state !== 'Down' || health.last === null) return;
+      found.set(`${r.address} ${r.port}`, { address: r.address, port: r.port, state: held ? 'Held' : 'Down', reason: health.last.reason, message: health.last.message });
+    }));
+    return [...found.values()];
+  }
+
+  /** Each target that cannot be checked is told once: the API refuses such checks, so it came from a program of another version. */
+  #sayRefused(): void {
+    for (const { target, problem } of this.#checker.refused) {
+      if (this.#told.has(target.key)) continue;
+      this.#told.add(target.key);
+      this.#options.log.error({ target: target.key, problem, virtualServers: [...this.#watched.get(target.key)?.owners ?? []].slice(0, 10) }, 'not checked');
+    }
+    if (this.#told.size > this.#checker.refused.length) this.#told = new Set(this.#checker.refused.map((r) => r.target.key));
+  }
+
+  #known(key: string): Known {
+    return { health: this.#checker.health(key) ?? UNKNOWN, held: this.#held.has(key) };
+  }
+
+  #forget(owner: string, before: Followed): void {
+    this.#followed.delete(owner);
+    this.#next.delete(owner);
+    this.#changed.delete(owner);
+    this.#release(owner, before, new Set());
+    this.#ask();
+  }
+
+  #release(owner: string, { keys }: Followed, kept: ReadonlySet<string>): void {
+    for (const key of keys.flat()) {
+      if (key === '' || kept.has(key)) continue;
+      const watched = this.#watched.get(key);
+      watched?.owners.delete(owner);
+      if (watched?.owners.size === 0) this.#watched.delete(key);
+    }
+  }
+
+  /** The checker gets its targets once for however many programs changed in this turn. */
+  #ask(): void {
+    this.#targetsStale = true;
+    this.#sync ??= setImmediate(() => {
+      this.#sync = null;
+      if (this.#stopped || !this.#targetsStale) return;
+      this.#targetsStale = false;
+      this.#checker.set([...this.#watched.values()].map((w) => w.target));
+    });
+  }
+
+  #onResult(target: CheckTarget, health: Health, before: Health): void {
+    const owners = this.#watched.get(target.key)?.owners;
+    if (!owners) return;
+    this.#guardStale = true;
+    if (health.state !== before.state) {
+      const { last } = health;
+      this.#options.log.info({ target: target.key, state: health.state, reason: last?.reason, result: last?.message, virtualServers: [...owners].slice(0, 10) }, 'health');
+      for (const owner of owners) this.#changed.add(owner);
+    }
+    this.#options.onChange();
+  }
+
+  /** Looks anew whether everything behind an interface went silent, and tells whose weights that changes. */
+  #guard(now: number): void {
+    const due = [...this.#failures.values()].some((f) => f.until !== null && f.until <= now);
+    if (!this.#guardStale && !due) return;
+    this.#guardStale = false;
+    const next = massFailures(this.#members(), this.#failures, now);
+    for (const [link, f] of next) if (!this.#failures.has(link)) this.#options.log.warn({ link: link || 'routes', targets: f.held.size }, 'every checked real server behind this interface went silent at once; they are kept as they were');
+    for (const link of this.#failures.keys()) if (!next.has(link)) this.#options.log.info({ link: link || 'routes' }, 'real servers behind this interface are heard again');
+    this.#failures = next;
+    const held = new Set([...next.values()].flatMap((f) => [...f.held]));
+    for (const key of [...held, ...this.#held]) if (held.has(key) !== this.#held.has(key)) for (const owner of this.#watched.get(key)?.owners ?? []) this.#changed.add(owner);
+    this.#held = held;
+    for (const { until } of next.values()) if (until !== null) this.#arm(until);
+  }
+
+  *#members(): Generator<GuardMember> {
+    for (const { target, link } of this.#watched.values()) {
+      yield { key: target.key, link, address: target.address, check: target.check, health: this.#checker.health(target.key) ?? UNKNOWN };
+    }
+  }
+
+  /** Asks for a look at `at`, unless one is due before. */
+  #arm(at: number): void {
+    if (at >= this.#timerAt || this.#stopped) return;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#timerAt = Infinity;
+      this.#options.onChange();
+    }, Math.min(Math.max(at - this.#options.now(), 0) + 1, MAX_TIMEOUT_MS)).unref();
+  }
+}
+
+function sameServers(a: readonly (readonly RealServer[])[], b: readonly (readonly RealServer[])[]): boolean {
+  return a.length === b.length && a.every((list, i) => list.length === b[i]!.length && list.every((r, k) => r.address === b[i]![k]!.address && r.port === b[i]![k]!.port && r.weight === b[i]![k]!.weight));
+}
