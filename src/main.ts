@@ -20,7 +20,16 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return (await import('./standalone/run.ts')).standalone(args, signal);
     },
   },
-  controller: { about: 'in a cluster: give VirtualServers addresses and compile them for the directors', run: async (args, signal) => (await import('./controller/run.ts')).controller(args, signal, version()) },
+  controller: {
+    about: 'in a cluster: give VirtualServers addresses and compile them for the directors',
+    run: async (args, signal) => {
+      const { Footprint, growLate } = await import('./agent/footprint.ts');
+      growLate();
+      const footprint = new Footprint();
+      footprint.watch(signal);
+      return (await import('./controller/run.ts')).controller(args, signal, version(), () => footprint.worked());
+    },
+  },
   agent: {
     about: 'in a cluster, on every node: make it the director and real server that the controller says',
     run: async (args, signal) => {

@@ -7,31 +7,65 @@
 /** Pause after a writing, in multiples of the time it took. */
 const PAUSE = 20;
 
+export interface DeferredOptions {
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+  /** Pause between asking and writing. Milliseconds. */
+  readonly delayMs?: number;
+  /** Writes in pieces, with turns of the event loop between them; must not reject. Absent: `write` does, in one piece. */
+  readonly slowly?: () => Promise<void>;
+}
+
 export class Deferred {
   readonly #write: () => void;
   readonly #now: () => number;
+  readonly #options: DeferredOptions;
   #timer: NodeJS.Timeout | null = null;
+  #writing = false;
+  /** Asked for while it was being written. */
+  #again = false;
   /** When the next writing may start, in the milliseconds of `now`. */
   #notBefore = 0;
 
-  /** `write` must not throw. `now`: monotonic milliseconds. */
-  constructor(write: () => void, now: () => number = () => performance.now()) {
+  /** `write` must not throw. */
+  constructor(write: () => void, options: DeferredOptions = {}) {
     this.#write = write;
-    this.#now = now;
+    this.#now = options.now ?? (() => performance.now());
+    this.#options = options;
   }
 
-  /** Writes soon: at once when the event loop is free, if the last writing is long enough ago. */
+  /** Writes soon: when the event loop is free, if the last writing is long enough ago. */
   ask(): void {
-    this.#timer ??= setTimeout(() => this.flush(), Math.max(0, this.#notBefore - this.#now())).unref();
+    if (this.#writing) this.#again = true;
+    else this.#timer ??= setTimeout(() => this.#due(), Math.max(this.#options.delayMs ?? 0, this.#notBefore - this.#now())).unref();
   }
 
-  /** Writes now what was asked for; nothing otherwise. */
+  /** Writes now, in one piece, what was asked for and is not written yet; nothing otherwise. */
   flush(): void {
-    if (this.#timer === null) return;
-    clearTimeout(this.#timer);
+    if (this.#timer === null && !this.#writing) return;
+    if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#again = false;
     const started = this.#now();
     this.#write();
+    this.#ended(started);
+  }
+
+  #due(): void {
+    const { slowly } = this.#options;
+    if (!slowly) return this.flush();
+    this.#timer = null;
+    this.#writing = true;
+    const started = this.#now();
+    void slowly().finally(() => {
+      this.#writing = false;
+      this.#ended(started);
+      if (this.#again) this.ask();
+      this.#again = false;
+    });
+  }
+
+  #ended(started: number): void {
     const ended = this.#now();
     this.#notBefore = ended + PAUSE * (ended - started);
   }

@@ -4,8 +4,10 @@
  * What lost state means is decided by its readers: observe and adopt, never delete.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { flock } from '../kernel/netlink/libc.ts';
 
 /** sys/file.h: exclusive, do not wait. */
@@ -43,6 +45,8 @@ export class StateFolderError extends Error {
 export class StateFolder {
   readonly path: string;
   #lock: number | null;
+  /** How often each file was begun to be written, by name. */
+  readonly #begun = new Map<string, number>();
 
   private constructor(path: string, lock: number | null) {
     this.path = path;
@@ -101,17 +105,30 @@ export class StateFolder {
 
   /** The same with the parts of a JSON text: 10,000 programs as one string would need ten times their memory for a moment. */
   writeParts(name: string, parts: Iterable<string>): void {
-    const hash = createHash('sha256');
     this.#replace(`${name}.json`, (fd) => {
-      // Of the same length as what replaces it.
-      const head = (sha256: string) => `${JSON.stringify({ version: ENVELOPE, sha256 })}\n`;
-      writeSync(fd, head(NO_DIGEST));
-      for (const block of blocks(parts)) {
-        hash.update(block);
-        writeFileSync(fd, block);
-      }
-      writeSync(fd, head(hash.digest('hex')), 0);
+      for (const _ of enveloped(fd, parts)) { /* One block after the other. */ }
     });
+  }
+
+  /**
+   * The same with a turn of the event loop after each block, for what is large and in no hurry. A write of that name that begins later
+   * overtakes it, and then this one replaces nothing. Rejects with StateFolderError STATE_UNUSABLE.
+   */
+  async writePartsSlowly(name: string, parts: Iterable<string>): Promise<void> {
+    const file = join(this.path, `${name}.json`);
+    const mine = this.#begin(file);
+    try {
+      const fd = openSync(`${file}.slow.tmp`, 'w', 0o600);
+      try {
+        for (const _ of enveloped(fd, parts)) await turn();
+        await promisify(fsync)(fd);
+      } finally {
+        closeSync(fd);
+      }
+      if (this.#lock !== null && this.#begun.get(file) === mine) renameSync(`${file}.slow.tmp`, file);
+    } catch (cause) {
+      throw new StateFolderError('STATE_UNUSABLE', `${file} cannot be written: ${(cause as Error).message}`, cause);
+    }
   }
 
   /** Replaces a file whole, without an envelope: for what other programs read. */
@@ -121,9 +138,16 @@ export class StateFolder {
     });
   }
 
-  #replace(name: string, write: (fd: number) => void): void {
+  #begin(file: string): number {
     if (this.#lock === null) throw new StateFolderError('STATE_UNUSABLE', `state folder ${this.path} is closed, or was opened for looking only`);
+    const times = (this.#begun.get(file) ?? 0) + 1;
+    this.#begun.set(file, times);
+    return times;
+  }
+
+  #replace(name: string, write: (fd: number) => void): void {
     const file = join(this.path, name);
+    this.#begin(file);
     try {
       const fd = openSync(`${file}.tmp`, 'w', 0o600);
       try {
@@ -171,6 +195,20 @@ function checkEnvelope(head: string, body: string): string | null {
   }
   if (envelope.version !== ENVELOPE) return `version ${String(envelope.version)} is not ${ENVELOPE}`;
   return envelope.sha256 === digest(body) ? null : 'the checksum does not match';
+}
+
+/** Writes an envelope with the parts of a JSON text in it, block by block: yields after each. */
+function* enveloped(fd: number, parts: Iterable<string>): Iterable<void> {
+  const hash = createHash('sha256');
+  // Of the same length as what replaces it.
+  const head = (sha256: string) => `${JSON.stringify({ version: ENVELOPE, sha256 })}\n`;
+  writeSync(fd, head(NO_DIGEST));
+  for (const block of blocks(parts)) {
+    hash.update(block);
+    writeFileSync(fd, block);
+    yield;
+  }
+  writeSync(fd, head(hash.digest('hex')), 0);
 }
 
 /** Small parts joined, so that writing them takes few system calls. */

@@ -19,7 +19,8 @@ import { World } from './world.ts';
 /** A pass that takes longer than this is stuck. Milliseconds. */
 const STUCK_MS = 120_000;
 
-export async function controller(args: readonly string[], signal: AbortSignal, version: string): Promise<number> {
+/** `worked` is called with each write: memory is given back when there was none for a while. */
+export async function controller(args: readonly string[], signal: AbortSignal, version: string, worked: () => void = () => {}): Promise<number> {
   if (args.includes('--help')) {
     process.stdout.write(`${CONTROLLER_USAGE}\n`);
     return 0;
@@ -38,7 +39,7 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   const wake = { call: () => {} };
   const world = new World({ client, namespace, log, now, random: Math.random, wake: () => wake.call() });
   const control = new Controller({
-    client, world, log, now, clock: Date.now, count: counters.count, writesPerSecond: options.writesPerSecond, onPass: counters.pass,
+    client, world, log, now, clock: Date.now, count: (kind, verb, ok) => { worked(); counters.count(kind, verb, ok); }, writesPerSecond: options.writesPerSecond, onPass: counters.pass,
     onTransition: (server, before, after) => { for (const t of transitions(before, after)) recorder.record({ ...t, regarding: server }); },
   });
   wake.call = () => control.wake();

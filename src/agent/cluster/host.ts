@@ -31,6 +31,8 @@ export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' 
 const PATIENCE_MS = 5_000;
 /** With several groups, a program that vanished from one may be on its way into another. Milliseconds. */
 const MOVING_MS = 1_000;
+/** What the node was told is on disk a little later: the kernel comes first, and changes come together. Milliseconds. */
+const TOLD_DELAY_MS = 500;
 /** setTimeout's longest. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -41,7 +43,7 @@ export class ClusterHost {
   readonly #inputs: Inputs;
   readonly #directing: Directing;
   readonly #reporting: Reporting;
-  readonly #toldFile = new Deferred(() => this.#writeTold());
+  readonly #toldFile = new Deferred(() => this.#writeTold(), { delayMs: TOLD_DELAY_MS, slowly: () => this.#writeToldSlowly() });
   readonly #heldFile = new Deferred(() => this.#writeHeld());
   #dirty = { node: true, duties: true, groups: new Set<string>(), programs: new Set<string>(), complete: new Set<string>() };
   /** Programs that vanished, and since when; monotonic milliseconds. */
@@ -230,9 +232,20 @@ export class ClusterHost {
   }
 
   #writeTold(): void {
-    const { node, folder } = this.#options;
+    const told = this.#told();
+    if (told) this.#write(TOLD_FILE, () => this.#options.folder.writeParts(TOLD_FILE, told));
+  }
+
+  /** Each program in it is whole; what changes meanwhile asks for another writing. */
+  async #writeToldSlowly(): Promise<void> {
+    const told = this.#told();
+    if (told) await this.#options.folder.writePartsSlowly(TOLD_FILE, told).catch((error: unknown) => this.#write(TOLD_FILE, () => { throw error; }));
+  }
+
+  /** Null: it was never told anything. */
+  #told(): Iterable<string> | null {
     const { spec, groups, programs } = this.#assignment;
-    if (spec) this.#write(TOLD_FILE, () => folder.writeParts(TOLD_FILE, toldText(node, spec, groups.values(), programs.values())));
+    return spec && toldText(this.#options.node, spec, groups.values(), programs.values());
   }
 
   #writeHeld(): void {

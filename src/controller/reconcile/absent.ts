@@ -45,7 +45,10 @@ export class Absent {
   #missing(vips: Iterable<VirtualIP>): Map<string, string> {
     const missing = new Map<string, string>();
     for (const { spec } of vips) {
-      for (const { namespace, name, uid } of spec.claims) if (!this.#options.known(`${namespace}/${name}`)) missing.set(`${namespace}/${name} ${uid}`, `${namespace}/${name}`);
+      for (const { namespace, name, uid } of spec.claims) {
+        const owner = `${namespace}/${name}`;
+        if (!this.#options.known(owner)) missing.set(`${owner} ${uid}`, owner);
+      }
     }
     return missing;
   }

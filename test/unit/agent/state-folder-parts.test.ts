@@ -31,3 +31,30 @@ test('parts that fail halfway leave the old file as it was', () => {
   assert.deepEqual(folder.read('x'), { state: 'ok', value: 1 });
   folder.close();
 });
+
+test('what is written slowly reads as if it had been written whole, and the event loop has its turns', async () => {
+  const folder = StateFolder.open(join(path, 'slowly'));
+  const value = Array.from({ length: 5_000 }, (_, i) => ({ name: `web-${i}`, note: 'größer als 64 KiB → ok' }));
+  let turns = 0;
+  const timer = setInterval(() => { turns++; }, 0);
+  await folder.writePartsSlowly('x', ['[', ...value.map((v, i) => `${i > 0 ? ',' : ''}${JSON.stringify(v)}`), ']']);
+  clearInterval(timer);
+  assert.deepEqual(folder.read('x'), { state: 'ok', value });
+  assert.ok(turns > 0);
+  folder.close();
+});
+
+test('a newer write overtakes one that is slow, and what fails halfway leaves the old file as it was', async () => {
+  const folder = StateFolder.open(join(path, 'overtaken'));
+  const slow = folder.writePartsSlowly('x', ['"old"']);
+  folder.write('x', 'new');
+  await slow;
+  assert.deepEqual(folder.read('x'), { state: 'ok', value: 'new' });
+  const failing = function* (): Iterable<string> {
+    yield '[1,';
+    throw new Error('out of parts');
+  };
+  await assert.rejects(folder.writePartsSlowly('x', failing()), { code: 'STATE_UNUSABLE' });
+  assert.deepEqual(folder.read('x'), { state: 'ok', value: 'new' });
+  folder.close();
+});
