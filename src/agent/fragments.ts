@@ -20,6 +20,8 @@ export class Fragments {
   /** Those of them that refuse something: few, and asked for after every change. */
   readonly #refusing = new Map<string, Fragment>();
   #services = new Map<string, DesiredService>();
+  /** Who wants a service that more than one program wants. */
+  #contested = new Map<string, Set<string>>();
   #shared: SharedState = joinNeeds([], []);
   #dirty = new Set<string>();
   #allDirty = true;
@@ -31,7 +33,7 @@ export class Fragments {
 
   get byOwner(): ReadonlyMap<string, Fragment> { return this.#byOwner; }
   /** What programs want and this node refuses. */
-  get refusals(): readonly Refusal[] { return [...this.#refusing.values()].flatMap((f) => f.refusals); }
+  get refusals(): readonly Refusal[] { return [...[...this.#refusing.values()].flatMap((f) => f.refusals), ...this.#losers()]; }
   /** By serviceKey(). */
   get services(): ReadonlyMap<string, DesiredService> { return this.#services; }
   get shared(): SharedState { return this.#shared; }
@@ -67,6 +69,7 @@ export class Fragments {
     this.#programs.clear();
     this.#byOwner.clear();
     this.#refusing.clear();
+    this.#contested.clear();
     this.#groups = new Map();
     this.#allDirty = true;
   }
@@ -120,16 +123,34 @@ export class Fragments {
       if (next && next.refusals.length + next.refusedVips.length > 0) this.#refusing.set(owner, next);
       else this.#refusing.delete(owner);
     }
-    if (this.#allDirty) {
-      this.#services = joinServices(this.#byOwner.values());
-    } else {
-      for (const key of keys) this.#services.delete(key);
-      for (const owner of owners) for (const s of this.#byOwner.get(owner)?.services ?? []) this.#services.set(serviceKey(s.service), s);
-    }
+    if (this.#allDirty) ({ services: this.#services, contested: this.#contested } = joinServices(this.#byOwner.values(), this.#services));
+    else this.#rejoin(owners, keys);
     if (needsChanged) this.#shared = joinNeeds(this.#byOwner.values(), this.#groups.values());
     this.#dirty = new Set();
     this.#allDirty = false;
     return { keys, needsChanged };
+  }
+
+  /** The services of these keys anew. Beside those whose programs changed, whoever has or wanted one may have it now. */
+  #rejoin(owners: ReadonlySet<string>, keys: ReadonlySet<string>): void {
+    const concerned = new Set(owners);
+    for (const key of keys) for (const owner of [this.#services.get(key)?.owner, ...this.#contested.get(key) ?? []]) if (owner !== undefined) concerned.add(owner);
+    const { services, contested } = joinServices([...concerned].flatMap((owner) => this.#byOwner.get(owner) ?? []), this.#services);
+    for (const key of keys) {
+      this.#services.delete(key);
+      this.#contested.delete(key);
+      const [service, rivals] = [services.get(key), contested.get(key)];
+      if (service) this.#services.set(key, service);
+      if (rivals) this.#contested.set(key, rivals);
+    }
+  }
+
+  /** Programs that want a service which another has. */
+  #losers(): Refusal[] {
+    return [...this.#contested].flatMap(([key, rivals]) => {
+      const { owner: winner } = this.#services.get(key)!;
+      return [...rivals].filter((owner) => owner !== winner).map((owner): Refusal => ({ owner, code: 'PortConflict', message: `${key} is served for ${winner} already; choose another port, or another VIP` }));
+    });
   }
 
   #owners(): ReadonlySet<string> {

@@ -14,6 +14,7 @@ export const REFUSAL_CODES = {
   KernelFeatureMissing: 'A scheduler, engine, tunnel type, IPv6 or packet filter is missing in this kernel; the message says what to load or choose.',
   ForeignConflict: 'A service of somebody else stands where ours should. It is left alone; the message has the command that removes it.',
   EndpointNotPermitted: 'A real server that may not be one: loopback, link-local, multicast, a VIP, or not readable.',
+  PortConflict: 'Another program has this address, protocol and port on this node and keeps it. For a moment, a port that moves from one VirtualServer to another; for long, only a program that was written by hand.',
   InvalidProgram: 'A program that says nothing sensible; it did not come from our compiler.',
 } as const;
 
@@ -160,16 +161,32 @@ function groupState(groups: readonly GroupSettings[]): Pick<SharedState, 'timeou
   return { timeouts, syncDaemons };
 }
 
-/** Services of all fragments by key. A key can be wanted by one program only: compile sees to it; the first wins here. */
-export function joinServices(fragments: Iterable<Fragment>): Map<string, DesiredService> {
+/** Services by key, and who wants each that more than one program wants. */
+export interface JoinedServices {
+  readonly services: Map<string, DesiredService>;
+  readonly contested: Map<string, Set<string>>;
+}
+
+/**
+ * Services of all fragments. Compile gives a key to one program only, but programs come one after the other, and may be forged: who is in
+ * place (`before`) stays, else the first by name has it.
+ */
+export function joinServices(fragments: Iterable<Fragment>, before: ReadonlyMap<string, DesiredService> = new Map()): JoinedServices {
   const services = new Map<string, DesiredService>();
+  const contested = new Map<string, Set<string>>();
   for (const fragment of fragments) {
     for (const desired of fragment.services) {
       const key = serviceKey(desired.service);
-      if (!services.has(key)) services.set(key, desired);
+      const present = services.get(key);
+      if (present) contested.set(key, (contested.get(key) ?? new Set([present.owner])).add(desired.owner));
+      if (!present || outranks(desired.owner, present.owner, before.get(key)?.owner)) services.set(key, desired);
     }
   }
-  return services;
+  return { services, contested };
+}
+
+function outranks(owner: string, other: string, inPlace: string | undefined): boolean {
+  return owner === inPlace || (other !== inPlace && owner < other);
 }
 
 /** Whether two fragments ask the same of the node apart from their services. */

@@ -217,7 +217,7 @@ function programmedCondition(verdict: Verdict, role: string, refusals: readonly 
 
 const PROGRAMMED_REASON: Record<Refusal['code'], string> = {
   AddressReserved: 'ForeignConflict', NoInterface: 'NoDirector', KernelFeatureMissing: 'KernelFeatureMissing',
-  ForeignConflict: 'ForeignConflict', EndpointNotPermitted: 'PartiallyProgrammed', InvalidProgram: 'PartiallyProgrammed',
+  ForeignConflict: 'ForeignConflict', EndpointNotPermitted: 'PartiallyProgrammed', InvalidProgram: 'PartiallyProgrammed', PortConflict: 'PartiallyProgrammed',
 };
 
 function readyCondition(accepted: Condition, programmed: Condition, ready: number): Condition {

@@ -86,7 +86,7 @@ export function fragments(kernel: FakeKernel, programs: readonly Program[], fiel
 }
 
 export function state(list: readonly Fragment[], groups: readonly GroupSettings[] = []): NodeState {
-  return { services: joinServices(list), shared: joinNeeds(list, groups) };
+  return { services: joinServices(list).services, shared: joinNeeds(list, groups) };
 }
 
 export interface PlanFields {
