@@ -69,6 +69,7 @@ export const DEFINITIONS: readonly Definition[] = [
       'spec.ports': ['port', 'protocol'],
       'spec.backends': 'atomic',
       'spec.backends[].static.endpoints': ['address'],
+      'spec.healthCheck.http.expectedStatuses': 'set',
       'status.addresses': ['value'],
       'status.excluded': 'atomic',
       'status.conditions': ['type'],
@@ -181,6 +182,7 @@ export const DEFINITIONS: readonly Definition[] = [
       'spec.services': 'atomic',
       'spec.services[].ports': 'atomic',
       'spec.services[].realServers': 'atomic',
+      'spec.healthCheck.http.expectedStatuses': 'atomic',
     },
     columns: [
       { name: 'Group', type: 'string', jsonPath: '.spec.directorGroup' },

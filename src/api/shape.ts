@@ -179,7 +179,7 @@ class ShapeReader {
 
 /** Fields of the design that this version does not have: named, so that nobody searches for a typing error. */
 const FIELDS_TO_COME: Readonly<Record<string, string>> = {
-  healthCheck: 'health checks', slowStart: 'slow start', allowedSourceRanges: 'source ranges',
+  allowedSourceRanges: 'source ranges',
   failback: 'failing back', restartHoldSeconds: 'hold after a restart', preferredNodes: 'preferred nodes',
 };
 

@@ -422,6 +422,168 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
        }
       }
      },
+     "healthCheck": {
+      "type": "object",
+      "properties": {
+       "type": {
+        "type": "string",
+        "default": "TCP",
+        "enum": [
+         "None",
+         "TCP",
+         "HTTP",
+         "HTTPS",
+         "GRPC",
+         "UDP",
+         "DNS"
+        ]
+       },
+       "port": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 65535
+       },
+       "path": {
+        "type": "string",
+        "default": "Direct",
+        "enum": [
+         "Direct",
+         "Forwarded"
+        ]
+       },
+       "periodSeconds": {
+        "type": "integer",
+        "default": 5,
+        "minimum": 1,
+        "maximum": 3600
+       },
+       "timeoutSeconds": {
+        "type": "integer",
+        "default": 2,
+        "minimum": 1,
+        "maximum": 3600
+       },
+       "riseCount": {
+        "type": "integer",
+        "default": 2,
+        "minimum": 1,
+        "maximum": 100
+       },
+       "fallCount": {
+        "type": "integer",
+        "default": 3,
+        "minimum": 1,
+        "maximum": 100
+       },
+       "onFailure": {
+        "type": "string",
+        "default": "Quiesce",
+        "enum": [
+         "Quiesce",
+         "Remove"
+        ]
+       },
+       "panicThresholdPercent": {
+        "type": "integer",
+        "default": 0,
+        "minimum": 0,
+        "maximum": 100
+       },
+       "http": {
+        "type": "object",
+        "properties": {
+         "path": {
+          "type": "string",
+          "default": "/",
+          "maxLength": 1024
+         },
+         "host": {
+          "type": "string",
+          "default": "",
+          "maxLength": 253
+         },
+         "expectedStatuses": {
+          "type": "array",
+          "default": [
+           200
+          ],
+          "minItems": 1,
+          "maxItems": 100,
+          "items": {
+           "type": "integer",
+           "minimum": 200,
+           "maximum": 599
+          }
+         },
+         "caBundle": {
+          "type": "string",
+          "default": "",
+          "maxLength": 16384
+         }
+        }
+       },
+       "grpc": {
+        "type": "object",
+        "properties": {
+         "service": {
+          "type": "string",
+          "default": "",
+          "maxLength": 1024
+         }
+        }
+       },
+       "udp": {
+        "type": "object",
+        "properties": {
+         "payload": {
+          "type": "string",
+          "default": "",
+          "maxLength": 1368
+         },
+         "expectReply": {
+          "type": "boolean",
+          "default": false
+         }
+        }
+       },
+       "dns": {
+        "type": "object",
+        "required": [
+         "name"
+        ],
+        "properties": {
+         "name": {
+          "type": "string",
+          "maxLength": 254
+         },
+         "record": {
+          "type": "string",
+          "default": "A",
+          "enum": [
+           "A",
+           "AAAA"
+          ]
+         },
+         "expectedAddress": {
+          "type": "string",
+          "default": "",
+          "maxLength": 45
+         }
+        }
+       }
+      }
+     },
+     "slowStart": {
+      "type": "object",
+      "properties": {
+       "windowSeconds": {
+        "type": "integer",
+        "default": 0,
+        "minimum": 0,
+        "maximum": 3600
+       }
+      }
+     },
      "drain": {
       "type": "object",
       "default": {
@@ -1329,6 +1491,168 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
       "enum": [
        true
       ]
+     },
+     "healthCheck": {
+      "type": "object",
+      "required": [
+       "type",
+       "port",
+       "path",
+       "periodSeconds",
+       "timeoutSeconds",
+       "riseCount",
+       "fallCount",
+       "onFailure",
+       "panicThresholdPercent"
+      ],
+      "properties": {
+       "type": {
+        "type": "string",
+        "enum": [
+         "TCP",
+         "HTTP",
+         "HTTPS",
+         "GRPC",
+         "UDP",
+         "DNS"
+        ]
+       },
+       "port": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 65535
+       },
+       "path": {
+        "type": "string",
+        "enum": [
+         "Direct",
+         "Forwarded"
+        ]
+       },
+       "periodSeconds": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 3600
+       },
+       "timeoutSeconds": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 3600
+       },
+       "riseCount": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 100
+       },
+       "fallCount": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 100
+       },
+       "onFailure": {
+        "type": "string",
+        "enum": [
+         "Quiesce",
+         "Remove"
+        ]
+       },
+       "panicThresholdPercent": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 100
+       },
+       "http": {
+        "type": "object",
+        "required": [
+         "path",
+         "host",
+         "expectedStatuses",
+         "caBundle"
+        ],
+        "properties": {
+         "path": {
+          "type": "string",
+          "maxLength": 1024
+         },
+         "host": {
+          "type": "string",
+          "maxLength": 253
+         },
+         "expectedStatuses": {
+          "type": "array",
+          "minItems": 1,
+          "maxItems": 100,
+          "items": {
+           "type": "integer",
+           "minimum": 200,
+           "maximum": 599
+          }
+         },
+         "caBundle": {
+          "type": "string",
+          "maxLength": 16384
+         }
+        }
+       },
+       "grpc": {
+        "type": "object",
+        "required": [
+         "service"
+        ],
+        "properties": {
+         "service": {
+          "type": "string",
+          "maxLength": 1024
+         }
+        }
+       },
+       "udp": {
+        "type": "object",
+        "required": [
+         "payload",
+         "expectReply"
+        ],
+        "properties": {
+         "payload": {
+          "type": "string",
+          "maxLength": 1368
+         },
+         "expectReply": {
+          "type": "boolean"
+         }
+        }
+       },
+       "dns": {
+        "type": "object",
+        "required": [
+         "name",
+         "record",
+         "expectedAddress"
+        ],
+        "properties": {
+         "name": {
+          "type": "string",
+          "maxLength": 254
+         },
+         "record": {
+          "type": "string",
+          "enum": [
+           "A",
+           "AAAA"
+          ]
+         },
+         "expectedAddress": {
+          "type": "string",
+          "maxLength": 45
+         }
+        }
+       }
+      }
+     },
+     "slowStartSeconds": {
+      "type": "integer",
+      "minimum": 1,
+      "maximum": 3600
      },
      "slice": {
       "type": "object",

@@ -3,7 +3,7 @@
  * only a complete set is a program: a director must never see half of the real servers.
  */
 import { API_VERSION, GROUP_LABEL, VIRTUAL_SERVER_LABEL } from './metadata.ts';
-import type { Program, ProgramService, ProgramSpec } from './program.ts';
+import type { Program, ProgramHealthCheck, ProgramService, ProgramSpec } from './program.ts';
 import type { VirtualServerProgram } from './virtualserverprogram.ts';
 import { MAX_SLICES, MAX_SLICE_REAL_SERVERS } from './vocabulary.ts';
 
@@ -30,7 +30,7 @@ export function sliceProgram(program: Program, source: ProgramSource): VirtualSe
   if (parts.length > MAX_SLICES) throw new RangeError(`${program.owner} has ${parts.length} slices of ${MAX_SLICE_REAL_SERVERS} real servers; at most ${MAX_SLICES} are allowed`);
   const slash = program.owner.indexOf('/');
   const [namespace, name] = [program.owner.slice(0, slash), program.owner.slice(slash + 1)];
-  const { services: _, tunnel, persistence, ...rest } = program.spec;
+  const { services: _, tunnel, persistence, healthCheck, ...rest } = program.spec;
   return parts.map((services, index): VirtualServerProgram => ({
     apiVersion: API_VERSION,
     kind: 'VirtualServerProgram',
@@ -46,12 +46,17 @@ export function sliceProgram(program: Program, source: ProgramSource): VirtualSe
       addresses: [...rest.addresses],
       ...(tunnel === null ? {} : { tunnel }),
       ...(persistence === null ? {} : { persistence }),
+      ...(healthCheck === undefined ? {} : { healthCheck: copied(healthCheck) }),
       services: services.map((s) => ({ ...s, ports: [...s.ports], realServers: [...s.realServers] })),
       slice: { index, count: parts.length },
       generation: source.generation,
       virtualServer: { name, uid: source.uid },
     },
   }));
+}
+
+function copied({ http, ...rest }: ProgramHealthCheck): NonNullable<VirtualServerProgram['spec']['healthCheck']> {
+  return { ...rest, ...(http === undefined ? {} : { http: { ...http, expectedStatuses: [...http.expectedStatuses] } }) };
 }
 
 /** Fills slices in the order of services and real servers. A service without real servers stands where it is met. */

@@ -1,10 +1,12 @@
 /**
- * Rules of a VirtualServer about its address, its mode and its real servers. Rules about ports are in virtualserver.ports.ts.
+ * Rules of a VirtualServer about its address, its mode and its real servers. Rules about ports are in virtualserver.ports.ts,
+ * about health checks in virtualserver.checks.ts.
  * They look at this one object: what pools, other VirtualServers and nodes have to say is decided in controller/compile.
  */
 import { isIPv4 } from 'node:net';
 import { familyOf } from '../../ip/ip.ts';
 import { celCanonical, celUnicast, checkAddress, checkUnicast, type Report, type Rule } from './rules.ts';
+import { CHECK_RULES } from './virtualserver.checks.ts';
 import { PORT_RULES } from './virtualserver.ports.ts';
 import type { VirtualServer } from './virtualserver.ts';
 
@@ -170,6 +172,7 @@ export const VIRTUAL_SERVER_RULES: readonly Rule<VirtualServer>[] = [
     },
   },
   ...PORT_RULES,
+  ...CHECK_RULES,
   {
     code: 'RealServerIsVIP',
     cel: [{

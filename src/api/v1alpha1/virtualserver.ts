@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { address, integer, labelName, matchLabels, namespaceName, namespacedMetadata, reference } from './fields.ts';
+import { healthCheck, slowStart } from './healthcheck.ts';
 import { API_VERSION, MAX_VIRTUAL_SERVER_NAME, type NamespacedMetadata } from './metadata.ts';
 import {
   DEFAULT_WEIGHT, FAMILIES, GUE_PORT, MAX_ADDRESSES, MAX_BACKENDS, MAX_ENDPOINTS, MAX_KERNEL_SECONDS, MAX_PORTS, MAX_WEIGHT, SCHEDULERS, type SchedulerName,
@@ -112,6 +113,8 @@ export const virtualServerSpec = z.strictObject({
   trafficPolicy: z.enum(['Cluster', 'Local']).default('Cluster')
     .describe('Which real servers a director uses. Cluster: all of them. Local: only those on its own node; needs a cluster.'),
   connectionLimits: connectionLimits.prefault({}).describe('Connection thresholds, per real server.'),
+  healthCheck: healthCheck.optional().describe('How directors check the real servers. Absent: not at all. Endpoints of a Service that are not ready get no connections either way.'),
+  slowStart: slowStart.optional().describe('How a real server that comes back is given its share. Absent: at once.'),
   drain: drain.prefault({}).describe('What happens to connections of a real server that goes away.'),
   suspend: z.boolean().default(false).describe('Keep the claim on the address, serve nothing.'),
 });

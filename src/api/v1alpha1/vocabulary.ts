@@ -48,3 +48,6 @@ export const MAX_LABELS = 64;
  * same on every director).
  */
 export const MAX_KERNEL_SECONDS = 2_147_483;
+
+/** Longest texts and lists of a health check; `payload` in base64, of 1,024 bytes. The checks themselves (agent/health) take no more. */
+export const CHECK_BOUNDS = { path: 1_024, host: 253, service: 1_024, payload: 1_368, domain: 254, statuses: 100, caBundle: 16_384 } as const;

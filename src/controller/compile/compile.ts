@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { endPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
 import { formatRealServer, groupSettings, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
+import { inOrder, programCheck } from './checks.ts';
 import { claimAll, groupOf, type Claims } from './claims.ts';
 import type { Cluster } from './cluster.ts';
 import { endpointsOf, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
@@ -105,6 +106,8 @@ export function claimSignature(server: VirtualServer): string {
 
 function programSpec(key: string, server: VirtualServer, addresses: readonly string[], eligible: readonly (readonly Endpoint[])[], group: string, context: Context): ProgramSpec {
   const { spec } = server;
+  const healthCheck = programCheck(spec);
+  const slowStartSeconds = spec.slowStart?.windowSeconds ?? 0;
   const content: Omit<ProgramSpec, 'contentHash'> = {
     directorGroup: group,
     addresses: addresses.map((address) => ({ address, family: familyOf(address)! })),
@@ -124,12 +127,17 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
     connectionLimits: { upper: spec.connectionLimits.upper, lower: spec.connectionLimits.lower },
     drainTimeoutSeconds: spec.drain.timeoutSeconds,
     ...(spec.trafficPolicy === 'Local' ? { localOnly: true } : {}),
+    ...(healthCheck === null ? {} : { healthCheck }),
+    ...(slowStartSeconds === 0 ? {} : { slowStartSeconds }),
   };
   return { ...content, contentHash: hashOf(content) };
 }
 
 /** The contentHash of a program, whoever built the object and in whatever order: one that is another was not written by a controller. */
-export function hashOf({ directorGroup, addresses, mode, sourceAddress, tunnel, scheduler, persistence, services, connectionLimits, drainTimeoutSeconds, localOnly }: Omit<ProgramSpec, 'contentHash'>): string {
+export function hashOf(spec: Omit<ProgramSpec, 'contentHash'>): string {
+  const {
+    directorGroup, addresses, mode, sourceAddress, tunnel, scheduler, persistence, services, connectionLimits, drainTimeoutSeconds, localOnly, healthCheck, slowStartSeconds,
+  } = spec;
   const content = {
     directorGroup,
     addresses: addresses.map(({ address, family }) => ({ address, family })),
@@ -140,7 +148,10 @@ export function hashOf({ directorGroup, addresses, mode, sourceAddress, tunnel, 
     services: services.map(({ ports, mark, realServers }) => ({ ports: ports.map(({ name, protocol, port, endPort }) => ({ name, protocol, port, endPort })), mark, realServers })),
     connectionLimits: { upper: connectionLimits.upper, lower: connectionLimits.lower },
     drainTimeoutSeconds,
+    // Absent where there is nothing, so that programs written before these fields were keep their hash.
     ...(localOnly ? { localOnly } : {}),
+    ...(healthCheck ? { healthCheck: inOrder(healthCheck) } : {}),
+    ...(slowStartSeconds ? { slowStartSeconds } : {}),
   };
   return createHash('sha256').update(JSON.stringify(content)).digest().toString('hex', 0, 8);
 }

@@ -37,6 +37,7 @@ export function ipvsNode(spec: Fields = {}, metadata: Fields = {}, status?: Fiel
 const service = (realServers = ['192.168.20.15|8080|1|'], port = 80): Fields => ({ ports: [{ name: '', protocol: 'TCP', port, endPort: port }], mark: 0, realServers });
 const realServers = (n: number, from = 0) => Array.from({ length: n }, (_, i) => `10.0.${(from + i) >> 8}.${(from + i) & 255}|80|1|node-${from + i}`);
 const tunnel: Fields = { encapsulation: 'GUE', port: 6080, checksum: 'None' };
+const check: Fields = { type: 'TCP', port: 0, path: 'Direct', periodSeconds: 5, timeoutSeconds: 2, riseCount: 2, fallCount: 3, onFailure: 'Quiesce', panicThresholdPercent: 0 };
 const bind: Fields = { address: '203.0.113.10', family: 'IPv4', mode: 'DR', localAddress: '192.168.20.15', virtualServer: 'tenant-a/shop' };
 const condition: Fields = { type: 'Ready', status: 'True', reason: 'Ready', message: '', lastTransitionTime: '2026-01-01T00:00:00Z', observedGeneration: 3 };
 const status: Fields = {
@@ -75,6 +76,11 @@ const PROGRAM: readonly Case[] = [
     services: [service(), { ...service(['2001:db8::15|0|65535|edge-1'], 30000), mark: 0x4900_0001 }],
   })),
   yes('a program for the real servers of the own node', virtualServerProgram({ localOnly: true })),
+  yes('a program with a check by a connection, and slow start', virtualServerProgram({ healthCheck: check, slowStartSeconds: 3600 })),
+  yes('a program with a check by HTTPS', virtualServerProgram({ healthCheck: { ...check, type: 'HTTPS', http: { path: '/', host: '', expectedStatuses: [200], caBundle: '' } } })),
+  yes('a program with a check by gRPC', virtualServerProgram({ healthCheck: { ...check, type: 'GRPC', grpc: { service: '' } } })),
+  yes('a program with a check by UDP', virtualServerProgram({ healthCheck: { ...check, type: 'UDP', udp: { payload: 'cGluZw==', expectReply: true } } })),
+  yes('a program with a check by DNS', virtualServerProgram({ healthCheck: { ...check, type: 'DNS', dns: { name: 'shop.example', record: 'A', expectedAddress: '' } } })),
   yes('a program of no group', virtualServerProgram({ directorGroup: '' })),
   yes('a program that serves nothing', virtualServerProgram({ addresses: [], services: [] })),
   yes('a full slice', virtualServerProgram({ services: [service(realServers(600)), service(realServers(400, 600), 443)] })),
@@ -88,6 +94,10 @@ const PROGRAM: readonly Case[] = [
   no('slice 0 under a numbered name', virtualServerProgram({}, { name: 'shop.0' }), 'NameMismatch', 'metadata.name'),
   no('a program of an unknown mode', virtualServerProgram({ mode: 'L7' }), 'UnknownValue', 'spec.mode'),
   no('a program that is local and is not', virtualServerProgram({ localOnly: false }), 'UnknownValue', 'spec.localOnly'),
+  no('a program with a check by nothing', virtualServerProgram({ healthCheck: { ...check, type: 'None' } }), 'UnknownValue', 'spec.healthCheck.type'),
+  no('a program with half a check', virtualServerProgram({ healthCheck: { ...check, port: undefined } }), 'MissingField', 'spec.healthCheck.port'),
+  no('a program with a check of headers', virtualServerProgram({ healthCheck: { ...check, type: 'HTTP', http: { path: '/', host: '', expectedStatuses: [200], caBundle: '', headers: {} } } }), 'UnknownField', 'spec.healthCheck.http.headers'),
+  no('a program that starts slowly in no time', virtualServerProgram({ slowStartSeconds: 0 }), 'OutOfRange', 'spec.slowStartSeconds'),
   no('a program without hash', virtualServerProgram({ contentHash: undefined }), 'MissingField', 'spec.contentHash'),
   no('a program of no VirtualServer', virtualServerProgram({ virtualServer: undefined }), 'MissingField', 'spec.virtualServer'),
   no('an unknown field in a program', virtualServerProgram({ slice: { index: 0, count: 1, total: 7 } }), 'UnknownField', 'spec.slice.total'),

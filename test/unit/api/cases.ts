@@ -4,6 +4,7 @@
  */
 import { apiVersion, no, yes, type Case, type Fields } from './case.ts';
 import { MACHINE_CASES } from './cases-machines.ts';
+import { CERTIFICATE } from './certificate.ts';
 
 export type { Case };
 
@@ -64,7 +65,6 @@ const VIRTUAL_SERVER: readonly Case[] = [
 
   no('an unknown field', virtualServer({ shceduler: { name: 'rr' } }), 'UnknownField', 'spec.shceduler'),
   no('an unknown field deep inside', virtualServer({ ports: [{ port: 80, taretPort: 80 }] }), 'UnknownField', 'spec.ports[0].taretPort'),
-  no('a health check, which this version does not have', virtualServer({ healthCheck: { type: 'TCP' } }), 'UnknownField', 'spec.healthCheck'),
   no('no mode', virtualServer({ mode: undefined }), 'MissingField', 'spec.mode'),
   no('no ports', virtualServer({ ports: undefined }), 'MissingField', 'spec.ports'),
   no('an empty list of ports', virtualServer({ ports: [] }), 'OutOfRange', 'spec.ports'),
@@ -189,6 +189,109 @@ const BACKENDS: readonly Case[] = [
   no('a name with a dot', virtualServer({}, { name: 'shop.1' }), 'InvalidName', 'metadata.name'),
 ];
 
+/** A VirtualServer with this health check. */
+const checked = (healthCheck: Fields, spec: Fields = {}) => virtualServer({ healthCheck, ...spec });
+const H = 'spec.healthCheck';
+const range: Fields = { ports: [{ port: 30000, endPort: 30100, protocol: 'UDP' }] };
+const http = (part: Fields, type = 'HTTP') => checked({ type, http: part });
+const query = (part: Fields = {}) => checked({ type: 'DNS', dns: { name: 'shop.example', ...part } });
+const bytes = (n: number) => Buffer.alloc(n, 7).toString('base64');
+
+const HEALTH_CHECKS: readonly Case[] = [
+  yes('a health check by a connection', checked({})),
+  yes('a health check that is switched off', checked({ type: 'None' })),
+  yes('a health check with everything', checked({
+    type: 'HTTPS', port: 8443, path: 'Forwarded', periodSeconds: 3600, timeoutSeconds: 3600, riseCount: 100, fallCount: 100, onFailure: 'Remove', panicThresholdPercent: 100,
+    http: { path: '/healthz?full=1&x=%20#~', host: 'shop.example:8443', expectedStatuses: [200, 204, 599], caBundle: CERTIFICATE },
+  }, { mode: 'DR' })),
+  yes('an HTTP check of the defaults', checked({ type: 'HTTP' })),
+  yes('an HTTP check with an IPv6 host', http({ host: '[2001:db8::15]:8080' })),
+  yes('an HTTPS check by a bundle of two certificates', http({ caBundle: `# ours\n${CERTIFICATE}${CERTIFICATE}` }, 'HTTPS')),
+  yes('an HTTP check for as many statuses as there may be', http({ expectedStatuses: Array.from({ length: 100 }, (_, i) => 200 + i) })),
+  yes('an HTTP check of the longest path', http({ path: `/${'a'.repeat(1023)}` })),
+  yes('a gRPC check of a service', checked({ type: 'GRPC', grpc: { service: 'shop.v1.Cart' } })),
+  yes('a gRPC check of the server', checked({ type: 'GRPC' })),
+  yes('a UDP check with the longest payload', checked({ type: 'UDP', udp: { payload: bytes(1024), expectReply: true } }, { ports: [dns] })),
+  yes('a UDP check of the defaults', checked({ type: 'UDP' }, { ports: [dns] })),
+  yes('a DNS check for an IPv6 address', query({ name: '_srv.shop-1.example.', record: 'AAAA', expectedAddress: '2001:db8::10' })),
+  yes('a DNS check for an address that no VIP can have', query({ expectedAddress: '127.0.0.2' })),
+  yes('a DNS check of the root', query({ name: '.' })),
+  yes('a DNS check of a label of 63 letters', query({ name: `${'a'.repeat(63)}.example` })),
+  yes('a connection to a UDP port, as DNS servers take too', checked({ type: 'TCP' }, { ports: [dns] })),
+  yes('a check of a port for a range', checked({ type: 'UDP', port: 30000 }, range)),
+  yes('a check of a range of one port', checked({}, { ports: [{ port: 80, endPort: 80 }] })),
+  yes('no check of a range', checked({ type: 'None' }, range)),
+  yes('a check of a port with persistence across all ports', checked({ port: 80 }, { persistence: { scope: 'AllPorts' } })),
+  yes('a check through the tunnel', checked({ path: 'Forwarded' }, { mode: 'TUN' })),
+  yes('a slow start of an hour', virtualServer({ slowStart: { windowSeconds: 3600 } })),
+  yes('a slow start of nothing', virtualServer({ slowStart: {} })),
+
+  no('a health check of an unknown type', checked({ type: 'ICMP' }), 'UnknownValue', `${H}.type`),
+  no('a health check that runs a program', checked({ exec: { command: ['true'] } }), 'UnknownField', `${H}.exec`),
+  no('a health check of another host', checked({ address: '192.168.20.99' }), 'UnknownField', `${H}.address`),
+  no('an HTTP check with headers', http({ headers: { Cookie: 'x' } }), 'UnknownField', `${H}.http.headers`),
+  no('an HTTP check with another method', http({ method: 'POST' }), 'UnknownField', `${H}.http.method`),
+  no('a check of port 0', checked({ port: 0 }), 'OutOfRange', `${H}.port`),
+  no('a check every 0 seconds', checked({ periodSeconds: 0 }), 'OutOfRange', `${H}.periodSeconds`),
+  no('a check every 3601 seconds', checked({ periodSeconds: 3601 }), 'OutOfRange', `${H}.periodSeconds`),
+  no('a rise of 0', checked({ riseCount: 0 }), 'OutOfRange', `${H}.riseCount`),
+  no('a fall of 101', checked({ fallCount: 101 }), 'OutOfRange', `${H}.fallCount`),
+  no('a panic above 100 percent', checked({ panicThresholdPercent: 101 }), 'OutOfRange', `${H}.panicThresholdPercent`),
+  no('a check that takes longer than its period', checked({ periodSeconds: 5, timeoutSeconds: 6 }), 'CheckTimes', `${H}.timeoutSeconds`),
+  no('a period below the default of the timeout', checked({ periodSeconds: 1 }), 'CheckTimes', `${H}.timeoutSeconds`),
+  no('an HTTP path for a connection', checked({ http: {} }), 'CheckOption', `${H}.http`),
+  no('an HTTP path for nothing', checked({ type: 'None', http: {} }), 'CheckOption', `${H}.http`),
+  no('a gRPC service for HTTP', checked({ type: 'HTTP', grpc: {} }), 'CheckOption', `${H}.grpc`),
+  no('a payload for DNS', checked({ type: 'DNS', dns: { name: 'shop.example' }, udp: {} }), 'CheckOption', `${H}.udp`),
+  no('a DNS name for UDP', checked({ type: 'UDP', dns: { name: 'shop.example' } }), 'CheckOption', `${H}.dns`),
+  no('a DNS check without a question', checked({ type: 'DNS' }), 'CheckOption', `${H}.dns`),
+  no('a DNS check without a name', checked({ type: 'DNS', dns: {} }), 'MissingField', `${H}.dns.name`),
+  no('a CA for HTTP', http({ caBundle: CERTIFICATE }), 'CheckOption', `${H}.http.caBundle`),
+  no('a check of a range without a port', checked({ type: 'UDP' }, range), 'CheckPort', `${H}.port`),
+  no('a check without a port with persistence across all ports', checked({}, { persistence: { scope: 'AllPorts' } }), 'CheckPort', `${H}.port`),
+  no('a check through the forwarding method in NAT', checked({ path: 'Forwarded' }), 'ModeMismatch', `${H}.path`),
+  no('a path that ends the line', http({ path: '/ HTTP/1.1\r\nX: y' }), 'CheckText', `${H}.http.path`),
+  no('a path with a space', http({ path: '/a b' }), 'CheckText', `${H}.http.path`),
+  no('a path with a line feed at its end', http({ path: '/a\n' }), 'CheckText', `${H}.http.path`),
+  no('a path in other letters', http({ path: '/gru\u00df' }), 'CheckText', `${H}.http.path`),
+  no('a path with a DEL', http({ path: '/a\u007f' }), 'CheckText', `${H}.http.path`),
+  no('a path without a slash', http({ path: 'healthz' }), 'CheckText', `${H}.http.path`),
+  no('an empty path', http({ path: '' }), 'CheckText', `${H}.http.path`),
+  no('a URL as path', http({ path: 'http://169.254.169.254/' }), 'CheckText', `${H}.http.path`),
+  no('a path of 1025 characters', http({ path: `/${'a'.repeat(1024)}` }), 'OutOfRange', `${H}.http.path`),
+  no('a host with a line end', http({ host: 'shop.example\r\nX: y' }), 'CheckText', `${H}.http.host`),
+  no('a host with a line feed at its end', http({ host: 'shop.example\n' }), 'CheckText', `${H}.http.host`),
+  no('a host with a user', http({ host: 'me@shop.example' }), 'CheckText', `${H}.http.host`),
+  no('a host of 254 characters', http({ host: 'a'.repeat(254) }), 'OutOfRange', `${H}.http.host`),
+  no('no status at all', http({ expectedStatuses: [] }), 'OutOfRange', `${H}.http.expectedStatuses`),
+  no('101 statuses', http({ expectedStatuses: Array.from({ length: 101 }, (_, i) => 200 + i) }), 'OutOfRange', `${H}.http.expectedStatuses`),
+  no('an interim status', http({ expectedStatuses: [100] }), 'OutOfRange', `${H}.http.expectedStatuses[0]`),
+  no('a status of 600', http({ expectedStatuses: [200, 600] }), 'OutOfRange', `${H}.http.expectedStatuses[1]`),
+  no('the same status twice', http({ expectedStatuses: [200, 204, 200] }), 'DuplicateStatus', `${H}.http.expectedStatuses[2]`),
+  no('a CA that is no certificate', http({ caBundle: 'ca.pem' }, 'HTTPS'), 'CheckText', `${H}.http.caBundle`),
+  no('a CA with its key', http({ caBundle: `${CERTIFICATE}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n` }, 'HTTPS'), 'CheckText', `${H}.http.caBundle`),
+  no('a CA that is cut', http({ caBundle: CERTIFICATE.replace('zj0CAQYIKoZIzj0DAQcDQgAEuwQ6', '') }, 'HTTPS'), 'CheckText', `${H}.http.caBundle`, { accepts: true, why: 'CEL cannot read certificates; compile refuses it' }),
+  no('a CA of 16385 characters', http({ caBundle: CERTIFICATE.padEnd(16_385) }, 'HTTPS'), 'OutOfRange', `${H}.http.caBundle`),
+  no('a gRPC service with a space', checked({ type: 'GRPC', grpc: { service: 'shop Cart' } }), 'CheckText', `${H}.grpc.service`),
+  no('a payload that is no base64', checked({ type: 'UDP', udp: { payload: 'ping!' } }), 'CheckText', `${H}.udp.payload`),
+  no('a payload without its padding', checked({ type: 'UDP', udp: { payload: 'cGluZw' } }), 'CheckText', `${H}.udp.payload`),
+  no('a payload of 1025 bytes', checked({ type: 'UDP', udp: { payload: bytes(1025) } }), 'CheckText', `${H}.udp.payload`),
+  no('a payload of 1026 bytes', checked({ type: 'UDP', udp: { payload: bytes(1026) } }), 'CheckText', `${H}.udp.payload`),
+  no('a payload of 1369 characters', checked({ type: 'UDP', udp: { payload: 'A'.repeat(1369) } }), 'OutOfRange', `${H}.udp.payload`),
+  no('a DNS name with a space', query({ name: 'shop example' }), 'CheckText', `${H}.dns.name`),
+  no('a DNS name with an empty label', query({ name: 'shop..example' }), 'CheckText', `${H}.dns.name`),
+  no('an empty DNS name', query({ name: '' }), 'CheckText', `${H}.dns.name`),
+  no('a DNS label of 64 letters', query({ name: `${'a'.repeat(64)}.example` }), 'CheckText', `${H}.dns.name`),
+  no('a DNS label that ends with a hyphen', query({ name: 'shop-.example' }), 'CheckText', `${H}.dns.name`),
+  no('an MX record', query({ record: 'MX' }), 'UnknownValue', `${H}.dns.record`),
+  no('an expected address that is none', query({ expectedAddress: 'shop' }), 'InvalidAddress', `${H}.dns.expectedAddress`),
+  no('an expected address that is not canonical', query({ record: 'AAAA', expectedAddress: '2001:DB8::1' }), 'InvalidAddress', `${H}.dns.expectedAddress`),
+  no('an IPv6 address in an A record', query({ expectedAddress: '2001:db8::1' }), 'FamilyMismatch', `${H}.dns.expectedAddress`),
+  no('an IPv4 address in an AAAA record', query({ record: 'AAAA', expectedAddress: '203.0.113.10' }), 'FamilyMismatch', `${H}.dns.expectedAddress`),
+  no('a slow start of more than an hour', virtualServer({ slowStart: { windowSeconds: 3601 } }), 'OutOfRange', 'spec.slowStart.windowSeconds'),
+  no('a slow start below 0', virtualServer({ slowStart: { windowSeconds: -1 } }), 'OutOfRange', 'spec.slowStart.windowSeconds'),
+];
+
 const BLOCK0 = 'spec.blocks[0]';
 const pool = (...blocks: Fields[]) => vipPool({ blocks });
 
@@ -253,4 +356,4 @@ const DIRECTOR_GROUP: readonly Case[] = [
   no('a selector without labels', directorGroup({ nodeSelector: { matchLabels: {} } }), 'EmptySelector', 'spec.nodeSelector.matchLabels'),
 ];
 
-export const CASES: readonly Case[] = [...VIRTUAL_SERVER, ...BACKENDS, ...VIP_POOL, ...DIRECTOR_GROUP, ...MACHINE_CASES];
+export const CASES: readonly Case[] = [...VIRTUAL_SERVER, ...BACKENDS, ...HEALTH_CHECKS, ...VIP_POOL, ...DIRECTOR_GROUP, ...MACHINE_CASES];

@@ -66,12 +66,17 @@ test('messages say what is wrong and what to do', () => {
     [virtualServer({ vip: { addresses: ['2001:DB8::10'] }, backends: backends('2001:db8::15') }),
       'spec.vip.addresses[0]: "2001:DB8::10" is not the canonical form of this address; write 2001:db8::10'],
     [virtualServer({ shceduler: {} }), 'spec.shceduler: there is no field "shceduler"; did you mean scheduler?'],
-    [virtualServer({ colour: 'red', vip: {} }), 'spec.colour: there is no field "colour"; remove it; known here: vip, mode, nat, tun, ports, scheduler, persistence, backends, trafficPolicy, connectionLimits, drain, suspend'],
+    [virtualServer({ colour: 'red', vip: {} }), 'spec.colour: there is no field "colour"; remove it; known here: vip, mode, nat, tun, ports, scheduler, persistence, backends, trafficPolicy, connectionLimits, healthCheck, slowStart, drain, suspend'],
     [virtualServer({ backends: [{ serviceRef: { name: 'shop', port: [80] } }] }), 'spec.backends[0].serviceRef.port: a list is not a whole number or a text; write a whole number or a text'],
     [virtualServer({ backends: [{ serviceRef: { name: 'shop' }, nodes: { selector: { matchLabels: { a: 'b' } } } }] }), 'spec.backends[0]: the backend has serviceRef and nodes; it can have one source only; make a backend of each'],
     [virtualIP(), 'VirtualIP is written by the operator in a cluster, not by people; it is left alone; write a VirtualServer'],
     [directorGroup({ failover: { renewSeconds: 4 } }), 'spec.failover.renewSeconds: 4 is more than half of leaseDurationSeconds, which is 6: one lost message would cost the VIPs; set renewSeconds to 3 or less, or leaseDurationSeconds to 8 or more'],
-    [virtualServer({ healthCheck: {} }), 'spec.healthCheck: this version has no health checks yet; remove healthCheck'],
+    [virtualServer({ allowedSourceRanges: [] }), 'spec.allowedSourceRanges: this version has no source ranges yet; remove allowedSourceRanges'],
+    [virtualServer({ healthCheck: { periodSeconds: 1 } }), 'spec.healthCheck.timeoutSeconds: a check may take 2 s, and the next one begins after 1 s: checks of one real server must not overlap; set timeoutSeconds to 1 or less, or periodSeconds to 2 or more'],
+    [virtualServer({ healthCheck: { http: {} } }), 'spec.healthCheck.http: http is only for types HTTP and HTTPS, and the type is TCP; set type to HTTP or HTTPS, or remove http'],
+    [virtualServer({ healthCheck: { type: 'HTTP', http: { path: '/a b' } } }),
+      'spec.healthCheck.http.path: "/a b" does not begin with \'/\', or holds a space, a control character or something that is not ASCII: it stands in the first line of a request; begin it with \'/\', and write other characters as %20'],
+    [virtualServer({ healthCheck: {}, ports: [{ port: 10, endPort: 20 }] }), 'spec.healthCheck.port: with the range 10-20 a packet keeps its port, so the real servers have none that could be checked; add healthCheck.port'],
     [virtualServer({ scheduler: { name: 'wlcc' } }), 'spec.scheduler.name: "wlcc" is not one of rr, wrr, lc, wlc, sh, dh, sed, nq, lblc, lblcr, mh, fo, ovf; did you mean wlc?'],
     [virtualServer({ ports: [{ port: '80' }] }), 'spec.ports[0].port: "80" is not a whole number; write it without quotes: 80'],
     [virtualServer({ tun: null }), 'spec.tun: nothing (null) is not a mapping; give it a value (a mapping), or remove the field'],
@@ -120,6 +125,11 @@ test('defaults are applied, and what the server set is dropped', () => {
       connectionLimits: { upper: 0, lower: 0 }, trafficPolicy: 'Cluster', drain: { timeoutSeconds: 300 }, suspend: false,
     },
   });
+  const { healthCheck, slowStart } = accepted<VirtualServer>(virtualServer({ healthCheck: { type: 'HTTP', http: {} }, slowStart: {} })).spec;
+  assert.deepEqual([healthCheck, slowStart], [{
+    type: 'HTTP', path: 'Direct', periodSeconds: 5, timeoutSeconds: 2, riseCount: 2, fallCount: 3, onFailure: 'Quiesce', panicThresholdPercent: 0,
+    http: { path: '/', host: '', expectedStatuses: [200], caBundle: '' },
+  }, { windowSeconds: 0 }]);
   assert.equal(targetPortOf(vs.spec.ports[0]!), 80);
   assert.equal(endPortOf(vs.spec.ports[0]!), 80);
   assert.deepEqual(accepted<VIPPool>({ ...vipPool(), spec: { blocks: [{ cidr: '203.0.113.0/28' }] } }).spec, {

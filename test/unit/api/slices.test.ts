@@ -9,6 +9,11 @@ const source = { uid: 'uid-1', generation: 3 };
 const servers = (n: number, net = 0) => Array.from({ length: n }, (_, i) => `10.${net}.${i >> 8}.${i & 255}|80|1|node-${i}`);
 const service = (port: number, realServers: readonly string[], mark = 0): ProgramService => ({ ports: [{ name: `p${port}`, protocol: 'TCP', port, endPort: port }], mark, realServers });
 
+const check = {
+  type: 'HTTP', port: 0, path: 'Forwarded', periodSeconds: 5, timeoutSeconds: 2, riseCount: 2, fallCount: 3, onFailure: 'Remove', panicThresholdPercent: 50,
+  http: { path: '/healthz', host: 'shop.example', expectedStatuses: [200, 204], caBundle: '' },
+} as const;
+
 function program(services: readonly ProgramService[], spec: Partial<Program['spec']> = {}, owner = 'tenant-a/shop'): Program {
   return {
     owner,
@@ -55,7 +60,7 @@ test('a program with thousands of real servers becomes slices of a thousand', ()
 test('slices are valid objects of the API', () => {
   const whole = program([service(80, servers(1500)), service(443, [])], {
     mode: 'TUN', sourceAddress: 'Preserve', tunnel: { encapsulation: 'GUE', port: 6080, checksum: 'None' },
-    persistence: { timeoutSeconds: 300, ipv4PrefixLength: 24, ipv6PrefixLength: 64, engine: '' },
+    persistence: { timeoutSeconds: 300, ipv4PrefixLength: 24, ipv6PrefixLength: 64, engine: '' }, healthCheck: check, slowStartSeconds: 60,
   });
   for (const object of sliceProgram(whole, source)) {
     const result = parseKind<VirtualServerProgram>('VirtualServerProgram', JSON.parse(JSON.stringify(object)));
@@ -66,10 +71,11 @@ test('slices are valid objects of the API', () => {
 
 const anyService = fc.record({ mark: fc.nat(3), count: fc.oneof(fc.nat(3), fc.constantFrom(0, 999, 1000, 1001), fc.nat(2500)) });
 const anyProgram = fc.record({
-  services: fc.array(anyService, { maxLength: 5 }), tunnel: fc.boolean(), persistence: fc.boolean(),
-}).map(({ services, tunnel, persistence }) => program(services.map((s, i) => service(80 + i, servers(s.count, i), s.mark)), {
+  services: fc.array(anyService, { maxLength: 5 }), tunnel: fc.boolean(), persistence: fc.boolean(), checked: fc.boolean(), slow: fc.boolean(),
+}).map(({ services, tunnel, persistence, checked, slow }) => program(services.map((s, i) => service(80 + i, servers(s.count, i), s.mark)), {
   ...(tunnel ? { mode: 'TUN', tunnel: { encapsulation: 'IPIP', port: 0, checksum: 'None' } } : {}),
   ...(persistence ? { persistence: { timeoutSeconds: 5, ipv4PrefixLength: 32, ipv6PrefixLength: 128, engine: 'sip' } } : {}),
+  ...(checked ? { healthCheck: check } : {}), ...(slow ? { slowStartSeconds: 60 } : {}),
 }));
 
 test('what is cut and joined, in any order and by way of JSON, is the same program', () => {
