@@ -69,7 +69,7 @@ const LOOK_MS = 10;
 const SLICE_MS = 5;
 /** What is done between two looks at the clock. */
 const AT_ONCE = 16;
-const NODE_TIMERS: Timers = { set: (run, ms) => setTimeout(run, ms), clear: (timer) => clearTimeout(timer as NodeJS.Timeout) };
+export const NODE_TIMERS: Timers = { set: (run, ms) => setTimeout(run, ms), clear: (timer) => clearTimeout(timer as NodeJS.Timeout) };
 
 export class Checker {
   readonly #options: CheckerOptions;

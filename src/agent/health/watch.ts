@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import type { Program, RealServer } from '../../api/v1alpha1/program.ts';
 import { linkToward, type NodeIndex } from '../facts.ts';
 import type { CheckTarget } from './check.ts';
-import { Checker, type CheckerOptions } from './checker.ts';
+import { Checker, NODE_TIMERS, type CheckerOptions, type Timers } from './checker.ts';
 import type { CheckCounts } from './counts.ts';
 import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
 import { checkedHere, type HealthSource } from './source.ts';
@@ -60,21 +60,22 @@ export class HealthWatch implements HealthSource {
   #guardStale = false;
   #told = new Set<string>();
   #targetsStale = false;
-  #sync: NodeJS.Immediate | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  #sync: unknown = null;
+  #timer: unknown = null;
+  readonly #timers: Timers;
   #timerAt = Infinity;
   #stopped = false;
 
   constructor(options: HealthWatchOptions) {
     this.#options = options;
+    this.#timers = options.timers ?? NODE_TIMERS;
     this.#checker = new Checker({ ...options, onChange: (target, health, before) => this.#onResult(target, health, before) });
   }
 
   async run(signal: AbortSignal): Promise<void> {
     await this.#checker.run(signal);
     this.#stopped = true;
-    if (this.#sync) clearImmediate(this.#sync);
-    if (this.#timer) clearTimeout(this.#timer);
+    for (const timer of [this.#sync, this.#timer]) if (timer !== null) this.#timers.clear(timer);
   }
 
   get counts(): CheckCounts { return this.#checker.counts; }
@@ -185,12 +186,12 @@ export class HealthWatch implements HealthSource {
   /** The checker gets its targets once for however many programs changed in this turn. */
   #ask(): void {
     this.#targetsStale = true;
-    this.#sync ??= setImmediate(() => {
+    this.#sync ??= this.#timers.set(() => {
       this.#sync = null;
       if (this.#stopped || !this.#targetsStale) return;
       this.#targetsStale = false;
       this.#checker.set([...this.#watched.values()].map((w) => w.target));
-    });
+    }, 0);
   }
 
   #onResult(target: CheckTarget, health: Health, before: Health): void {
@@ -229,13 +230,13 @@ export class HealthWatch implements HealthSource {
   /** Asks for a look at `at`, unless one is due before. */
   #arm(at: number): void {
     if (at >= this.#timerAt || this.#stopped) return;
-    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#timer !== null) this.#timers.clear(this.#timer);
     this.#timerAt = at;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#timers.set(() => {
       this.#timer = null;
       this.#timerAt = Infinity;
       this.#options.onChange();
-    }, Math.min(Math.max(at - this.#options.now(), 0) + 1, MAX_TIMEOUT_MS)).unref();
+    }, Math.min(Math.max(at - this.#options.now(), 0) + 1, MAX_TIMEOUT_MS));
   }
 }
 

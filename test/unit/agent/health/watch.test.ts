@@ -1,0 +1,226 @@
+/** From a check's result to the weight in the kernel, and back: an agent with its checks on a network and a kernel that tests make up. */
+import { test, type TestContext } from 'node:test';
+import assert from 'node:assert/strict';
+import type { Agent } from '../../../../src/agent/agent.ts';
+import { HealthWatch } from '../../../../src/agent/health/watch.ts';
+import type { Program, ProgramHealthCheck } from '../../../../src/api/v1alpha1/program.ts';
+import { SCHEDULER_FLAG } from '../../../../src/kernel/ipvs/types.ts';
+import { only, program, silent, TestNode, type ProgramFields } from '../setup.ts';
+import { FakeNetwork } from './fake-sockets.ts';
+
+const KEY = 'TCP 10.0.1.200:80';
+const check: ProgramHealthCheck = {
+  type: 'TCP', port: 0, path: 'Direct', periodSeconds: 2, timeoutSeconds: 1, riseCount: 2, fallCount: 3, onFailure: 'Quiesce', panicThresholdPercent: 0,
+};
+const checked = (fields: ProgramFields = {}, more: Partial<ProgramHealthCheck> = {}): Program =>
+  program({ realServers: ['10.0.1.21|80|10|', '10.0.1.22|80|10|', '10.0.2.23|80|10|'], healthCheck: { ...check, ...more }, ...fields });
+
+/** A node that checks. Time passes in steps, and after each the agent does what it was woken for. */
+class Checked {
+  readonly node: TestNode;
+  readonly network = new FakeNetwork();
+  watch!: HealthWatch;
+  agent!: Agent;
+  #woken = false;
+  #stop = new AbortController();
+
+  constructor(t: TestContext) {
+    this.node = new TestNode(t);
+  }
+
+  async start(...programs: readonly Program[]): Promise<void> {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    this.watch = new HealthWatch({ sockets: this.network, timers: this.network, now: () => this.network.now, salt: 'n1', log: silent, onChange: () => { this.#woken = true; } });
+    void this.watch.run(this.#stop.signal);
+    this.node.options = { health: this.watch };
+    this.agent = this.node.start(programs);
+    await this.agent.reconcile('full');
+  }
+
+  async update(p: Program): Promise<void> {
+    this.agent.update(only(p));
+    await this.agent.reconcile('changes');
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 100) {
+      this.network.pass(Math.min(left, 100));
+      if (!this.#woken) continue;
+      this.#woken = false;
+      const { failures } = await this.agent.reconcile('changes');
+      assert.deepEqual(failures, []);
+    }
+  }
+
+  /** Weights in the kernel by the end of the address. */
+  weights(key = KEY): Record<string, number> {
+    const entries = [...this.node.kernel.ipvs.services.get(key)!.destinations.values()].map(({ destination: d }) => [d.address.slice(-2), d.weight] as const);
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  get flags(): number { return this.node.kernel.ipvs.services.get(KEY)!.service.flags; }
+}
+
+const whole = { 21: 10, 22: 10, 23: 10 };
+
+test('a real server whose check fails gets weight 0, and its own again when it is back', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked());
+  await node.pass(10_000);
+  assert.deepEqual(node.weights(), whole);
+
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(3 * 2_000 + 200);
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+  assert.deepEqual(node.watch.unhealthy('default/shop').map((u) => [u.address, u.state, u.reason]), [['10.0.1.21', 'Down', 'Refused']]);
+
+  node.network.hosts.delete('10.0.1.21');
+  await node.pass(2 * 2_000 + 200);
+  assert.deepEqual(node.weights(), whole);
+  assert.deepEqual(node.watch.unhealthy('default/shop'), []);
+});
+
+test('with onFailure Remove it goes at once, however long a drain may take, and comes back', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked({ drainTimeoutSeconds: 600 }, { onFailure: 'Remove' }));
+  await node.pass(5_000);
+  node.network.hosts.set('10.0.1.22', 'refuses');
+  await node.pass(6_200);
+  assert.deepEqual(node.weights(), { 21: 10, 23: 10 });
+  assert.equal(node.agent.draining, false);
+  node.network.hosts.delete('10.0.1.22');
+  await node.pass(4_200);
+  assert.deepEqual(node.weights(), whole);
+});
+
+test('slow start: who came back gets its weight in steps; who was never away has it whole', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked({ slowStartSeconds: 10 }));
+  await node.pass(3_000);
+  assert.deepEqual(node.weights(), whole);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  node.network.hosts.delete('10.0.1.21');
+  const seen: number[] = [];
+  for (let i = 0; i < 200; i++) {
+    await node.pass(100);
+    const w = node.weights()[21]!;
+    if (seen.at(-1) !== w) seen.push(w);
+  }
+  assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+});
+
+test('a restart of the agent leaves a weight as low as it was, until a check says otherwise', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked());
+  await node.pass(3_000);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  await node.start(checked());
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 }, 'nothing is known of it yet');
+  await node.pass(2_000);
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 }, 'it is still down');
+  node.network.hosts.delete('10.0.1.21');
+  await node.start(checked());
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+  await node.pass(2_000);
+  assert.deepEqual(node.weights(), whole, 'the first result decides');
+});
+
+test('a process that only plans does not raise what a check lowered', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked());
+  await node.pass(3_000);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  node.node.options = {};
+  const agent = node.node.start([checked()]);
+  assert.deepEqual((await agent.preview()).operations, []);
+});
+
+test('panic: with fewer up than the threshold all count as up', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked({}, { panicThresholdPercent: 50 }));
+  await node.pass(3_000);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(7_000);
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+  node.network.hosts.set('10.0.1.22', 'refuses');
+  await node.pass(7_000);
+  assert.deepEqual(node.weights(), whole, 'one of three is too few');
+  node.network.hosts.delete('10.0.1.22');
+  await node.pass(5_000);
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+});
+
+test('mass failure: when everybody behind an interface goes silent at once, they are kept; those behind another are judged as ever', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked());
+  await node.pass(3_000);
+  for (const address of ['10.0.1.21', '10.0.1.22']) node.network.hosts.set(address, 'silent');
+  node.network.hosts.set('10.0.2.23', 'refuses');
+  await node.pass(12_000);
+  assert.deepEqual(node.weights(), { ...whole, 23: 0 });
+  assert.deepEqual([...node.watch.massFailures.keys()], ['e0']);
+  node.network.hosts.delete('10.0.1.21');
+  node.network.hosts.set('10.0.1.22', 'refuses');
+  await node.pass(12_000);
+  assert.deepEqual(node.weights(), { 21: 10, 22: 0, 23: 0 }, 'the network is back, and one of them is not');
+  assert.equal(node.watch.massFailures.size, 0);
+});
+
+test('mh: clients of a real server that is down find another, before its weight becomes 0 and until it has its weight again', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked({ scheduler: { name: 'mh' } }));
+  await node.pass(3_000);
+  assert.equal(node.flags & SCHEDULER_FLAG.fallback, 0);
+  node.node.kernel.onStep = () => {
+    if (Object.values(node.weights()).includes(0)) assert.ok(node.flags & SCHEDULER_FLAG.fallback, 'weight 0 without the fallback flag');
+  };
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+  node.network.hosts.delete('10.0.1.21');
+  await node.pass(4_200);
+  assert.deepEqual(node.weights(), whole);
+  assert.equal(node.flags & SCHEDULER_FLAG.fallback, 0);
+});
+
+test('two programs with the same real servers are checked once, and both obey', async (t) => {
+  const node = new Checked(t);
+  const other = checked({ owner: 'default/other', vips: ['10.0.1.201'] });
+  await node.start(checked(), other);
+  await node.pass(4_000);
+  assert.equal(node.watch.targets, 3);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  for (const key of [KEY, 'TCP 10.0.1.201:80']) assert.deepEqual(node.weights(key), { ...whole, 21: 0 });
+  await node.update({ ...other, spec: { ...other.spec, healthCheck: undefined } });
+  assert.deepEqual(node.weights('TCP 10.0.1.201:80'), whole, 'without a check its weight is as written');
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+});
+
+test('a real server that leaves the program while it is down drains, and is not checked any more', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked());
+  await node.pass(3_000);
+  node.network.hosts.set('10.0.1.21', 'refuses');
+  await node.pass(6_200);
+  node.node.kernel.ipvs.connections(KEY, '10.0.1.21:80', 3);
+  await node.update(checked({ realServers: ['10.0.1.22|80|10|', '10.0.2.23|80|10|'] }));
+  assert.deepEqual(node.weights(), { ...whole, 21: 0 });
+  assert.equal(node.agent.draining, true);
+  await node.pass(1_000);
+  assert.equal(node.watch.targets, 2);
+  const asked = node.network.asked('10.0.1.21').length;
+  await node.pass(10_000);
+  assert.equal(node.network.asked('10.0.1.21').length, asked);
+});
+
+test('a program that names loopback, link-local or its VIP as a real server makes nobody check those', async (t) => {
+  const node = new Checked(t);
+  await node.start(checked({ realServers: ['127.0.0.1|80|1|', '169.254.169.254|80|1|', '10.0.1.200|80|1|', '10.0.1.21|80|1|'] }));
+  await node.pass(10_000);
+  assert.deepEqual([...new Set(node.network.log.map(({ to }) => to.address))], ['10.0.1.21']);
+});
