@@ -8,7 +8,7 @@ import type { SocketEvent, Sockets } from '../../kernel/net/sockets.ts';
 import { destinationOf, type CheckTarget } from './check.ts';
 import { DueQueue, type Due } from './due-queue.ts';
 import { outcomeOf } from './errno.ts';
-import type { Outcome, Result } from './outcome.ts';
+import { printable, type Outcome, type Result } from './outcome.ts';
 import { conversationOf } from './probes/index.ts';
 import { ANSWERED, MAX_ANSWER, type Conversation, type Exchange } from './probes/conversation.ts';
 
@@ -128,13 +128,22 @@ export class Flights<Owner extends object> {
 
   #handOver(flight: Flight<Owner>, conversation: Extract<Conversation, { kind: 'upgrade' }>): void {
     const { fd, target, abort } = flight;
-    this.#options.sockets.release(fd);
+    const { sockets } = this.#options;
+    sockets.release(fd);
     this.#byFd.delete(fd);
-    const socket = new Socket({ fd, readable: true, writable: true });
     flight.fd = -1;
-    // Errors are told to the conversation; those that come when it is over are nobody's.
-    socket.on('error', () => {});
-    void conversation.converse(socket, target, abort!.signal).then((outcome) => this.#end(flight, outcome));
+    let socket: Socket | null = null;
+    const open = (): Socket => {
+      socket = new Socket({ fd, readable: true, writable: true });
+      // Errors are told to the conversation; those that come when it is over are nobody's.
+      return socket.on('error', () => {});
+    };
+    const failed = (error: unknown): Outcome => ({ reason: 'NotChecked', message: printable(String(error)) });
+    void conversation.converse(open, target, abort!.signal).catch(failed).then((outcome) => {
+      if (socket === null) sockets.close(fd);
+      else socket.destroy();
+      this.#end(flight, outcome);
+    });
   }
 
   #listen(flight: Flight<Owner>, exchange: Exchange): void {

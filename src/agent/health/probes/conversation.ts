@@ -29,11 +29,17 @@ export interface Exchange {
 /** A connection that Node's own modules speak on: TLS, HTTP/2. */
 export interface Upgrade {
   readonly kind: 'upgrade';
-  /** Resolves with what was found; never rejects. When `signal` is aborted nobody waits for the answer any more. Destroys the socket itself. */
-  converse(socket: Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome>;
+  /**
+   * Resolves with what was found; a rejection means that it could not be asked. `open` makes a socket of the connection: once, and handed on
+   * at once, as what is read in between would be lost. When `signal` is aborted nobody waits for the answer any more. The caller destroys the
+   * socket.
+   */
+  converse(open: () => Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome>;
 }
 
 /** Bytes of an answer that are read at most: what counts stands in the first line. */
 export const MAX_ANSWER = 16_384;
 
 export const ANSWERED: Outcome = { reason: 'Answered', message: 'answered' };
+/** Of a conversation that was aborted: nobody reads it. */
+export const GIVEN_UP: Outcome = { reason: 'NotChecked', message: 'given up' };

@@ -5,35 +5,31 @@ import type { Socket } from 'node:net';
 import type { ClientHttp2Session } from 'node:http2';
 import { destinationOf, type CheckTarget, type HealthCheck } from '../check.ts';
 import { printable, type Outcome } from '../outcome.ts';
-import { MAX_ANSWER, type Upgrade } from './conversation.ts';
+import { GIVEN_UP, MAX_ANSWER, type Upgrade } from './conversation.ts';
 import { decodeHealthResponse, encodeHealthRequest, SERVING_STATUS } from './grpc-message.ts';
 
 type GrpcCheck = Extract<HealthCheck, { type: 'GRPC' }>;
 
 export const GRPC: Upgrade = { kind: 'upgrade', converse };
 
-async function converse(socket: Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome> {
+async function converse(open: () => Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome> {
   // A megabyte that nodes without such checks do not need.
   const http2 = await import('node:http2');
-  if (signal.aborted) {
-    socket.destroy();
-    return { reason: 'Timeout', message: 'given up' };
-  }
+  if (signal.aborted) return GIVEN_UP;
   const { check } = target;
   const address = destinationOf(target);
   const authority = `${address.includes(':') ? `[${address}]` : address}:${check.port}`;
   return new Promise((resolve) => {
-    const session = http2.connect(`http://${authority}`, { createConnection: () => socket, maxSessionMemory: 1, settings: { enablePush: false } });
+    const session = http2.connect(`http://${authority}`, { createConnection: open, maxSessionMemory: 1, settings: { enablePush: false } });
     let finished = false;
     const done = (outcome: Outcome): void => {
       if (finished) return;
       finished = true;
       signal.removeEventListener('abort', onAbort);
       session.destroy();
-      socket.destroy();
       resolve(outcome);
     };
-    const onAbort = (): void => done({ reason: 'Timeout', message: 'given up' });
+    const onAbort = (): void => done(GIVEN_UP);
     signal.addEventListener('abort', onAbort);
     session.on('error', (error: NodeJS.ErrnoException) => done(broken(error)));
     session.on('close', () => done({ reason: 'Closed', message: 'closed before the answer' }));

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { destinationOf, type CheckTarget, type HealthCheck } from '../check.ts';
 import { printable, type Outcome } from '../outcome.ts';
-import { MAX_ANSWER, type Upgrade } from './conversation.ts';
+import { GIVEN_UP, MAX_ANSWER, type Upgrade } from './conversation.ts';
 import { httpRequest, judgeHttp } from './http.ts';
 
 type HttpsCheck = Extract<HealthCheck, { type: 'HTTPS' }>;
@@ -15,25 +15,21 @@ type Tls = typeof import('node:tls');
 
 export const HTTPS: Upgrade = { kind: 'upgrade', converse };
 
-async function converse(socket: Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome> {
+async function converse(open: () => Socket, target: CheckTarget, signal: AbortSignal): Promise<Outcome> {
   const https = target.check as HttpsCheck;
   // Two megabytes that nodes without such checks do not need.
   const tls = await import('node:tls');
-  if (signal.aborted) {
-    socket.destroy();
-    return { reason: 'Timeout', message: 'given up' };
-  }
+  if (signal.aborted) return GIVEN_UP;
   let context: SecureContext;
   try {
     context = contextFor(tls, https.ca);
   } catch (error) {
-    socket.destroy();
     return { reason: 'NotChecked', message: printable(`the CA cannot be read: ${(error as Error).message}`) };
   }
   const name = serverName(https.host);
   return new Promise((resolve) => {
     const secure: TLSSocket = tls.connect({
-      socket, secureContext: context, rejectUnauthorized: https.ca !== '', ALPNProtocols: ['http/1.1'], ...(name === '' ? {} : { servername: name }),
+      socket: open(), secureContext: context, rejectUnauthorized: https.ca !== '', ALPNProtocols: ['http/1.1'], ...(name === '' ? {} : { servername: name }),
       checkServerIdentity: (_, certificate) => (https.ca === '' || name === '' ? undefined : tls.checkServerIdentity(name, certificate)),
     });
     let heard: Buffer = Buffer.alloc(0);
@@ -41,10 +37,9 @@ async function converse(socket: Socket, target: CheckTarget, signal: AbortSignal
     const done = (outcome: Outcome): void => {
       signal.removeEventListener('abort', onAbort);
       secure.destroy();
-      socket.destroy();
       resolve(outcome);
     };
-    const onAbort = (): void => done({ reason: 'Timeout', message: 'given up' });
+    const onAbort = (): void => done(GIVEN_UP);
     signal.addEventListener('abort', onAbort);
     secure.on('error', (error: NodeJS.ErrnoException) => done(agreed ? { reason: 'Reset', message: printable(`the connection broke: ${error.code ?? error.message}`) } : tlsFailed(error)));
     secure.on('secureConnect', () => {
