@@ -11,9 +11,16 @@ const crds = resolve(import.meta.dirname, '../../crds');
 /** A node of the cluster: a host of the topology, its address there, and its labels. */
 export interface NodeSpec { readonly name: string; readonly addresses: readonly string[]; readonly labels?: Readonly<Record<string, string>> }
 
+export interface OperatorOptions {
+  /** Default 1, which leads at once. Several elect one that leads. */
+  readonly controllers?: number;
+}
+
 export interface Operator {
   readonly cluster: LabCluster;
+  /** The first of them. */
   readonly controller: Daemon;
+  readonly controllers: readonly Daemon[];
   readonly agents: Readonly<Record<string, Daemon>>;
   /** An object as JSON; null when there is none. `name` with its namespace as `shop/web`. */
   get<T = Record<string, unknown>>(resource: string, name: string): Promise<T | null>;
@@ -21,6 +28,8 @@ export interface Operator {
   ready(name: string): Promise<void>;
   /** Which director holds an address, or ''. */
   owner(address: string): Promise<string>;
+  /** The controller that leads by its own word, which needs no API server to be asked; null when none runs that says so. */
+  leader(): Daemon | null;
 }
 
 /** Nodes that direct for the group `edge`. */
@@ -39,12 +48,20 @@ metadata: { name: public }
 spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
 `;
 
-export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string): Promise<Operator> {
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1 }: OperatorOptions = {}): Promise<Operator> {
   const cluster = await lab.cluster({ controllerManager: true });
   await cluster.applyFile(crds);
   await create(cluster, namespace(system), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
   await cluster.apply(objects);
-  const controller = await lab.daemon(null, ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', '127.0.0.1:9821', '--no-leader-election']);
+  const controllers: Daemon[] = [];
+  for (let i = 0; i < count; i++) {
+    // All are in one network namespace, so each has a port of its own.
+    const args = ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', `127.0.0.1:${9821 + i}`];
+    controllers.push(await lab.daemon(null, count === 1 ? [...args, '--no-leader-election'] : args));
+  }
+  const leader = (): Daemon | null => (count === 1 ? controllers : controllers.filter(({ log }) => log.lastIndexOf('"msg":"leading"') > log.lastIndexOf('"msg":"started"'))).find((c) => c.running) ?? null;
+  // Ten processes that start at once take the one CPU away from each other for longer than a leader may be silent.
+  if (count > 1) await lab.eventually(() => leader() !== null, { withinMs: 60_000, what: 'one of the controllers leads' });
   const agents: Record<string, Daemon> = {};
   for (const { name } of nodes) {
     agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent')]);
@@ -56,7 +73,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
     return status === 200 ? body : null;
   };
   return {
-    cluster, controller, agents, get,
+    cluster, controller: controllers[0]!, controllers, agents, get, leader,
     owner: async (address) => (await get<{ status?: { activeNode?: string } }>('virtualips', address))?.status?.activeNode ?? '',
     ready: async (name) => {
       let seen = 'nothing';
