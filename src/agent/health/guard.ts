@@ -50,10 +50,7 @@ export function massFailures(members: Iterable<GuardMember>, previous: ReadonlyM
 }
 
 function failureOf(link: string, behind: readonly GuardMember[], before: MassFailure | undefined): MassFailure | null {
-  const silent = behind.filter((m) => m.health.last !== null && !heard(m.health.last.reason) && m.health.failingSince !== null);
-  // UDP ports that never answer and targets without a result are no evidence either way.
-  const undecided = (m: GuardMember) => m.health.last === null || m.health.last.reason === 'NotRefused';
-  if (silent.length === 0 || !behind.every((m) => silent.includes(m) || undecided(m))) return null;
+  const silent = behind.filter(({ health }) => health.failingSince !== null && !heard(health.last!.reason));
   const once = silent.filter((m) => m.health.everUp);
   // Those that never passed say nothing about when: they are of the failure when nobody else is, as after a restart with the cable out.
   const deciding = once.length > 0 ? once : silent;
@@ -62,6 +59,10 @@ function failureOf(link: string, behind: readonly GuardMember[], before: MassFai
   const together = deciding.filter((m) => m.health.failingSince! >= latest - window || before?.held.has(m.key));
   if (new Set(together.map((m) => m.address)).size < 2) return null;
   const since = -largest(together, (m) => -m.health.failingSince!);
+  // Whoever was heard before the first of them failed says nothing yet: with a longer period it is only not asked again so far.
+  if (behind.some(({ health: { last } }) => last !== null && heard(last.reason) && last.at >= since)) return null;
+  // Nobody is taken out so far: nothing to hold, and nothing to alarm people with.
+  if (together.every((m) => m.health.state !== 'Down')) return null;
   const newcomers = silent.filter((m) => !m.health.everUp && m.health.failingSince! >= since);
   return { link, since, held: new Set([...together, ...newcomers].map((m) => m.key)), until: null };
 }
