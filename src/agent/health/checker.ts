@@ -89,7 +89,9 @@ export class Checker {
   /** When one of them last had to go on waiting. */
   readonly #shortAt: Record<Pace, number> = { quick: -Infinity, fresh: -Infinity, slow: -Infinity };
   #timer: unknown = null;
+  #timerAt = Infinity;
   #running = false;
+  #fail: (error: unknown) => void = () => {};
   readonly counts: CheckCounts = noCounts();
 
   constructor(options: CheckerOptions) {
@@ -139,18 +141,27 @@ export class Checker {
     if (this.#running) this.#arm();
   }
 
-  /** Checks until `signal` is aborted; then nothing is left open and nothing is told any more. Call it once. */
+  /**
+   * Checks until `signal` is aborted; then nothing is left open and nothing is told any more. Call it once. Rejects, and stops, with what
+   * onChange threw: a checker whose news do not arrive is worse than none.
+   */
   run(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const stop = (): void => {
         this.#running = false;
+        signal.removeEventListener('abort', stop);
         this.#timers.clear(this.#timer);
         this.#flights.cancelAll();
         this.#options.sockets.end();
         resolve();
       };
+      this.#fail = (error) => {
+        if (!this.#running) return;
+        reject(error instanceof Error ? error : new Error(String(error)));
+        stop();
+      };
       if (signal.aborted) return stop();
-      signal.addEventListener('abort', stop, { once: true });
+      signal.addEventListener('abort', stop);
       this.#running = true;
       this.#arm();
     });
@@ -191,22 +202,30 @@ export class Checker {
 
   /** One turn: what came in, what is over, what is due; then until the next one. */
   #turn(): void {
-    const { now } = this.#options;
     this.#timer = null;
-    const until = now() + SLICE_MS;
-    this.#flights.look();
-    this.#flights.expire();
-    const all = this.#begin(until);
-    this.#admit(until + SLICE_MS);
-    if (this.#running) this.#arm(all && this.pending === 0 ? LOOK_MS : 1);
+    this.#timerAt = Infinity;
+    try {
+      const until = this.#options.now() + SLICE_MS;
+      this.#flights.look();
+      this.#flights.expire();
+      const all = this.#begin(until);
+      this.#admit(until + SLICE_MS);
+      if (this.#running) this.#arm(all && this.pending === 0 ? LOOK_MS : 1);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Waits for the next moment at which there is something to do, and not shorter than a look where nothing is left over. */
   #arm(atLeastMs = LOOK_MS): void {
     const moment = this.#options.now();
-    const soonest = this.pending > 0 || this.#ready() || this.#flights.watched > 0 ? moment : Math.min(this.#due.next, this.#flights.nextDeadline);
+    const busy = this.pending > 0 || this.#flights.watched > 0 || this.#ready();
+    const at = Math.max(busy ? moment : Math.min(this.#due.next, this.#flights.nextDeadline), moment + atLeastMs);
+    // Never later than it was: whoever calls set() all the time must not keep the turn from coming.
+    if (at >= this.#timerAt) return;
     this.#timers.clear(this.#timer);
-    this.#timer = soonest === Infinity ? null : this.#timers.set(() => this.#turn(), Math.max(soonest - moment, atLeastMs));
+    this.#timerAt = at;
+    this.#timer = this.#timers.set(() => this.#turn(), at - moment);
   }
 
   /** Whether a check waits that could begin. */
@@ -220,6 +239,8 @@ export class Checker {
     let moment = now();
     for (let begun = 0; ; begun++) {
       if (begun % AT_ONCE === 0) moment = now();
+      // Whoever is told may have stopped us.
+      if (!this.#running) return true;
       // What is late anyway may wait for the others' turn on the event loop.
       if (moment >= until) return false;
       for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {
@@ -268,7 +289,16 @@ export class Checker {
     const health = advance(before, result, check);
     entry.health = health;
     if (health.turns !== before.turns) this.counts.turns++;
-    if (health.state !== before.state || (health.failingSince === null) !== (before.failingSince === null)) this.#options.onChange(entry.target, health, before);
+    if (health.state !== before.state || (health.failingSince === null) !== (before.failingSince === null)) this.#tell(entry.target, health, before);
+  }
+
+  /** Some results come by promises, where nobody would see what onChange throws. */
+  #tell(target: CheckTarget, health: Health, before: Health): void {
+    try {
+      this.#options.onChange(target, health, before);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** The next moment of its grid that has not passed; those that have are counted. */

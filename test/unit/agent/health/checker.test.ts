@@ -119,6 +119,35 @@ test('stopped, it leaves nothing open and nothing pending', () => {
   assert.equal(network.timers, 0);
 });
 
+test('whoever changes the set all the time does not keep it from checking', () => {
+  const network = new FakeNetwork();
+  const { checker } = checkerOn(network);
+  for (let i = 0; i < 4_000; i++) {
+    checker.set([target('10.0.0.1'), target(`10.1.0.${i % 250}`)]);
+    network.pass(5);
+  }
+  assert.ok(network.asked('10.0.0.1').length >= 9, `${network.asked('10.0.0.1').length} checks in 20 s`);
+  assert.equal(checker.health(target('10.0.0.1').key)!.state, 'Up');
+});
+
+test('it may be stopped while it tells', () => {
+  const network = new FakeNetwork();
+  const { checker, stop } = checkerOn(network, { onChange: () => stop() });
+  for (const address of addresses(50, 0)) network.hosts.set(address, 24);
+  checker.set(addresses(100, 0).map((a) => target(a)));
+  network.pass(5_000);
+  assert.deepEqual([network.open$.size, network.timers, network.ended], [0, 0, true]);
+});
+
+test('when nobody can be told, it stops and says why', async () => {
+  const network = new FakeNetwork();
+  const { checker, ran } = checkerOn(network, { onChange: () => { throw new Error('the loop is gone'); } });
+  checker.set(addresses(100, 0).map((a) => target(a)));
+  network.pass(5_000);
+  await assert.rejects(ran, /the loop is gone/);
+  assert.deepEqual([network.open$.size, network.timers, network.ended], [0, 0, true]);
+});
+
 test('bad targets are named and the others are checked', () => {
   const network = new FakeNetwork();
   const { checker } = checkerOn(network);

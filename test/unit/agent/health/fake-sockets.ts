@@ -21,6 +21,7 @@ export class FakeNetwork implements Sockets, Timers {
   readonly #timers = new Map<object, { at: number; run: () => void }>();
 
   open(to: SocketAddress): number {
+    if (this.ended) throw new Error('opened after the end');
     const behaviour = this.hosts.get(to.address) ?? 'accepts';
     this.log.push({ at: this.now, to });
     if (typeof behaviour === 'number') return -behaviour;
@@ -79,9 +80,9 @@ export class FakeNetwork implements Sockets, Timers {
 }
 
 /** A checker on it, that runs. */
-export function checkerOn(network: FakeNetwork, options: Partial<CheckerOptions> = {}): { checker: Checker; stop: () => void } {
+export function checkerOn(network: FakeNetwork, options: Partial<CheckerOptions> = {}): { checker: Checker; stop: () => void; ran: Promise<void> } {
   const checker = new Checker({ sockets: network, now: () => network.now, timers: network, salt: 'edge-1', onChange: () => {}, ...options });
   const controller = new AbortController();
-  void checker.run(controller.signal);
-  return { checker, stop: () => controller.abort() };
+  const ran = checker.run(controller.signal);
+  return { checker, stop: () => controller.abort(), ran };
 }
