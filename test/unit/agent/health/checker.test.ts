@@ -133,10 +133,11 @@ test('whoever changes the set all the time does not keep it from checking', () =
 test('it may be stopped while it tells', () => {
   const network = new FakeNetwork();
   const { checker, stop } = checkerOn(network, { onChange: () => stop() });
-  for (const address of addresses(50, 0)) network.hosts.set(address, 24);
-  checker.set(addresses(100, 0).map((a) => target(a)));
+  // Refused at once: told of while checks are being begun.
+  for (const address of addresses(1_000, 0)) network.hosts.set(address, 111);
+  checker.set(addresses(1_000, 0).map((a) => target(a)));
   network.pass(5_000);
-  assert.deepEqual([network.open$.size, network.timers, network.ended], [0, 0, true]);
+  assert.deepEqual([network.open$.size, network.timers, network.ended, network.log.length], [0, 0, true, 1]);
 });
 
 test('when nobody can be told, it stops and says why', async () => {

@@ -21,7 +21,6 @@ export class FakeNetwork implements Sockets, Timers {
   readonly #timers = new Map<object, { at: number; run: () => void }>();
 
   open(to: SocketAddress): number {
-    if (this.ended) throw new Error('opened after the end');
     const behaviour = this.hosts.get(to.address) ?? 'accepts';
     this.log.push({ at: this.now, to });
     if (typeof behaviour === 'number') return -behaviour;
