@@ -1,12 +1,13 @@
 // The whole operator in a guest: CRDs and namespace applied, a controller beside the API server, an agent on each node. What
-// scenarios of the cluster have in common; what they prove is theirs.
+// scenarios of the cluster have in common; what they prove is theirs. As admin, or with the rights that deploy/install.yaml gives.
 
 import { resolve } from 'node:path';
 import { create, namespace, node } from '../cluster/objects.ts';
+import { tokenOnNode } from '../cluster/tokens.ts';
 import type { Daemon, Lab, LabCluster } from './lab.ts';
 
 export const system = 'ipvs-system';
-const crds = resolve(import.meta.dirname, '../../crds');
+const root = resolve(import.meta.dirname, '../..');
 
 /** A node of the cluster: a host of the topology, its address there, and its labels. */
 export interface NodeSpec { readonly name: string; readonly addresses: readonly string[]; readonly labels?: Readonly<Record<string, string>> }
@@ -14,6 +15,12 @@ export interface NodeSpec { readonly name: string; readonly addresses: readonly 
 export interface OperatorOptions {
   /** Default 1, which leads at once. Several elect one that leads. */
   readonly controllers?: number;
+  /** Installs deploy/install.yaml instead of crds/, and runs controllers and agents under their accounts instead of as admin, agents with tokens of their nodes. */
+  readonly rights?: boolean;
+  /** More arguments of every agent. */
+  readonly agentArgs?: readonly string[];
+  /** Called when the API server runs and nothing of ours does. */
+  readonly before?: (cluster: LabCluster) => Promise<void>;
 }
 
 export interface Operator {
@@ -22,6 +29,8 @@ export interface Operator {
   readonly controller: Daemon;
   readonly controllers: readonly Daemon[];
   readonly agents: Readonly<Record<string, Daemon>>;
+  /** With `rights`: the token of each node's agent. */
+  readonly tokens: Readonly<Record<string, string>>;
   /** An object as JSON; null when there is none. `name` with its namespace as `shop/web`. */
   get<T = Record<string, unknown>>(resource: string, name: string): Promise<T | null>;
   /** Waits until a VirtualServer `namespace/name` is Ready at its newest generation. Rejects with its conditions. */
@@ -48,23 +57,28 @@ metadata: { name: public }
 spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
 `;
 
-export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1 }: OperatorOptions = {}): Promise<Operator> {
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], before }: OperatorOptions = {}): Promise<Operator> {
   const cluster = await lab.cluster({ controllerManager: true });
-  await cluster.applyFile(crds);
-  await create(cluster, namespace(system), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
+  await before?.(cluster);
+  await cluster.applyFile(resolve(root, rights ? 'deploy/install.yaml' : 'crds'));
+  await create(cluster, ...(rights ? [] : [namespace(system)]), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
   await cluster.apply(objects);
+  const controllerConfig = rights ? cluster.writeKubeconfig('controller', await cluster.tokenFor(`${system}/ipvs-operator-controller`)) : cluster.kubeconfig;
   const controllers: Daemon[] = [];
   for (let i = 0; i < count; i++) {
     // All are in one network namespace, so each has a port of its own.
-    const args = ['controller', '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--listen', `127.0.0.1:${9821 + i}`];
+    const args = ['controller', '--kubeconfig', controllerConfig, '--namespace', system, '--listen', `127.0.0.1:${9821 + i}`];
     controllers.push(await lab.daemon(null, count === 1 ? [...args, '--no-leader-election'] : args));
   }
   const leader = (): Daemon | null => (count === 1 ? controllers : controllers.filter(({ log }) => log.lastIndexOf('"msg":"leading"') > log.lastIndexOf('"msg":"started"'))).find((c) => c.running) ?? null;
   // Ten processes that start at once take the one CPU away from each other for longer than a leader may be silent.
   if (count > 1) await lab.eventually(() => leader() !== null, { withinMs: 60_000, what: 'one of the controllers leads' });
   const agents: Record<string, Daemon> = {};
+  const tokens: Record<string, string> = {};
   for (const { name } of nodes) {
-    agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', cluster.kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent')]);
+    if (rights) tokens[name] = await tokenOnNode(cluster, `${system}/ipvs-operator-agent`, name);
+    const kubeconfig = rights ? cluster.writeKubeconfig(`agent-${name}`, tokens[name]!) : cluster.kubeconfig;
+    agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent'), ...agentArgs]);
   }
   const get = async <T>(resource: string, name: string): Promise<T | null> => {
     const [space, short] = name.includes('/') ? name.split('/') as [string, string] : [undefined, name];
@@ -73,7 +87,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
     return status === 200 ? body : null;
   };
   return {
-    cluster, controller: controllers[0]!, controllers, agents, get, leader,
+    cluster, controller: controllers[0]!, controllers, agents, tokens, get, leader,
     owner: async (address) => (await get<{ status?: { activeNode?: string } }>('virtualips', address))?.status?.activeNode ?? '',
     ready: async (name) => {
       let seen = 'nothing';

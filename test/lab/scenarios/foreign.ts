@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { scenario, type Lab } from '../lab.ts';
 import { difference } from '../difference.ts';
 import { file, group, pool, server } from '../manifests.ts';
+import { THEIRS } from '../theirs.ts';
 import { lan, vip } from '../topologies.ts';
 
 const everything = file(
@@ -14,30 +15,6 @@ const everything = file(
   server({ name: 'tun', mode: 'TUN', vips: ['10.0.1.204'], endpoints: ['10.0.1.21', '10.0.1.22'], more: { tun: { encapsulation: 'GUE' } } }),
   server({ name: 'range', mode: 'NAT', vips: ['10.0.1.205'], ports: [{ port: 30_000, endPort: 30_010, protocol: 'UDP' }], endpoints: ['10.0.1.21'] }),
 );
-
-/** Somebody else's things of every kind that we handle ourselves. */
-const FOREIGN = `
-ipvsadm -A -t 10.0.1.240:80 -s rr
-ipvsadm -a -t 10.0.1.240:80 -r 10.0.1.22:80 -g -w 5 -x 50 -y 40
-ipvsadm -A -u [fd00:1::240]:53 -s wlc
-ipvsadm -A -f 77 -s rr -p 60
-ipvsadm -a -f 77 -r 10.0.1.23 -m
-ip addr add 10.0.1.240/32 dev e0
-ip addr add fd00:1::240/128 dev e0 nodad
-ip addr add 10.0.1.241/32 dev lo
-ip link add mine type dummy
-ip link set mine up
-ip addr add 10.77.0.1/24 dev mine
-ip route add 10.78.0.0/16 via 10.0.1.1
-ip rule add fwmark 77 lookup 77
-echo 1 > /proc/sys/net/ipv4/conf/mine/arp_ignore
-echo 2 > /proc/sys/net/ipv4/conf/e0/rp_filter
-iptables-legacy -t nat -A POSTROUTING -s 10.77.0.0/24 -j MASQUERADE
-iptables-legacy -t mangle -A PREROUTING -p tcp --dport 7777 -j MARK --set-mark 77
-iptables-legacy -A INPUT -p tcp --dport 9999 -j DROP
-ip6tables-legacy -A INPUT -p tcp --dport 9999 -j DROP
-ip fou add port 9999 gue
-`;
 
 /** Lines of a snapshot that change because of what the manifests ask for; IPv6 forwarding brings anycast routes of the kernel. */
 const OURS = /route (anycast|multicast)|^ipvs Timeout|10\.0\.1\.20[0-9]|fd00:1::20[0-9]|ivs|IPVS-OPERATOR|^sysctl net[./]ipv[46][./](ip_forward|vs[./]|conf[./](all|default|e0|e1|lo|mine|tunl0|gre0|gretap0|erspan0|sit0|ip6tnl0|ip6gre0)[./](forwarding|mc_forwarding|send_redirects|arp_ignore|arp_announce|rp_filter|accept_redirects|accept_ra))|conf[./]ivs|neigh[./]ivs|-f 12[0-9]{8}|6080/;
@@ -86,10 +63,8 @@ export const foreign = scenario({
   tags: ['foreign'],
   timeoutSeconds: 300,
   run: async (lab) => {
-    // Loaded first: modules bring their fallback devices and default sysctls along, which is nobody's change.
-    for (const host of ['dir1', 'rs1']) await lab.host(host).sh('modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc ipip ip_gre sit ip6_tunnel fou nf_conntrack iptable_nat iptable_mangle ip6table_nat ip6table_mangle');
     const agents = await Promise.all(['dir1', 'rs1'].map((host) => lab.agent(host, { manifests: {}, start: false })));
-    for (const host of ['dir1', 'rs1']) await lab.host(host).sh(`for c in iptables-legacy ip6tables-legacy; do for t in filter nat mangle; do $c -t $t -nL >/dev/null; done; done; ${FOREIGN}`);
+    for (const host of ['dir1', 'rs1']) await lab.host(host).sh(THEIRS);
     const before = await snapshots(lab, () => true);
     const others = await snapshots(lab, (line) => !OURS.test(line));
     const watching = ['dir1', 'rs1'].map((host) => watchOthers(lab, host));
