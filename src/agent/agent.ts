@@ -52,6 +52,8 @@ export interface AgentView {
   readonly refusals: readonly Refusal[];
   readonly failures: readonly Failure[];
   readonly drains: DrainRecords;
+  /** Connections that they still have, by the same keys. */
+  readonly remaining: ReadonlyMap<string, number>;
   readonly foreign: ForeignReport;
   readonly notes: readonly string[];
   readonly capabilities: IpvsCapabilities | null;
@@ -97,6 +99,8 @@ export class Agent {
   #refusals: readonly Refusal[] = [];
   #failures: readonly Failure[] = [];
   #foreign: ForeignReport = { services: [], destinations: [], addresses: [] };
+  /** Connections of real servers that drain, by drain key, as they were seen last. */
+  #remaining: ReadonlyMap<string, number> = new Map();
   #notes: readonly string[] = [];
   readonly #tally = new Tally();
 
@@ -124,7 +128,7 @@ export class Agent {
   get view(): AgentView {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
-      fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, foreign: this.#foreign, notes: this.#notes,
+      fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
       capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
@@ -210,6 +214,8 @@ export class Agent {
       this.#notes = [...p.notes, ...this.#goesWithout()];
     }
     this.#conflicts = p.conflicts;
+    // Those that a narrow pass did not look at are as before; those that are through are in nobody's records.
+    this.#remaining = new Map([...this.#remaining, ...p.remaining].filter(([id]) => id in this.#drains));
     this.#refusals = p.refusals;
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;

@@ -46,6 +46,8 @@ export interface IpvsPlan {
   readonly drains: Map<string, DrainRecord | null>;
   /** Drain records to drop after applying: until the deletion is done, a restart must know that the time is up. */
   readonly drained: Set<string>;
+  /** Connections of those that go on draining, by drain key. */
+  readonly remaining: Map<string, number>;
   readonly conflicts: { readonly key: string; readonly owner: string }[];
   /** Services of others, by key. */
   readonly foreign: string[];
@@ -59,7 +61,7 @@ const NONE_TRICK_FROM = 33;
 export function planIpvs(input: IpvsPlanInput): IpvsPlan {
   const plan: IpvsPlan = {
     create: [], addDestinations: [], setServices: [], setDestinations: [], delDestinations: [], setSchedulers: [], delServices: [],
-    entries: new Map(), gone: [], drains: new Map(), drained: new Set(), conflicts: [], foreign: [], kept: [],
+    entries: new Map(), gone: [], drains: new Map(), drained: new Set(), remaining: new Map(), conflicts: [], foreign: [], kept: [],
   };
   const drains = drainsByService(input.drains);
   for (const key of input.scope ?? input.desired.keys()) {
@@ -218,6 +220,7 @@ function leave(
     return;
   }
   draining.add(id);
+  plan.remaining.set(id, table.active(row) + table.inactive(row));
   if (!record) plan.drains.set(id, startDrain(drainSeconds, input.now));
   if (destination.weight !== 0) {
     quiesced.push({ kind: 'setDestination', service, destination: { ...destination, weight: 0 }, changed: ['weight'] });

@@ -51,6 +51,8 @@ export interface Plan {
   /** Likewise before and after. */
   readonly drainsBefore: DrainRecords;
   readonly drainsAfter: DrainRecords;
+  /** Connections of real servers that drain, by drain key, of the services that were looked at. */
+  readonly remaining: ReadonlyMap<string, number>;
   /** Whether everything that was looked at was seen whole. */
   readonly complete: boolean;
   /** Key -> owner. */
@@ -95,7 +97,7 @@ export function plan(input: PlanInput): Plan {
     ],
     ledgerBefore: withServices(node?.before ?? ledger, ledger, services),
     ledgerAfter: withServices(node?.after ?? ledger, ledger, entriesAfter(services, ipvs)),
-    drainsBefore, drainsAfter: drainsLeft(drainsBefore, ipvs),
+    drainsBefore, drainsAfter: drainsLeft(drainsBefore, ipvs), remaining: ipvs.remaining,
     complete: observed.ipvs.complete && !additive && (observed.node?.complete ?? true) && [...observed.ipvs.services.values()].every((s) => s.complete),
     conflicts,
     refusals: [...conflicts].map(([key, owner]) => conflict(key, owner, desired.services.get(key))),

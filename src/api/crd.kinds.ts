@@ -214,6 +214,7 @@ export const DEFINITIONS: readonly Definition[] = [
       'status.interfaces[].addresses': 'atomic',
       'status.applied': 'atomic',
       'status.failures': 'atomic',
+      'status.backends': 'atomic',
       'status.ownedVIPs': 'atomic',
       'status.boundVIPs': 'atomic',
       'status.foreign.examples': 'atomic',

@@ -2050,6 +2050,55 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
        }
       }
      },
+     "backends": {
+      "type": "array",
+      "maxItems": 256,
+      "items": {
+       "type": "object",
+       "required": [
+        "virtualServer",
+        "unhealthy",
+        "ignored",
+        "draining",
+        "message"
+       ],
+       "properties": {
+        "virtualServer": {
+         "type": "string",
+         "maxLength": 127
+        },
+        "unhealthy": {
+         "type": "integer",
+         "minimum": 0,
+         "maximum": 2147483647
+        },
+        "ignored": {
+         "type": "integer",
+         "minimum": 0,
+         "maximum": 2147483647
+        },
+        "draining": {
+         "type": "integer",
+         "minimum": 0,
+         "maximum": 2147483647
+        },
+        "connections": {
+         "type": "integer",
+         "minimum": 0,
+         "maximum": 2147483647
+        },
+        "drainedBy": {
+         "type": "string",
+         "pattern": "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$",
+         "maxLength": 64
+        },
+        "message": {
+         "type": "string",
+         "maxLength": 1024
+        }
+       }
+      }
+     },
      "drifts": {
       "type": "integer",
       "minimum": 0,

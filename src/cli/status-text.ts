@@ -51,6 +51,7 @@ export function serverText(view: StatusView, name: string): string {
     `\n${formatTable(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], s.conditions.map((c) => [c.type, c.status, c.reason, c.message]))}`,
     rows.length > 0 ? `\n${formatTable(['REAL SERVER', 'SERVICE', 'WEIGHT', 'ACTIVE', 'INACTIVE', 'STATE'], rows.map((r) => [r.realServer, r.service, r.weight, r.active, r.inactive, state(r)]))}` : '',
     s.excluded.length > 0 ? `\n${formatTable(['EXCLUDED', 'REASON', 'MESSAGE'], s.excluded.map((e) => [e.backend, e.reason, e.message]))}${hidden > 0 ? `and ${hidden} more\n` : ''}` : '',
+    section('Health checks that fail', s.unhealthy ?? []),
     section('Problems in manifests', view.status.problems.filter((p) => p.object.endsWith(`/${name}`)).map((p) => `${p.severity}: ${p.file}: ${p.message}`)),
     section('Not shown', view.missing),
   ].join('');
@@ -81,7 +82,8 @@ function connectionsText({ realServers }: StatusView): string {
 }
 
 function backendsText({ backends }: ServerStatus): string {
-  return `${backends.ready}/${backends.total}${backends.draining > 0 ? ` (${backends.draining} draining)` : ''}`;
+  const notes = [[backends.unhealthy, 'unhealthy'], [backends.ignored, 'failing and kept'], [backends.draining, 'draining']].flatMap(([n, what]) => (n ? [`${n} ${what}`] : []));
+  return `${backends.ready}/${backends.total}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`;
 }
 
 function conditionOf(s: ServerStatus, type: string): Condition | undefined {

@@ -2,16 +2,20 @@
  * Reports: what the agents say, ready to be asked for one VirtualServer: who directs for a group, who is live, what each runs. It reads
  * IPVSNodes once a change, because a status has thousands of lines and is asked for thousands of VirtualServers.
  */
-import { readApplied, type IPVSNode, type VirtualIP } from '../api/v1alpha1/index.ts';
+import { readApplied, type IPVSNode, type IPVSNodeStatus, type VirtualIP } from '../api/v1alpha1/index.ts';
 import type { DirectorReport, Holder } from './status/virtualserver.ts';
 
 interface Report {
   readonly groups: readonly string[];
   readonly applied: ReadonlyMap<string, string>;
   readonly failures: ReadonlyMap<string, { readonly code: string; readonly message: string }>;
+  readonly backends: ReadonlyMap<string, BackendReport>;
   readonly bound: ReadonlySet<string>;
   readonly node: IPVSNode;
 }
+
+/** Real servers that are not as the program wrote them. */
+export type BackendReport = NonNullable<IPVSNodeStatus['backends']>[number];
 
 const NOBODY: Holder = { node: '', live: false, duplicate: '' };
 
@@ -24,12 +28,13 @@ export class Reports {
     const old = this.#reports.get(name);
     if (!node) {
       this.#reports.delete(name);
-      return new Set([...old?.applied.keys() ?? [], ...old?.failures.keys() ?? []]);
+      return new Set([...old?.applied.keys() ?? [], ...old?.failures.keys() ?? [], ...old?.backends.keys() ?? []]);
     }
     const { status, spec } = node;
     const next: Report = {
       node, groups: spec.directorGroups, applied: readApplied(status?.applied ?? []),
       failures: new Map((status?.failures ?? []).map(({ virtualServer, code, message }) => [virtualServer, { code, message }])),
+      backends: new Map((status?.backends ?? []).map((b) => [b.virtualServer, b])),
       bound: new Set(status?.boundVIPs ?? []),
     };
     this.#reports.set(name, next);
@@ -38,6 +43,7 @@ export class Reports {
     for (const key of old?.applied.keys() ?? []) if (!next.applied.has(key)) changed.add(key);
     for (const [key, { code, message }] of next.failures) if (old?.failures.get(key)?.message !== message || old.failures.get(key)?.code !== code) changed.add(key);
     for (const key of old?.failures.keys() ?? []) if (!next.failures.has(key)) changed.add(key);
+    for (const key of new Set([...next.backends.keys(), ...old?.backends.keys() ?? []])) if (!sameBackends(next.backends.get(key), old?.backends.get(key))) changed.add(key);
     return changed;
   }
 
@@ -55,8 +61,8 @@ export class Reports {
   /** Directors of a group, as they speak of one VirtualServer. */
   directors(group: string, owner: string): DirectorReport[] {
     const list: DirectorReport[] = [];
-    for (const [node, { groups, applied, failures }] of this.#reports) {
-      if (groups.includes(group)) list.push({ node, live: this.#live.has(node), hash: applied.get(owner), failure: failures.get(owner) });
+    for (const [node, { groups, applied, failures, backends }] of this.#reports) {
+      if (groups.includes(group)) list.push({ node, live: this.#live.has(node), hash: applied.get(owner), failure: failures.get(owner), backends: backends.get(owner) });
     }
     return list;
   }
@@ -71,4 +77,9 @@ export class Reports {
     const duplicate = conditions.find((c) => c.type === 'DuplicateAddress' && c.status === 'True');
     return { node: activeNode, live: this.#live.has(activeNode), duplicate: duplicate?.message ?? '' };
   }
+}
+
+/** What a VirtualServer's status says of them; how many connections are left and until when is the node's to say. */
+function sameBackends(a: BackendReport | undefined, b: BackendReport | undefined): boolean {
+  return a === b || (a?.unhealthy === b?.unhealthy && a?.ignored === b?.ignored && a?.draining === b?.draining && a?.message === b?.message);
 }

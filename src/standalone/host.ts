@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Agent, Report } from '../agent/agent.ts';
+import type { Unhealthy } from '../agent/health/watch.ts';
 import { Deferred } from '../agent/deferred.ts';
 import { StateFolderError, type StateFolder } from '../agent/state-folder.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
@@ -20,6 +21,8 @@ export interface HostOptions {
   readonly log: Logger;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
+  /** Real servers of a program whose check fails; absent: nothing is checked. */
+  readonly unhealthy?: (owner: string) => readonly Unhealthy[];
 }
 
 /** What survives a reboot: enough to serve without the manifests. */
@@ -120,7 +123,7 @@ export class Host {
     const { node, agent } = this.#options;
     return {
       node, pid: process.pid, sequence: this.#sequence, lastChange: this.#lastChange, pending: agent.pending || (this.#scan?.busy ?? true),
-      manifestsHash: this.#scan?.fingerprint ?? '', servers: this.#compiler.servers, verdicts: this.#compiler.verdicts, programs: this.#compiler.programs, view: agent.view,
+      manifestsHash: this.#scan?.fingerprint ?? '', servers: this.#compiler.servers, verdicts: this.#compiler.verdicts, programs: this.#compiler.programs, view: agent.view, unhealthy: this.#options.unhealthy,
       problems: (this.#scan?.problems ?? []).map((p) => ({ file: p.file, object: p.object ?? '', code: p.code, severity: p.severity, message: p.message })),
       error: this.#error,
     };

@@ -35,7 +35,7 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
     let onHealth = (): void => undefined;
     const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock: Date.now, log, ...(health && { health }) });
     if (options.cleanup) return await cleanup(agent, log, signal);
-    const host = new Host({ node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock: Date.now });
+    const host = new Host({ node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock: Date.now, unhealthy: (owner) => health?.watch?.unhealthy(owner) ?? [] });
     await untilSettled(() => host.readManifests(), signal);
     if (health === null) return await once(host, agent, signal);
     const code = await forEver(host, agent, kernel, options, log, signal, (loop) => { onHealth = () => loop.trigger('changes'); });

@@ -9,6 +9,7 @@ import type { AgentView } from '../agent/agent.ts';
 import { formatOperation } from '../agent/operation.ts';
 import type { Failure } from '../agent/apply.ts';
 import { failuresByOwner } from '../agent/failures.ts';
+import type { Unhealthy } from '../agent/health/watch.ts';
 import type { Refusal } from '../agent/state.ts';
 import type { Verdict } from '../controller/compile/compile.ts';
 import { serviceKey } from '../kernel/ipvs/types.ts';
@@ -26,7 +27,10 @@ export interface ServerStatus {
   readonly ports: string;
   readonly scheduler: string;
   readonly role: string;
-  readonly backends: { readonly total: number; readonly ready: number; readonly draining: number };
+  /** `unhealthy`: down by their check; `ignored`: kept although it fails. */
+  readonly backends: { readonly total: number; readonly ready: number; readonly draining: number; readonly unhealthy: number; readonly ignored: number };
+  /** Real servers whose check fails, as `address port: reason: message`. */
+  readonly unhealthy: readonly string[];
   readonly excluded: readonly { readonly backend: string; readonly reason: string; readonly message: string }[];
   readonly excludedCount: number;
   readonly conditions: readonly Condition[];
@@ -79,6 +83,8 @@ export interface StatusInput {
   /** What is served; one without a verdict comes from the snapshot, because its manifest cannot be read. */
   readonly programs: ReadonlyMap<string, Program>;
   readonly view: AgentView;
+  /** Real servers of a program whose check fails; absent: nothing is checked. */
+  readonly unhealthy?: ((owner: string) => readonly Unhealthy[]) | undefined;
   readonly problems: readonly FileProblemStatus[];
   readonly error: string;
 }
@@ -128,7 +134,7 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
     yield [key, snapshotStatus(program, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, input.error)];
   }
   for (const [key, verdict] of input.verdicts) {
-    const status = serverStatus(input.servers.get(key)!, verdict, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, key, input.error, broken.get(key));
+    const status = serverStatus(input.servers.get(key)!, verdict, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, key, input.error, broken.get(key), input.unhealthy?.(key) ?? []);
     if (!verdict.accepted || verdict.excludedCount > 0 || refusals.has(key) || status.conditions.some((c) => c.type === 'Programmed' && c.status === 'False' && c.reason !== 'Suspended')) ready = false;
     yield [key, status];
   }
@@ -148,12 +154,13 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
 
 function serverStatus(
   server: VirtualServer, verdict: Verdict, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[],
-  draining: ReadonlyMap<string, number>, key: string, error: string, broken: string | undefined,
+  draining: ReadonlyMap<string, number>, key: string, error: string, broken: string | undefined, sick: readonly Unhealthy[],
 ): ServerStatus {
   const fragment = view.fragments.get(key);
   const { spec } = server;
   const weights = verdict.program?.spec.services[0]?.realServers.map((r) => parseRealServer(r)!.weight) ?? [];
-  const ready = weights.filter((w) => w > 0).length;
+  const down = new Set(sick.filter((u) => u.state === 'Down').map((u) => u.address)).size;
+  const ready = Math.max(weights.filter((w) => w > 0).length - down, 0);
   const accepted: Condition = { type: 'Accepted', status: verdict.accepted && verdict.reason === 'Accepted' ? 'True' : 'False', reason: verdict.reason, message: verdict.message };
   const first = verdict.excluded[0];
   const resolved: Condition = first
@@ -166,17 +173,20 @@ function serverStatus(
     ports: spec.ports.map((p) => `${p.port}${p.endPort ? `-${p.endPort}` : ''}/${p.protocol}`).join(','),
     scheduler: spec.scheduler.name,
     role: fragment?.role ?? 'none',
-    backends: { total: verdict.backends, ready, draining: drainingOf(view, key, draining) },
+    backends: { total: verdict.backends, ready, draining: drainingOf(view, key, draining), unhealthy: down, ignored: new Set(sick.map((u) => u.address)).size - down },
+    unhealthy: sick.slice(0, FOREIGN_SHOWN).map(unhealthyText),
     excluded: verdict.excluded, excludedCount: verdict.excludedCount,
-    conditions: [accepted, resolved, programmed, readyCondition(accepted, programmed, ready), ...degraded(verdict, broken)],
+    conditions: [accepted, resolved, programmed, readyCondition(accepted, programmed, ready, sick), ...degraded(verdict, broken, sick)],
   };
 }
 
 /** Only when True: it works, but not as it was written. */
-function degraded(verdict: Verdict, broken: string | undefined): Condition[] {
+function degraded(verdict: Verdict, broken: string | undefined, sick: readonly Unhealthy[]): Condition[] {
   const yes = (reason: string, message: string): Condition[] => [{ type: 'Degraded', status: 'True', reason, message }];
   if (broken !== undefined) return yes('UsingLastGood', `the last good form is served: ${broken}`);
   if (!verdict.accepted && verdict.addresses.length > 0) return yes('UsingLastGood', verdict.message);
+  const ignored = sick.filter((u) => u.state !== 'Down');
+  if (ignored.length > 0) return yes('ChecksIgnored', `${ignored.length} real servers fail their health check and are kept: ${unhealthyText(ignored[0]!)}`);
   if (verdict.excludedCount > 0) return yes('EndpointsExcluded', `${verdict.excludedCount} of its real servers cannot be used; excluded names them`);
   return [];
 }
@@ -192,8 +202,8 @@ function snapshotStatus(program: Program, view: AgentView, refusals: readonly Re
   const ports = spec.services.flatMap((s) => s.ports).map((p) => `${p.port}${p.endPort !== p.port ? `-${p.endPort}` : ''}/${p.protocol}`);
   return {
     mode: spec.mode, addresses: verdict.addresses, ports: ports.join(','), scheduler: spec.scheduler.name, role,
-    backends: { total: verdict.backends, ready: weights.filter((w) => w > 0).length, draining: drainingOf(view, owner, draining) },
-    excluded: [], excludedCount: 0,
+    backends: { total: verdict.backends, ready: weights.filter((w) => w > 0).length, draining: drainingOf(view, owner, draining), unhealthy: 0, ignored: 0 },
+    unhealthy: [], excluded: [], excludedCount: 0,
     conditions: [accepted, programmedCondition(verdict, role, refusals, failures, error), { type: 'Degraded', status: 'True', reason: 'UsingSnapshot', message }],
   };
 }
@@ -220,13 +230,19 @@ const PROGRAMMED_REASON: Record<Refusal['code'], string> = {
   ForeignConflict: 'ForeignConflict', EndpointNotPermitted: 'PartiallyProgrammed', InvalidProgram: 'PartiallyProgrammed', PortConflict: 'PartiallyProgrammed',
 };
 
-function readyCondition(accepted: Condition, programmed: Condition, ready: number): Condition {
+function readyCondition(accepted: Condition, programmed: Condition, ready: number, sick: readonly Unhealthy[]): Condition {
   const no = (reason: string, message: string): Condition => ({ type: 'Ready', status: 'False', reason, message });
   if (accepted.reason === 'Suspended') return no('Suspended', accepted.message);
   if (accepted.status !== 'True') return no('NotAccepted', accepted.message);
   if (programmed.status !== 'True') return no('NotProgrammed', programmed.message);
+  if (ready === 0 && sick.length > 0) return no('NoReadyBackends', `every real server fails its health check: ${unhealthyText(sick[0]!)}`);
   if (ready === 0) return no('NoReadyBackends', 'no real server has a weight above 0; new connections are refused');
   return { type: 'Ready', status: 'True', reason: 'Ready', message: '' };
+}
+
+function unhealthyText({ address, port, state, reason, message }: Unhealthy): string {
+  const what = state === 'Down' ? 'down' : state === 'Held' ? 'kept, since all behind its interface fail' : 'kept, since too few others are up';
+  return `${address} ${port}: ${what}: ${reason}: ${message}`;
 }
 
 function groupBy<T>(list: readonly T[], key: (value: T) => string): Map<string, T[]> {

@@ -6,6 +6,7 @@
 import type { EventRecorder } from '../../kube/events.ts';
 import type { Agent, Report } from '../agent.ts';
 import { Deferred } from '../deferred.ts';
+import type { HealthWatch } from '../health/watch.ts';
 import type { Loop } from '../loop.ts';
 import { StateFolderError, type StateFolder } from '../state-folder.ts';
 import { Assignment, NOTHING } from './assignment.ts';
@@ -18,6 +19,8 @@ export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' 
   readonly folder: StateFolder;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly version: string;
+  /** What checks real servers; absent, or null for now: nothing does. */
+  readonly health?: () => HealthWatch | null;
   /** uname -r. */
   readonly kernel: string;
   /** Least time that a bind lingers, in milliseconds. */
@@ -83,7 +86,7 @@ export class ClusterHost {
       ...options, assignment: this.#assignment, inputs: this.#inputs, before: snapshot?.owned ?? new Set(),
       onOwned: () => { this.#dirty.duties = true; this.#heldFile.ask(); this.#soon(); },
     });
-    this.#reporting = new Reporting({ ...options, assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#generation, usingSnapshot: () => this.usingSnapshot });
+    this.#reporting = new Reporting({ ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#generation, usingSnapshot: () => this.usingSnapshot });
   }
 
   /** Runs until the signal aborts. `begun` is called once, when there is something to reconcile. */

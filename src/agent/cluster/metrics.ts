@@ -11,6 +11,7 @@ import type { IpvsClient, ServiceStatistics } from '../../kernel/ipvs/contract.t
 import { serviceKey } from '../../kernel/ipvs/types.ts';
 import { isModuleMissing } from '../../kernel/netlink/errors.ts';
 import type { Agent, Report } from '../agent.ts';
+import type { HealthWatch } from '../health/watch.ts';
 import type { Loop, Pass } from '../loop.ts';
 import type { ClusterHost } from './host.ts';
 
@@ -18,7 +19,7 @@ export interface AgentMetrics {
   /** One reconcile; null: it could not be done at all. */
   readonly pass: (report: Report | null, pass: Pass) => void;
   /** Fills at each scrape what agent and host know. */
-  watch(host: ClusterHost, agent: Agent, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number): void;
+  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number): void;
 }
 
 /** What names a service of the kernel to people. */
@@ -41,7 +42,7 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
       own.reconcileDuration.observe({ extent }, tookMs / 1000);
       own.settled.set(report?.settled ? 1 : 0);
     },
-    watch(host, agent, loop, ipvs, now) {
+    watch(host, agent, health, loop, ipvs, now) {
       metrics.collect(() => {
         fillReflectors(kube, merged(host.inputs.reflectors), now());
         const { tally, view } = agent;
@@ -60,6 +61,15 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
         own.announcements.set({ result: 'success' }, (tally.operations.get('announce') ?? 0) + (loop()?.announced.sent ?? 0));
         own.announcements.set({ result: 'error' }, loop()?.announced.failed ?? 0);
         for (const what of ['services', 'destinations', 'addresses'] as const) own.foreign.set({ what }, view.foreign[what].length);
+        const checks = health();
+        if (checks) {
+          const { results, latenessSumMs, missed, turns } = checks.counts;
+          own.healthTargets.set(checks.targets);
+          for (const [type, reasons] of results) for (const [result, count] of reasons) own.healthChecks.set({ type, result }, count);
+          own.healthLateness.set(latenessSumMs / 1000);
+          own.healthMissed.set(missed);
+          own.healthTurns.set(turns);
+        }
         own.snapshot.set(host.usingSnapshot ? 1 : 0);
         serviceCounters(statisticsOf(ipvs, view.fragments.size > 0), serviceNames(host.assignment.programs));
       });

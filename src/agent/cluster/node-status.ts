@@ -13,6 +13,8 @@ import { formatOperation } from '../operation.ts';
 import type { Blocked } from '../ownership/claimer.ts';
 import type { Fragment } from '../state.ts';
 import type { Flushes } from '../tally.ts';
+import type { HealthWatch } from '../health/watch.ts';
+import { backendReports } from './backends.ts';
 import { virtualServerOf } from './binds.ts';
 import { namesOf, remedyFor, type Culprit } from './culprit.ts';
 import type { ProgramProblem } from './programs.ts';
@@ -37,6 +39,8 @@ export interface NodeStatusInput {
   readonly blocked: ReadonlyMap<string, Blocked>;
   /** The caches are not complete: what is served is of before. */
   readonly usingSnapshot: boolean;
+  /** Null while nothing is checked. */
+  readonly health: Pick<HealthWatch, 'unhealthy' | 'massFailures'> | null;
   readonly flushes: Flushes;
   readonly culprits: readonly Culprit[];
   /** Those of the status before, for when they changed. */
@@ -79,6 +83,7 @@ export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
       services: view.foreign.services.length, destinations: view.foreign.destinations.length, addresses: view.foreign.addresses.length + blocked.size, examples,
       ...(culprit !== '' && { culprit }),
     },
+    backends: backendReports(view, (owner) => input.health?.unhealthy(owner) ?? []),
     drifts: view.drifts,
     conditions: [...conditionsOf(input, failures)],
   };
@@ -147,12 +152,14 @@ function readiness({ view, reconciled, error, directs, programs }: NodeStatusInp
 }
 
 /** The worst first. */
-function troublesOf({ view, flushes, culprits, usingSnapshot, blocked, now }: NodeStatusInput): { reason: Reason<'Degraded'>; message: string }[] {
+function troublesOf({ view, health, flushes, culprits, usingSnapshot, blocked, now }: NodeStatusInput): { reason: Reason<'Degraded'>; message: string }[] {
   const troubles: { reason: Reason<'Degraded'>; message: string }[] = [];
   if (flushedLately(flushes, now)) {
     const kubeProxy = culprits.some((c) => c.name === 'kube-proxy');
     troubles.push({ reason: kubeProxy ? 'KubeProxyConflict' : 'ForeignFlush', message: `somebody removed ${flushes.services} of our virtual services, and they were made again (${flushes.times} times since the agent began); ${remedyFor(culprits)}` });
   }
+  const [silent] = health?.massFailures.values() ?? [];
+  if (silent) troubles.push({ reason: 'MassFailure', message: `every checked real server behind ${silent.link || 'routes'} stopped answering at once; ${silent.held.size} are kept as they were; look at that network` });
   if (usingSnapshot) troubles.push({ reason: 'UsingSnapshot', message: 'not everything could be read from the API server since the agent began; what is missing is served as it was before' });
   const first = [...blocked][0];
   if (first) troubles.push({ reason: 'ForeignConflict', message: `${first[0]} is not taken, because ${first[1].mac || 'a host that does not tell its MAC address'} answers for it${blocked.size > 1 ? `, and ${blocked.size - 1} more VIPs likewise` : ''}` });

@@ -7,6 +7,7 @@ import type { Condition } from '../../kube/conditions.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import type { Log } from '../../kube/types.ts';
 import type { Agent, Report } from '../agent.ts';
+import type { HealthWatch } from '../health/watch.ts';
 import type { Assignment } from './assignment.ts';
 import { namesOf, readCommands as readProcesses, remedyFor, suspects, type Culprit } from './culprit.ts';
 import type { Directing } from './directing.ts';
@@ -18,6 +19,7 @@ export interface ReportingOptions {
   readonly node: string;
   readonly client: KubeClient;
   readonly agent: Agent;
+  readonly health: () => HealthWatch | null;
   readonly assignment: Assignment;
   readonly inputs: Inputs;
   readonly directing: Directing;
@@ -99,10 +101,10 @@ export class Reporting {
   get silentMs(): number | null { return this.#reportedAt === null ? null : this.#options.now() - this.#reportedAt; }
 
   #status(conditions: readonly Condition[]): ReturnType<typeof nodeStatus> {
-    const { agent, assignment, directing, version, kernel, generation, usingSnapshot, clock } = this.#options;
+    const { agent, health, assignment, directing, version, kernel, generation, usingSnapshot, clock } = this.#options;
     const { directs, programs, problems } = assignment;
     const status = nodeStatus({
-      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index, reconciled: this.#reconciled, error: this.#error,
+      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index, reconciled: this.#reconciled, error: this.#error, health: health(),
       owned: directing.owned, blocked: directing.blocked, usingSnapshot: usingSnapshot(), flushes: agent.tally.flushes, culprits: this.#culprits, conditions, now: clock(),
     });
     this.#said = { applied: status.programs!.applied, failed: status.programs!.failed, bound: status.boundVIPs!.length };

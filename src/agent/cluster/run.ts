@@ -75,7 +75,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
   const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks });
   const host = new ClusterHost({
     node, namespace, client, agent: worker, net: kernel.net, probe, folder, events, log, clock: Date.now, now, random: Math.random, version, kernel: release(),
-    lingerMs: options.bindLingerSeconds * 1000,
+    lingerMs: options.bindLingerSeconds * 1000, health: () => checks.watch,
   });
   const loop = new Loop({
     agent: worker, net: kernel.net, log, now, fullEveryMs: options.resyncSeconds * 1000,
@@ -85,7 +85,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
       host.report(report, error);
     },
   });
-  counters.watch(host, worker, () => loop, kernel.ipvs, now);
+  counters.watch(host, worker, () => checks.watch, () => loop, kernel.ipvs, now);
   const health = await serveHealth({ listen: options.listen, metrics, live: () => stuck(host, options), ready: () => host.notReady(), log, signal });
   let reconciling: Promise<void> | null = null;
   footprint.watch(signal);

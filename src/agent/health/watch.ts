@@ -13,7 +13,7 @@ import type { CheckCounts } from './counts.ts';
 import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
 import { checkedHere, type HealthSource } from './source.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
-import { targetFor, weigh, type Known, type Weights } from './weighing.ts';
+import { targetFor, weigh, weightKey, type Known, type Weights } from './weighing.ts';
 
 export interface HealthWatchOptions extends Omit<CheckerOptions, 'onChange'> {
   readonly log: Logger;
@@ -39,7 +39,8 @@ interface Watched {
 export interface Unhealthy {
   readonly address: string;
   readonly port: number;
-  readonly state: 'Down' | 'Held';
+  /** Down: it gets nothing. Held and Panic: it counts as up. */
+  readonly state: 'Down' | 'Held' | 'Panic';
   readonly reason: string;
   readonly message: string;
 }
@@ -51,6 +52,8 @@ export class HealthWatch implements HealthSource {
   readonly #options: HealthWatchOptions;
   readonly #checker: Checker;
   readonly #followed = new Map<string, Followed>();
+  /** What was decided last. */
+  readonly #decided = new Map<string, Weights>();
   readonly #watched = new Map<string, Watched>();
   #changed = new Set<string>();
   /** Of each program, when its weights change by themselves; monotonic milliseconds. */
@@ -88,6 +91,7 @@ export class HealthWatch implements HealthSource {
     const before = this.#followed.get(owner);
     const check = program?.spec.healthCheck;
     if (program === null || check === undefined) {
+      this.#decided.delete(owner);
       if (before === undefined) return;
       this.#forget(owner, before);
       return;
@@ -122,6 +126,7 @@ export class HealthWatch implements HealthSource {
     if (weights.nextChangeAt === Infinity) this.#next.delete(program.owner);
     else this.#next.set(program.owner, weights.nextChangeAt);
     this.#arm(weights.nextChangeAt);
+    this.#decided.set(program.owner, weights);
     return weights;
   }
 
@@ -139,15 +144,16 @@ export class HealthWatch implements HealthSource {
     return changed;
   }
 
-  /** The real servers of a program that are down, or counted as up although their check fails. Sorted as in the program; each address and port once. */
+  /** The real servers of a program that are down, or count as up although their check fails. In the order of the program; each address and port once. */
   unhealthy(owner: string): Unhealthy[] {
     const found = new Map<string, Unhealthy>();
     const followed = this.#followed.get(owner);
+    const decided = this.#decided.get(owner);
     followed?.services.forEach((realServers, s) => realServers.forEach((r, i) => {
-      const key = followed.keys[s]![i]!;
-      const { health, held } = this.#known(key);
-      if (health.state !== 'Down' || health.last === null) return;
-      found.set(`${r.address} ${r.port}`, { address: r.address, port: r.port, state: held ? 'Held' : 'Down', reason: health.last.reason, message: health.last.message });
+      const reason = decided?.byServer.get(weightKey(s, r))?.reason;
+      const { last } = this.#known(followed.keys[s]![i]!).health;
+      if ((reason !== 'Down' && reason !== 'Held' && reason !== 'Panic') || last === null) return;
+      found.set(`${r.address} ${r.port}`, { address: r.address, port: r.port, state: reason, reason: last.reason, message: last.message });
     }));
     return [...found.values()];
   }
@@ -168,6 +174,7 @@ export class HealthWatch implements HealthSource {
 
   #forget(owner: string, before: Followed): void {
     this.#followed.delete(owner);
+    this.#decided.delete(owner);
     this.#next.delete(owner);
     this.#changed.delete(owner);
     this.#release(owner, before, new Set());

@@ -86,6 +86,7 @@ export const CONDITIONS = {
       UsingSnapshot: 'Served from the snapshot: there is no readable manifest, or no news from the controller.',
       UsingLastGood: 'The newest manifest is wrong; the last good one stays in force.',
       EndpointsExcluded: 'Some real servers cannot be used; status.excluded names them.',
+      ChecksIgnored: 'Health checks fail and are not obeyed: too few others are up, or everything behind one interface failed at once.',
     },
   },
 } as const satisfies Record<string, ConditionEntry>;
@@ -179,6 +180,7 @@ const IPVS_NODE = {
       ForeignFlush: 'Somebody removes our virtual services again and again; status.foreign says who, if it can be told.',
       KubeProxyConflict: 'kube-proxy in mode ipvs shares this kernel and is not told to leave our addresses alone.',
       ForeignConflict: 'What is not ours stands where ours should be; it is left alone.',
+      MassFailure: 'Everything behind one interface stopped answering its health checks at once; real servers are kept as they were.',
       UsingSnapshot: 'Served from the snapshot: there is no news from the API server.',
       KernelModuleMissing: 'A module that some program needs is missing: a scheduler, an engine, a kind of tunnel.',
     },

@@ -3,11 +3,11 @@
  * observed and did (status, by the agent). Named after the node. Fields and bounds; the texts in status.applied are ipvsnode.report.ts's.
  */
 import { z } from 'zod';
-import { address, clusterMetadata, count, groupName, integer, text } from './fields.ts';
+import { address, clusterMetadata, count, groupName, integer, text, time } from './fields.ts';
 import { API_VERSION, type ObjectMetadata, type ServerMetadata } from './metadata.ts';
 import { conditionsOf } from './status.ts';
 import { programTunnel } from './virtualserverprogram.ts';
-import { FAMILIES, MAX_APPLIED, MAX_BINDS, MAX_FAILURES, MAX_OWNED_VIPS, MAX_RESERVED } from './vocabulary.ts';
+import { FAMILIES, MAX_APPLIED, MAX_BACKEND_REPORTS, MAX_BINDS, MAX_FAILURES, MAX_OWNED_VIPS, MAX_RESERVED } from './vocabulary.ts';
 
 /** `namespace/name`: two labels of 63 characters and a slash. */
 const virtualServerKey = () => text(127);
@@ -67,6 +67,15 @@ export const ipvsNodeStatus = z.strictObject({
   ownedVIPs: z.array(address()).max(MAX_OWNED_VIPS).optional().describe('VIPs that this node holds as a director.'),
   boundVIPs: z.array(address()).max(MAX_BINDS).optional().describe('VIPs that this node receives for as a real server: directors may send it packets for them.'),
   foreign: foreign.optional().describe('What is not ours and where ours should be; it is left alone.'),
+  backends: z.array(z.strictObject({
+    virtualServer: virtualServerKey().describe('The VirtualServer, as namespace/name.'),
+    unhealthy: count().describe('Real servers that get no new connections because their check fails.'),
+    ignored: count().describe('Real servers that are kept although their check fails: panic threshold, or everything behind an interface failed at once.'),
+    draining: count().describe('Real servers, counted once a service, that only keep the connections they have.'),
+    connections: count().optional().describe('At most so many connections they still have: 1, 2, 5, 10 and so on.'),
+    drainedBy: time().optional().describe('When the last of them is let go of.'),
+    message: text(1024).describe('Which, and why.'),
+  })).max(MAX_BACKEND_REPORTS).optional().describe('VirtualServers with real servers that are unhealthy or drain, as this director sees them.'),
   drifts: integer(0, 2_147_483_647).optional().describe('How often something of ours had been changed behind our back and was put right, since the agent started.'),
   conditions: conditionsOf('IPVSNode'),
 });

@@ -39,6 +39,9 @@ export const MAX_OWNED_VIPS = 5000;
 /** Failures that an IPVSNode names; more are only counted. */
 export const MAX_FAILURES = 64;
 
+/** VirtualServers of which an IPVSNode reports unhealthy or draining real servers. */
+export const MAX_BACKEND_REPORTS = 256;
+
 /** Most labels in a selector: a bound that the CRD needs to price its rules. */
 export const MAX_LABELS = 64;
 

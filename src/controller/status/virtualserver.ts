@@ -16,6 +16,8 @@ export interface DirectorReport {
   /** Hash of the program it runs; absent: none. */
   readonly hash?: string | undefined;
   readonly failure?: { readonly code: string; readonly message: string } | undefined;
+  /** Real servers that it does not treat as the program wrote them; absent: none. */
+  readonly backends?: { readonly unhealthy: number; readonly ignored: number; readonly draining: number; readonly message: string } | undefined;
 }
 
 /** Who holds one VIP. */
@@ -54,7 +56,7 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
   const live = input.directors.filter((d) => d.live);
   const hash = program?.spec.contentHash ?? null;
   const running = hash === null ? [] : live.filter((d) => d.hash === hash);
-  const counts = countRealServers(program);
+  const counts = countRealServers(program, witnessOf(input)?.backends);
   const nodes = [...new Set(verdict.addresses.flatMap((a) => holders.get(a)?.node || []))];
   const accepted = acceptedOf(input);
   const programmed = programmedOf(input, live, running.length);
@@ -84,7 +86,7 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
       return { value, family: familyOf(value)!, ...(node ? { activeNode: node } : {}) };
     }),
     summary: { ...(verdict.addresses.length > 0 ? { addresses: verdict.addresses.join(',').slice(0, 1024) } : {}), ports: portsText(server), backends: `${counts.ready}/${counts.total}`, ...(activeNode ? { activeNode: activeNode.slice(0, 1024) } : {}) },
-    backends: { total: counts.total, ready: counts.ready },
+    backends: { total: counts.total, ready: counts.ready, ...(counts.draining > 0 && { draining: counts.draining }), ...(counts.unhealthy > 0 && { unhealthy: counts.unhealthy }) },
     ...(verdict.excludedCount > 0 ? { excluded: verdict.excluded.map((e) => ({ backend: e.backend.slice(0, 64), reason: e.reason, message: e.message.slice(0, 1024) })), excludedCount: verdict.excludedCount } : {}),
     directors: { desired: live.length, programmed: follows ? before?.directors?.programmed ?? running.length : running.length },
     conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']>,
@@ -95,8 +97,14 @@ function portsText(server: ServerObjects['VirtualServer']): string {
   return server.spec.ports.map((p) => `${p.port}${endPortOf(p) === p.port ? '' : `-${endPortOf(p)}`}/${p.protocol}`).join(',').slice(0, 1024);
 }
 
+/** Whose word counts about real servers: that of the director whom clients reach; where nobody is, that of a live one. */
+function witnessOf({ verdict, holders, directors }: ServerStatusInput): DirectorReport | undefined {
+  const holder = verdict.addresses.map((a) => holders.get(a)?.node ?? '').find((node) => node !== '');
+  return directors.find((d) => d.node === holder) ?? directors.find((d) => d.live);
+}
+
 /** Different real servers of all ports, and those of them that take new connections. */
-function countRealServers(program: Program | null): { total: number; ready: number } {
+function countRealServers(program: Program | null, seen: DirectorReport['backends']): { total: number; ready: number; unhealthy: number; draining: number } {
   const weights = new Map<string, number>();
   for (const service of program?.spec.services ?? []) {
     for (const text of service.realServers) {
@@ -104,7 +112,9 @@ function countRealServers(program: Program | null): { total: number; ready: numb
       if (r) weights.set(r.address, Math.max(weights.get(r.address) ?? 0, r.weight));
     }
   }
-  return { total: weights.size, ready: [...weights.values()].filter((w) => w > 0).length };
+  const meant = [...weights.values()].filter((w) => w > 0).length;
+  const unhealthy = Math.min(seen?.unhealthy ?? 0, meant);
+  return { total: weights.size, ready: meant - unhealthy, unhealthy, draining: seen?.draining ?? 0 };
 }
 
 function acceptedOf({ verdict, unwritten }: ServerStatusInput): Said<'Accepted'> {
@@ -161,7 +171,8 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
   if (programmed.status !== 'True' && !enough) return no('NotProgrammed', programmed.message);
   if (readyServers === 0) {
     const waiting = verdict.waiting.length > 0 ? `; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
-    const why = verdict.problems[0]?.message ?? verdict.excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
+    const unhealthy = witnessOf(input)?.backends;
+    const why = unhealthy && unhealthy.unhealthy > 0 ? `every real server fails its health check: ${unhealthy.message}` : verdict.problems[0]?.message ?? verdict.excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
     return no('NoReadyBackends', `${why}${waiting}`);
   }
   if (orphans.length > 0) {
@@ -180,12 +191,15 @@ function stalledOf(accepted: Said<'Accepted'>, programmed: Said<'Programmed'>): 
   return null;
 }
 
-function degradedOf({ verdict, program, holders }: ServerStatusInput): Said<'Degraded'> | null {
+function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
+  const { verdict, program, holders } = input;
   for (const address of verdict.addresses) {
     const duplicate = holders.get(address)?.duplicate;
     if (duplicate) return { status: 'True', reason: 'DuplicateAddress', message: duplicate };
   }
   if (!verdict.accepted && program !== null) return { status: 'True', reason: 'UsingLastGood', message: verdict.message };
+  const ignored = witnessOf(input)?.backends;
+  if (ignored && ignored.ignored > 0) return { status: 'True', reason: 'ChecksIgnored', message: `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}` };
   if (verdict.excludedCount > 0) return { status: 'True', reason: 'EndpointsExcluded', message: `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them` };
   return null;
 }

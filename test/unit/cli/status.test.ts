@@ -23,7 +23,7 @@ const no = (type: string, reason: string, message: string) => ({ type, status: '
 const conditions = [yes('Accepted'), yes('ResolvedRefs'), yes('Programmed'), yes('Ready')];
 
 const server = (over: Partial<ServerStatus> = {}): ServerStatus => ({
-  mode: 'DR', addresses: ['192.0.2.10'], ports: '80/TCP', scheduler: 'wrr', role: 'director', backends: { total: 2, ready: 2, draining: 0 }, excluded: [], excludedCount: 0, conditions, ...over,
+  mode: 'DR', addresses: ['192.0.2.10'], ports: '80/TCP', scheduler: 'wrr', role: 'director', backends: { total: 2, ready: 2, draining: 0, unhealthy: 0, ignored: 0 }, unhealthy: [], excluded: [], excludedCount: 0, conditions, ...over,
 });
 const host = (over: Partial<HostStatus> = {}): HostStatus => ({
   version: 1, node: 'lb1', pid: process.pid, settled: true, ok: true, sequence: 1, lastChange: 1, manifestsHash: '', virtualServers: { 'default/shop': server() }, problems: [], failures: [], drains: {},
@@ -55,7 +55,7 @@ test('the overview is one line a VirtualServer', () => {
   const status = host({
     ok: false,
     virtualServers: {
-      'default/shop': server({ backends: { total: 3, ready: 2, draining: 1 } }),
+      'default/shop': server({ backends: { total: 3, ready: 2, draining: 1, unhealthy: 0, ignored: 0 } }),
       'default/mail': server({ mode: 'NAT', addresses: [], role: 'none', conditions: [no('Accepted', 'AddressOutsidePools', 'no pool'), yes('ResolvedRefs'), no('Programmed', 'Pending', ''), no('Ready', 'NotAccepted', 'no pool')] }),
       'default/dns': server({ ports: '53/UDP', conditions: [yes('Accepted'), yes('ResolvedRefs'), no('Programmed', 'NoDirector', ''), no('Ready', 'NotProgrammed', '')] }),
     },
@@ -91,7 +91,7 @@ test('one VirtualServer is told in full', () => {
   const status = host({
     virtualServers: {
       'default/shop': server({
-        backends: { total: 3, ready: 2, draining: 1 }, excluded: [{ backend: '10.9.9.9', reason: 'EndpointNotPermitted', message: 'the pool does not permit it' }], excludedCount: 5,
+        backends: { total: 3, ready: 2, draining: 1, unhealthy: 0, ignored: 0 }, excluded: [{ backend: '10.9.9.9', reason: 'EndpointNotPermitted', message: 'the pool does not permit it' }], excludedCount: 5,
         conditions: [yes('Accepted'), no('ResolvedRefs', 'EndpointNotPermitted', '5 real servers left out'), yes('Programmed'), yes('Ready')],
       }),
     },

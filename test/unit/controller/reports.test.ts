@@ -23,13 +23,25 @@ test('a report concerns the VirtualServers of which it says something else than 
   assert.deepEqual([...r.update('e1', undefined)], []);
 });
 
+test('real servers that are down or drain concern their VirtualServer; how many connections they still have does not', () => {
+  const r = new Reports();
+  const sick = (more: object = {}) => ({ virtualServer: 'ns/a', unhealthy: 1, ignored: 0, draining: 1, connections: 50, message: 'm', ...more });
+  const says = (...backends: object[]): string[] => {
+    const report = node(['edge'], ['ns/a|1']);
+    return [...r.update('e1', { ...report, status: { ...report.status, backends } } as IPVSNode)];
+  };
+  assert.deepEqual([says(), says(sick()), says(sick({ connections: 20 })), says(sick({ unhealthy: 2 })), says(sick({ unhealthy: 2, message: 'n' })), says()], [['ns/a'], ['ns/a'], [], ['ns/a'], ['ns/a'], ['ns/a']]);
+  says(sick());
+  assert.equal(r.directors('edge', 'ns/a')[0]!.backends?.unhealthy, 1);
+});
+
 test('the directors of a group speak of one VirtualServer, the live ones as such', () => {
   const r = new Reports();
   r.update('e1', node(['edge', 'core'], ['ns/a|1']));
   r.update('e2', node(['edge'], [], [failure('ns/a')]));
   r.update('w1', node([], ['ns/a|1']));
   assert.equal(r.setLive(new Set(['e1', 'ghost'])), true);
-  assert.deepEqual(r.directors('edge', 'ns/a'), [{ node: 'e1', live: true, hash: '1', failure: undefined }, { node: 'e2', live: false, hash: undefined, failure: { code: 'NoInterface', message: 'm' } }]);
+  assert.deepEqual(r.directors('edge', 'ns/a'), [{ node: 'e1', live: true, hash: '1', failure: undefined, backends: undefined }, { node: 'e2', live: false, hash: undefined, failure: { code: 'NoInterface', message: 'm' }, backends: undefined }]);
   assert.deepEqual([r.directors('core', 'ns/b').map((d) => d.hash), r.directors('none', 'ns/a'), r.members('edge')], [[undefined], [], ['e1', 'e2']]);
 });
 

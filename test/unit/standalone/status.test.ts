@@ -37,7 +37,7 @@ function status({ shop = server('shop'), role = 'director', refusals = [], failu
     verdicts: new Map(Object.entries(verdicts)), programs: new Map(), problems: [], error: '',
     view: {
       fragments: new Map(list.map((f) => [f.owner, f])), refusals: refusals.map((code) => ({ owner: SHOP, code, message: `because ${code}` })),
-      failures: failures.map((operation): Failure => ({ operation, error })), drains: {}, foreign: { services: [], destinations: [], addresses: [] }, notes: [], capabilities: null, netfilter: 'nft',
+      failures: failures.map((operation): Failure => ({ operation, error })), drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], capabilities: null, netfilter: 'nft',
       operations: 7, drifts: 1, ...view,
     },
     ...input,
@@ -51,6 +51,7 @@ const OK = { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Progr
 const refused = (reason: string) => ({ ...OK, Accepted: `False ${reason}`, Programmed: 'False Pending', Ready: 'False NotAccepted' });
 const notProgrammed = (reason: string) => ({ ...OK, Programmed: `False ${reason}`, Ready: 'False NotProgrammed' });
 
+const sick = { address: '10.0.0.1', port: 80, reason: 'Refused', message: 'connection refused' };
 const TABLE: readonly [string, Given, Record<string, string>, ok: boolean][] = [
   ['all is well', {}, OK, true],
   ['PoolNotFound', { pools: [] }, refused('PoolNotFound'), false],
@@ -65,6 +66,8 @@ const TABLE: readonly [string, Given, Record<string, string>, ok: boolean][] = [
   ['EndpointNotPermitted', { shop: server('shop', endpoints('10.0.0.1', '192.0.2.1')) }, { ...OK, ResolvedRefs: 'False EndpointNotPermitted', Degraded: 'True EndpointsExcluded' }, false],
   ['UnsupportedBackendForMode', { shop: server('shop', endpoints('10.0.0.1', 'fd00::1')) }, { ...OK, ResolvedRefs: 'False UnsupportedBackendForMode', Degraded: 'True EndpointsExcluded' }, false],
   ['NoReadyBackends', { shop: server('shop', endpoints({ address: '10.0.0.1', weight: 0 })) }, { ...OK, Ready: 'False NoReadyBackends' }, true],
+  ['NoReadyBackends: all are down', { input: { unhealthy: () => [{ ...sick, state: 'Down' }] } }, { ...OK, Ready: 'False NoReadyBackends' }, true],
+  ['ChecksIgnored', { input: { unhealthy: () => [{ ...sick, state: 'Held' }] } }, { ...OK, Degraded: 'True ChecksIgnored' }, true],
   ['NoDirector: no part of this host', { role: 'none' }, notProgrammed('NoDirector'), false],
   ['NoDirector: no NIC', { refusals: ['NoInterface'] }, notProgrammed('NoDirector'), false],
   ['KernelFeatureMissing', { refusals: ['KernelFeatureMissing'] }, notProgrammed('KernelFeatureMissing'), false],
@@ -124,7 +127,7 @@ test('a file that cannot be read is not ok; a hint about one is', () => {
 test('the summary says mode, address, ports, scheduler, role and real servers', () => {
   const shop = server('shop', { ports: [{ port: 80 }, { port: 30_000, endPort: 30_010, protocol: 'UDP' }], ...endpoints('10.0.0.1', { address: '10.0.0.2', weight: 0 }, '192.0.2.1') });
   const { conditions: _, excluded, ...rest } = status({ shop, view: { drains: { 'TCP 10.0.1.200:80 -> 10.0.1.21:80': { since: 1, deadline: 2 }, 'TCP 10.0.1.9:80 -> 10.0.1.21:80': { since: 1, deadline: 2 } } } }).virtualServers[SHOP]!;
-  assert.deepEqual(rest, { mode: 'NAT', addresses: ['203.0.113.1'], ports: '80/TCP,30000-30010/UDP', scheduler: 'wrr', role: 'director', backends: { total: 2, ready: 1, draining: 1 }, excludedCount: 1 });
+  assert.deepEqual(rest, { mode: 'NAT', addresses: ['203.0.113.1'], ports: '80/TCP,30000-30010/UDP', scheduler: 'wrr', role: 'director', backends: { total: 2, ready: 1, draining: 1, unhealthy: 0, ignored: 0 }, unhealthy: [], excludedCount: 1 });
   assert.equal(excluded.length, 1);
 });
 

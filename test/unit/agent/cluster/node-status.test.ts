@@ -28,9 +28,9 @@ function status(fields: Partial<Omit<NodeStatusInput, 'view'>> & { view?: Partia
   const made = nodeStatus({
     version: '1.0.0', kernel: '6.1.0', generation: 7, directs: new Set(['edge']), programs: new Map([shop, other].map((p) => [p.owner, p])), problems: new Map(), index, reconciled: true, error: null,
     view: {
-      fragments, refusals: [], failures: [], drains: {}, foreign: { services: [], destinations: [], addresses: [] }, notes: [], capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
+      fragments, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
     },
-    owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, culprits: [], conditions: [], now: 1_000_000, ...rest,
+    owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, health: null, culprits: [], conditions: [], now: 1_000_000, ...rest,
   });
   const object = { apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode', metadata: { name: 'n1' }, spec: { directorGroups: [], realServer: { binds: [] }, reservedAddresses: [] }, status: made };
   const read = fromServer('IPVSNode', object);

@@ -94,6 +94,14 @@ const CASES: Case[] = [
   { name: 'another runs it, the owner does not', input: { directors: [runs('e1', 'old'), runs('e2')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'False NotProgrammed' } },
   { name: 'nobody holds the address', input: { holders: held('', { live: false }) }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /no director holds 203\.0\.113\.1; look at kubectl get vip/] },
   { name: 'who holds the address is not live', input: { holders: held('e1', { live: false }), directors: [{ node: 'e1', live: false, hash: HASH }, runs('e2')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /e1, which held 203\.0\.113\.1, is not live any more/] },
+  {
+    name: 'every real server fails its check', input: { directors: [{ ...runs('e1'), backends: { unhealthy: 2, ignored: 0, draining: 0, message: '10.0.0.1:80 is down: Refused: connection refused' } }, runs('e2')] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /every real server fails its health check: 10\.0\.0\.1:80 is down/],
+  },
+  {
+    name: 'checks that are not obeyed', input: { directors: [{ ...runs('e1'), backends: { unhealthy: 0, ignored: 2, draining: 0, message: '10.0.0.1:80 fails' } }, runs('e2')] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True ChecksIgnored' }, message: ['Degraded', /2 real servers fail their health check and are kept/],
+  },
   { name: 'somebody else answers for it', input: { holders: held('e1', { duplicate: '00:11:22:33:44:55 answers for it' }) }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True DuplicateAddress' }, message: ['Degraded', /00:11:22/] },
 ];
 
@@ -144,6 +152,13 @@ describe('the rest of the status', () => {
     const verdict = compiled(spec);
     const status = statusOf({ server: shop(spec), verdict, program: verdict.program });
     assert.deepEqual([status.backends, status.summary?.backends, status.summary?.ports], [{ total: 3, ready: 2 }, '2/3', '80/TCP,443/TCP']);
+  });
+
+  it('counts those that are down or drain as the director sees them whom clients reach', () => {
+    const seen = (unhealthy: number, draining: number) => ({ unhealthy, ignored: 0, draining, message: 'm' });
+    const of = (...directors: DirectorReport[]) => { const s = statusOf({ directors }); return [s.backends, s.summary?.backends]; };
+    assert.deepEqual(of({ ...runs('e1'), backends: seen(1, 3) }, { ...runs('e2'), backends: seen(2, 0) }), [{ total: 2, ready: 1, draining: 3, unhealthy: 1 }, '1/2']);
+    assert.deepEqual(of(runs('e1'), { ...runs('e2'), backends: seen(2, 0) }), [{ total: 2, ready: 2 }, '2/2']);
   });
 
   it('names addresses with their holders, ranges, and directors', () => {
