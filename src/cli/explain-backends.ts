@@ -1,5 +1,6 @@
 /**
- * Steps about where real servers come from and what became of them: backends, those that cannot be used, those of the program. Pure.
+ * Steps about where real servers come from and what became of them: backends, those that cannot be used, nodes. Pure. Their weights are
+ * explain-weights.ts's.
  * What a backend offers is the controller's own code to say (controller/compile/sources.ts), so that both agree.
  */
 import type { IPVSNode, VirtualServerBackend } from '../api/v1alpha1/index.ts';
@@ -136,21 +137,8 @@ function nodeStep({ metadata: { name, generation }, status }: IPVSNode, vips: re
   return wrong('node', name, `${waits}${behind}`, look.agentOn(system, name), needed);
 }
 
-export function realServersStep({ program, facts: { namespace, name, systemNamespace } }: Case): Step | null {
-  if (!program) return null;
-  const services = servicesOf(program.program);
-  const all = new Set(services.flatMap((s) => s.all.map((r) => r.address)));
-  const ready = new Set(services.flatMap((s) => s.ready.map((r) => r.address)));
-  if (all.size === 0) return wrong('realServers', '', 'the program has none: new connections are refused', look.controllerLog(systemNamespace));
-  if (ready.size === 0) {
-    return wrong('realServers', '', `all ${all.size} of the program have weight 0: new connections are refused`, `kubectl -n ${namespace} edit ivs ${name} and give a backend a weight`);
-  }
-  const empty = services.filter((s) => s.ready.length === 0).map((s) => s.name);
-  if (empty.length > 0) return wrong('realServers', '', `no real server takes new connections for ${names(empty)}`, `kubectl -n ${namespace} get ivsp ${name} -o yaml`, false);
-  return good('realServers', '', `${ready.size} of ${all.size} take new connections`);
-}
-
-function surroundingsOf(facts: Facts): Surroundings {
+/** What of a cluster was read, as compile asks for it. */
+export function surroundingsOf(facts: Facts): Surroundings {
   return new Surroundings({
     services: storeOf(present(facts.services)), slices: storeOf(present(facts.slices), { indexes: { service: sliceService } }), endpoints: storeOf(present(facts.endpoints)),
     nodes: storeOf(valueOf(facts.nodes) ?? []), grants: storeOf(present(facts.grants)), namespaces: storeOf([]), serviceCIDRs: storeOf([]), ipvsNodes: storeOf([]),

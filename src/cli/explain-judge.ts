@@ -1,11 +1,12 @@
 /** The explanation of one VirtualServer: every step from its spec to the kernels, whether clients are served, and where it stops. Pure. */
-import { backendSteps, excludedStep, nodeSteps, realServersStep } from './explain-backends.ts';
+import { backendSteps, excludedStep, nodeSteps } from './explain-backends.ts';
 import { caseOf } from './explain-case.ts';
 import { directorSteps, foreignSteps, programStep } from './explain-directors.ts';
 import type { Facts } from './explain-facts.ts';
 import { acceptedStep, controllerStep, readyStep, specStep } from './explain-server.ts';
 import { unsure, type Step } from './explain-step.ts';
 import { addressSteps } from './explain-vips.ts';
+import { realServersStep, weightSteps } from './explain-weights.ts';
 
 export interface Explanation {
   readonly virtualServer: string;
@@ -25,7 +26,7 @@ export function explain(facts: Facts): Explanation {
   const waiting = nodes.some((s) => s.ok === false && s.needed);
   const steps = [
     specStep(c), controllerStep(c), acceptedStep(c), ...backendSteps(c), excludedStep(c, waiting), ...addressSteps(c), programStep(c),
-    ...directorSteps(c), ...foreignSteps(c), ...nodes, realServersStep(c),
+    ...directorSteps(c), ...foreignSteps(c), ...nodes, ...weightSteps(c), realServersStep(c),
     ...facts.bad.map((text) => unsure('reading', '', text, 'kubectl get crds -o name; this program and the CRDs may be of two versions', false)),
   ].filter((s) => s !== null);
   const ready = readyStep(c, steps.some((s) => s.ok === null && s.needed));

@@ -13,6 +13,7 @@ export const STEPS = {
   director: 'One director of the group: live, and it runs the program.',
   foreign: 'Something that is not ours stands in the way on that director.',
   node: 'One node with real servers in modes DR and TUN: it receives for the VIPs.',
+  weights: 'Weights that the labels of nodes changed.',
   realServers: 'Real servers of the program take new connections.',
   ready: 'What the controller itself says.',
   reading: 'An object that cannot be read.',

@@ -180,6 +180,8 @@ export class Compiler {
         spec: {
           ...spec, services, scheduler: this.#sharer.share(spec.scheduler), connectionLimits: this.#sharer.share(spec.connectionLimits),
           tunnel: this.#sharer.share(spec.tunnel), persistence: this.#sharer.share(spec.persistence),
+          // One with certificates is of one team, and its text would be kept twice.
+          ...(spec.healthCheck === undefined || spec.healthCheck.http?.caBundle ? {} : { healthCheck: this.#sharer.share(spec.healthCheck) }),
         },
       },
     };

@@ -2,6 +2,7 @@
  * Surroundings: the answers to compile's questions about the cluster, from the caches. It also says whom a change concerns: which
  * VirtualServers have to be compiled again when a Service, a slice or a node changed. Reads stores and keeps indexes; writes nothing.
  */
+import { NODE_WEIGHT_LABEL } from '../api/v1alpha1/metadata.ts';
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
 import { ADDRESS_BITS, canonical, contains, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
@@ -52,6 +53,8 @@ export class Surroundings implements Cluster {
   readonly #served: (node: string, vip: string) => boolean;
   #nodes: ClusterNode[] = [];
   #nodeOf = new Map<string, string>();
+  /** Of nodes that have the label. */
+  #weightLabels = new Map<string, string>();
   #own = new Map<string, string>();
   #networks: Network[] = [];
   #stale = true;
@@ -79,6 +82,8 @@ export class Surroundings implements Cluster {
   }
 
   nodeOf(address: string): string | null { return this.#fresh().#nodeOf.get(address) ?? null; }
+
+  weightLabel(node: string): string | null { return this.#fresh().#weightLabels.get(node) ?? null; }
 
   /** Gateway API's ReferenceGrant: who may refer to what in the grant's namespace. */
   permits(fromNamespace: string, serviceKey: string): boolean {
@@ -128,12 +133,14 @@ export class Surroundings implements Cluster {
     this.#stale = false;
     this.#nodes = [];
     this.#nodeOf = new Map();
+    this.#weightLabels = new Map();
     this.#own = new Map();
     this.#networks = [];
     for (const node of [...this.#caches.nodes.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))) {
       const { name, labels = {} } = node.metadata;
       const addresses = nodeAddresses(node, true);
       this.#nodes.push({ name, labels, addresses });
+      if (labels[NODE_WEIGHT_LABEL] !== undefined) this.#weightLabels.set(name, labels[NODE_WEIGHT_LABEL]);
       for (const address of addresses) this.#nodeOf.set(address, name);
       for (const address of nodeAddresses(node, false)) this.#own.set(address, `an address of node ${name}`);
       for (const cidr of node.spec?.podCIDRs ?? []) this.#reserve(cidr, `in the Pod network of node ${name} (${cidr})`);

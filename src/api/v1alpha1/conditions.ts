@@ -87,6 +87,7 @@ export const CONDITIONS = {
       UsingLastGood: 'The newest manifest is wrong; the last good one stays in force.',
       EndpointsExcluded: 'Some real servers cannot be used; status.excluded names them.',
       ChecksIgnored: 'Health checks fail and are not obeyed: too few others are up, or everything behind one interface failed at once.',
+      InvalidNodeWeight: 'The label ipvs-operator.dev/weight of a node is no whole number from 0 to 65535, and does not count.',
     },
   },
 } as const satisfies Record<string, ConditionEntry>;

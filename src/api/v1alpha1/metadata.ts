@@ -16,6 +16,8 @@ export const MAX_NAME = 253;
 /** On every VirtualServerProgram: the group it is for, and its VirtualServer, for `kubectl get ivsp -l`. */
 export const GROUP_LABEL = `${GROUP}/director-group`;
 export const VIRTUAL_SERVER_LABEL = `${GROUP}/virtual-server`;
+/** On a Node, by its administrator: percent of the weight of real servers there. */
+export const NODE_WEIGHT_LABEL = `${GROUP}/weight`;
 
 /** Metadata as the rest of the program sees it. */
 export interface ObjectMetadata {

@@ -24,6 +24,8 @@ export interface Cluster {
   nodes(matchLabels: Readonly<Record<string, string>>): readonly ClusterNode[];
   /** The node that has this address as its own. */
   nodeOf(address: string): string | null;
+  /** The label of weights of a node, as it is written (node-weight.ts reads it); null where there is none. */
+  weightLabel(node: string): string | null;
   /** Whether VirtualServers of one namespace may refer to a Service of another. */
   permits(fromNamespace: string, serviceKey: string): boolean;
   /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
@@ -41,6 +43,7 @@ export const NO_CLUSTER: Cluster = {
   endpoints: () => null,
   nodes: () => [],
   nodeOf: () => null,
+  weightLabel: () => null,
   permits: () => false,
   reserved: () => null,
   receives: () => true,

@@ -6,6 +6,7 @@ import type { ExclusionReason } from '../../api/v1alpha1/conditions.ts';
 import type { VirtualServer } from '../../api/v1alpha1/index.ts';
 import { classOf, familyOf, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
+import { percentOf, weightOnNode } from './node-weight.ts';
 import { inRanges, type Pool } from './pools.ts';
 import { candidatesOf, type Candidate, type SourceProblem } from './sources.ts';
 
@@ -21,6 +22,11 @@ export interface Endpoint {
   readonly port: number;
   readonly weight: number;
   readonly node: string;
+}
+
+export interface BadWeight {
+  readonly node: string;
+  readonly label: string;
 }
 
 /** A node that receives for the VIPs, in modes DR and TUN. */
@@ -42,6 +48,8 @@ export interface Endpoints {
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;
   readonly problems: readonly SourceProblem[];
+  /** Nodes with a label of weights that is none, with what it says: it does not count. */
+  readonly badWeights: readonly BadWeight[];
 }
 
 export interface EndpointInput {
@@ -69,6 +77,14 @@ export function endpointsOf(input: EndpointInput): Endpoints {
   const used = new Set<string>();
   const binds = new Map<string, Bind>();
   const waiting = new Set<string>();
+  const badWeights = new Map<string, BadWeight>();
+  const weigh = (weight: number, node: string): number => {
+    const label = cluster.weightLabel(node);
+    if (label === null) return weight;
+    const percent = percentOf(label);
+    if (percent === null) badWeights.set(node, { node, label });
+    return percent === null ? weight : weightOnNode(weight, percent);
+  };
   const excluded: Exclusion[] = [];
   let excludedCount = 0;
   const exclude = (backend: string, why: Omit<Exclusion, 'backend'>) => {
@@ -92,6 +108,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
       waiting.add(node);
       continue;
     }
+    const weighed = weigh(weight, node);
     for (const [i, target] of targets.entries()) {
       if (target === null) continue;
       if (mode !== 'NAT' && target !== 0 && target !== ports[i]!.port) {
@@ -99,7 +116,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
         continue;
       }
       const key = `${address} ${target}`;
-      if (!eligible[i]!.has(key)) eligible[i]!.set(key, { address, port: target, weight, node });
+      if (!eligible[i]!.has(key)) eligible[i]!.set(key, { address, port: target, weight: weighed, node });
       used.add(address);
     }
   }
@@ -107,6 +124,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     eligible: eligible.map((m) => [...m.values()]), count: used.size, excluded, excludedCount,
     // Thousands of VirtualServers have none of these.
     binds: binds.size === 0 ? NONE : [...binds.values()], waiting: waiting.size === 0 ? NONE : [...waiting], problems: problems.length === 0 ? NONE : problems,
+    badWeights: badWeights.size === 0 ? NONE : [...badWeights.values()],
   };
 }
 

@@ -2,7 +2,7 @@
  * Status of a VirtualServer: what was decided about it, and how far its directors are, as conditions and counts. Pure; the clock's only
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
-import { CONDITIONS, endPortOf, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { CONDITIONS, endPortOf, NODE_WEIGHT_LABEL, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -201,6 +201,11 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
   const ignored = witnessOf(input)?.backends;
   if (ignored && ignored.ignored > 0) return { status: 'True', reason: 'ChecksIgnored', message: `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}` };
   if (verdict.excludedCount > 0) return { status: 'True', reason: 'EndpointsExcluded', message: `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them` };
+  if (verdict.badWeights.length > 0) {
+    const list = verdict.badWeights.map((b) => `${b.node} (${JSON.stringify(b.label)})`).sort();
+    const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
+    return { status: 'True', reason: 'InvalidNodeWeight', message: `the label ${NODE_WEIGHT_LABEL} of node ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count` };
+  }
   return null;
 }
 

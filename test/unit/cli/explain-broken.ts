@@ -299,8 +299,16 @@ export const BROKEN: readonly Broken[] = [
   },
   // Real servers.
   {
-    what: 'all weights are 0', world: (w) => { w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|0|node-1']; },
+    what: 'all weights are 0', world: (w) => { w.server.spec['backends'] = [{ weight: 0, serviceRef: { name: 'web' } }]; w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|0|node-1']; },
     step: 'realServers', text: /all 1 of the program have weight 0/, fix: /edit ivs shop/,
+  },
+  {
+    what: 'the label of a node takes the only real server away', world: (w) => { w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|0|node-1']; },
+    step: 'realServers', text: /all 1 of the program have weight 0/, fix: /^kubectl label node node-1 ipvs-operator\.dev\/weight-$/,
+  },
+  {
+    what: 'the label of a node is no weight', world: (w) => { w.server.status.conditions!.push(condition('Degraded', 'True', 'InvalidNodeWeight', 'the label of node node-1 ("heavy") does not count')); },
+    step: 'weights', served: true, text: /node-1 \("heavy"\)/, fix: /^kubectl label node NODE ipvs-operator\.dev\/weight=100 --overwrite$/,
   },
   { what: 'the program has none, and nobody says why', world: noServers, step: 'realServers', text: /the program has none/, fix: /logs/ },
   {

@@ -120,6 +120,18 @@ describe('what may not be read', () => {
   });
 });
 
+test('a weight that the label of a node changed is shown with the written one', () => {
+  const w = healthy();
+  w.server.spec['backends'] = [{ weight: 100, serviceRef: { name: 'web' } }];
+  w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|50|node-1', '10.1.0.2|8080|100|node-2'];
+  const e = explain(factsOf(w));
+  const step = e.steps.find((s) => s.step === 'weights');
+  assert.equal(step?.text, 'by the label ipvs-operator.dev/weight of their nodes (percent), 1 real server: 10.1.0.1 on node-1 has 50 instead of 100');
+  assert.deepEqual([step.ok, e.served, e.stopsAt], [true, true, null]);
+  w.server.metadata.generation = 4;
+  assert.equal(explain(factsOf(w)).steps.some((s) => s.step === 'weights'), false, 'the program may be that of an older spec, with other weights');
+});
+
 test('an address that a stranger has is one step, not two', () => {
   const w = healthy();
   w.vips['203.0.113.10']!.status = { activeNode: '', conditions: [condition('Owned', 'False', 'AddressInUse', 'x'), condition('DuplicateAddress', 'True', 'ForeignHost', 'x')] };

@@ -60,6 +60,20 @@ test('an endpoint more is one write to directors; a Service that goes and comes 
   await b.stopAll();
 });
 
+test('the label of weights of a node is followed: in the program at once, and named where it is none', async () => {
+  const b = await ready({ backends: [{ weight: 100, serviceRef: { name: 'web' } }] });
+  const w1 = (labels: Record<string, string>) => node('w1', ['192.0.2.11'], labels);
+  const follow = async (...objects: KubeObject[]) => { b.put(...objects); await b.settle(); b.report('e1'); await b.settle(); return realServers(b, 'default/shop'); };
+  const endpointsOn = slice('default/web-1', 'web', [{ addresses: ['10.1.0.1'], nodeName: 'w1' }, { addresses: ['10.1.0.2'], nodeName: 'w2' }]);
+  assert.deepEqual(await follow(endpointsOn, w1({ 'ipvs-operator.dev/weight': '50' })), ['10.1.0.1|8080|50|w1', '10.1.0.2|8080|100|w2']);
+  assert.deepEqual(await follow(w1({ 'ipvs-operator.dev/weight': '0' })), ['10.1.0.1|8080|0|w1', '10.1.0.2|8080|100|w2']);
+  assert.deepEqual(await follow(w1({ 'ipvs-operator.dev/weight': 'heavy' })), ['10.1.0.1|8080|100|w1', '10.1.0.2|8080|100|w2']);
+  assert.deepEqual([b.condition('default/shop'), b.condition('default/shop', 'Degraded')], ['True Ready', 'True InvalidNodeWeight']);
+  assert.deepEqual(await follow(w1({})), ['10.1.0.1|8080|100|w1', '10.1.0.2|8080|100|w2']);
+  assert.equal(b.condition('default/shop', 'Degraded'), 'none');
+  await b.stopAll();
+});
+
 test('a Service whose Endpoints nobody mirrors into slices is read all the same', async () => {
   const b = await ready();
   b.put(service('default/byhand'), server('other', ref('byhand')));

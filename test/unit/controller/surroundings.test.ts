@@ -43,6 +43,11 @@ describe('addresses', () => {
     assert.deepEqual(s.ownAddresses, ['192.0.2.1', '192.0.2.100', '192.0.2.2', '198.51.100.1', '2001:db8::2'], 'what agents are told, sorted');
   });
 
+  it('of a node say nothing of its weight; its label does, as it is written', () => {
+    const labelled = surroundings({ nodes: [node('n1', ['192.0.2.1'], { 'ipvs-operator.dev/weight': 'heavy' }), node('n2', ['192.0.2.2'], { weight: '5' })] }).s;
+    assert.deepEqual(['n1', 'n2', 'n3'].map((n) => labelled.weightLabel(n)), ['heavy', null, null]);
+  });
+
   it('in the ranges of a pool that are somebody\'s are found', () => {
     const inPool = (...blocks: object[]) => s.reservedIn(readPool(pool('public', { blocks })).ranges);
     assert.equal(inPool({ cidr: '203.0.113.0/24' }), null);

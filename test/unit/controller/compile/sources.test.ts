@@ -16,14 +16,15 @@ const slice = (endpoints: SliceEndpoint[], slicePorts: SlicePort[] = [{ name: 'h
 
 const pod = (address: string, conditions: SliceEndpoint['conditions'] = {}, nodeName = 'n1'): SliceEndpoint => ({ addresses: [address], conditions, nodeName });
 
-interface Picture { service?: Service | null; slices?: EndpointSlice[]; endpoints?: Endpoints | null; nodes?: Record<string, string[]>; permits?: boolean; receives?: string[]; reserved?: Record<string, string> }
+interface Picture { service?: Service | null; slices?: EndpointSlice[]; endpoints?: Endpoints | null; nodes?: Record<string, string[]>; permits?: boolean; receives?: string[]; reserved?: Record<string, string>; labels?: Record<string, string> }
 
-function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}, permits = false, receives, reserved = {} }: Picture): Cluster {
+function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}, permits = false, receives, reserved = {}, labels = {} }: Picture): Cluster {
   return {
     ...NO_CLUSTER, present: true,
     service: () => s, slices: () => slices, endpoints: () => endpoints, permits: () => permits,
     nodes: () => Object.entries(nodes).map(([name, addresses]) => ({ name, labels: {}, addresses })),
     nodeOf: (a) => Object.entries(nodes).find(([, list]) => list.includes(a))?.[0] ?? null,
+    weightLabel: (node) => labels[node] ?? null,
     receives: (node) => receives?.includes(node) ?? true,
     reserved: (a) => reserved[a] ?? null,
   };

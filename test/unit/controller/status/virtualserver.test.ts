@@ -80,6 +80,11 @@ const CASES: Case[] = [
     name: 'some real servers cannot be used', input: { verdict: { ...allExcluded('EndpointNotPermitted'), backends: 2 } },
     says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True EndpointsExcluded' }, message: ['Degraded', /2 of its real servers cannot be used; status\.excluded names them/],
   },
+  {
+    name: 'labels of nodes are no weights', input: { verdict: { ...SERVED, badWeights: ['n6', 'n5', 'n4', 'n3', 'n2', 'n1'].map((n) => ({ node: n, label: 'heavy' })) } },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True InvalidNodeWeight' },
+    message: ['Degraded', /label ipvs-operator\.dev\/weight of node n1 \("heavy"\), n2 .*, n5 \("heavy"\) and 1 more is no whole number from 0 to 65535, and does not count/],
+  },
   { name: 'every real server has weight 0', input: { program: compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!, directors: [runs('e1', compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!.spec.contentHash)] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /weight above 0/] },
   { name: 'nodes do not receive yet', input: { verdict: { ...SERVED, waiting: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'] }, program: EMPTY }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /waiting for n1, n2, n3, n4, n5 to receive for the VIP/] },
   { name: 'no group at all', input: { program: compiled({}, []).program!, directors: [] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False NoDirector', Ready: 'False NotProgrammed' }, message: ['Ready', /create one whose nodeSelector selects/] },
