@@ -12,6 +12,7 @@ import {
   ALL_KINDS, KINDS, MAX_BINDS, MAX_RESERVED, RESOURCES, formatProblem, fromServer, parseKind, parseObject, reportApplied, sliceProgram, type Kind, type MachineKind, type ServerObjects,
 } from '../../src/api/v1alpha1/index.ts';
 import { CASES, backends, directorGroup, vipPool, virtualServer, type Case } from '../unit/api/cases.ts';
+import { CERTIFICATE } from '../unit/api/certificate.ts';
 import { STATUS_CASES, ipvsNode, virtualIP, virtualServerProgram } from '../unit/api/cases-machines.ts';
 import { create, namespace } from './objects.ts';
 import { startCluster, type Cluster } from './server.ts';
@@ -155,22 +156,29 @@ test('status is checked like spec, and only where it is written', async () => {
 test('the largest objects that we allow are taken: no rule runs out of its budget', async () => {
   const ip = (net: number) => (_: unknown, i: number) => `10.${net}.${i >> 8}.${i & 255}`;
   const addresses = Array.from({ length: 16 }, ip(255));
+  const http = { path: `/${'a'.repeat(1023)}`, host: 'h'.repeat(253), expectedStatuses: Array.from({ length: 100 }, (_, i) => 200 + i), caBundle: CERTIFICATE.padEnd(16_384) };
+  const check = { type: 'HTTPS', port: 0, path: 'Direct', periodSeconds: 5, timeoutSeconds: 2, riseCount: 2, fallCount: 3, onFailure: 'Quiesce', panicThresholdPercent: 0, http };
+  const domain = Array.from({ length: 4 }, () => 'd'.repeat(61)).join('.');
   const largest = virtualServer({
     vip: { addresses }, ports: Array.from({ length: 64 }, (_, i) => ({ name: `port-${i}`, port: 1000 + i, targetPort: 2000 + i })),
     backends: Array.from({ length: 16 }, (_, b) => backends(...Array.from({ length: 1000 }, ip(b)))[0]),
+    healthCheck: { type: 'HTTPS', http },
   });
   const long = Array.from({ length: 1000 }, (_, i) => `10.0.${i >> 8}.${i & 255}|65535|65535|${'n'.repeat(253)}`);
   const objects: [string, Fields][] = [
-    ['a VirtualServer with 16,000 real servers, 64 ports and 16 VIPs', largest],
+    ['a VirtualServer with 16,000 real servers, 64 ports, 16 VIPs and the largest HTTPS check', largest],
     ['the same in IPv6', virtualServer({
       mode: 'TUN', vip: { addresses: addresses.map((_, i) => `2001:db8::${(i + 1).toString(16)}`) },
       backends: Array.from({ length: 16 }, (_, b) => backends(...Array.from({ length: 1000 }, (_e, i) => `2001:db8:1234:5678:9abc:def1:${(b + 1).toString(16)}:${(i + 1).toString(16)}`))[0]),
     })],
+    ['a check of the longest gRPC service', virtualServer({ healthCheck: { type: 'GRPC', grpc: { service: 's'.repeat(1024) } } })],
+    ['a check of the longest datagram', virtualServer({ healthCheck: { type: 'UDP', udp: { payload: Buffer.alloc(1024).toString('base64') } } })],
+    ['a check of the longest name', virtualServer({ healthCheck: { type: 'DNS', dns: { name: `${domain}.`, record: 'AAAA', expectedAddress: '2001:db8:1234:5678:9abc:def1:2345:6789' } } })],
     ['a VIPPool with every list full', vipPool({
       blocks: Array.from({ length: 64 }, (_, i) => ({ cidr: `10.${i}.0.0/16` })), excluded: Array.from({ length: 256 }, ip(1)),
       allowStaticBackendCIDRs: Array.from({ length: 64 }, (_, i) => `2001:db8:${(i + 1).toString(16)}::/48`), allowedNamespaces: { names: Array.from({ length: 256 }, (_, i) => `tenant-${i}`) },
     })],
-    ['a slice with the longest real servers', virtualServerProgram({ services: [{ ports: [{ name: '', protocol: 'TCP', port: 80, endPort: 80 }], mark: 0, realServers: long }] })],
+    ['a slice with the longest real servers and check', virtualServerProgram({ healthCheck: check, services: [{ ports: [{ name: '', protocol: 'TCP', port: 80, endPort: 80 }], mark: 0, realServers: long }] })],
     ['a VirtualIP with every claim', virtualIP({ claims: Array.from({ length: 256 }, (_, i) => ({ namespace: 'tenant-a', name: `s${i}`, uid: 'u'.repeat(36), ports: Array.from({ length: 64 }, (_p, k) => `TCP/${k + 1000}-${k + 1000}`) })) })],
     ['an IPVSNode with every bind and address', ipvsNode({
       realServer: { binds: Array.from({ length: MAX_BINDS }, (_, i) => ({ address: ip(2)(0, i), family: 'IPv4', mode: 'DR', localAddress: '192.168.20.15', virtualServer: `tenant-a/s${i}` })) },
