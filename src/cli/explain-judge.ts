@@ -3,6 +3,7 @@ import { backendSteps, excludedStep, nodeSteps } from './explain-backends.ts';
 import { caseOf } from './explain-case.ts';
 import { directorSteps, foreignSteps, programStep } from './explain-directors.ts';
 import type { Facts } from './explain-facts.ts';
+import { healthSteps } from './explain-health.ts';
 import { acceptedStep, controllerStep, readyStep, specStep } from './explain-server.ts';
 import { unsure, type Step } from './explain-step.ts';
 import { addressSteps } from './explain-vips.ts';
@@ -26,7 +27,7 @@ export function explain(facts: Facts): Explanation {
   const waiting = nodes.some((s) => s.ok === false && s.needed);
   const steps = [
     specStep(c), controllerStep(c), acceptedStep(c), ...backendSteps(c), excludedStep(c, waiting), ...addressSteps(c), programStep(c),
-    ...directorSteps(c), ...foreignSteps(c), ...nodes, ...weightSteps(c), realServersStep(c),
+    ...directorSteps(c), ...foreignSteps(c), ...nodes, ...weightSteps(c), ...healthSteps(c), realServersStep(c),
     ...facts.bad.map((text) => unsure('reading', '', text, 'kubectl get crds -o name; this program and the CRDs may be of two versions', false)),
   ].filter((s) => s !== null);
   const ready = readyStep(c, steps.some((s) => s.ok === null && s.needed));

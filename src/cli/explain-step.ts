@@ -14,6 +14,7 @@ export const STEPS = {
   foreign: 'Something that is not ours stands in the way on that director.',
   node: 'One node with real servers in modes DR and TUN: it receives for the VIPs.',
   weights: 'Weights that the labels of nodes changed.',
+  health: 'Real servers pass their health check, as one director sees them.',
   realServers: 'Real servers of the program take new connections.',
   ready: 'What the controller itself says.',
   reading: 'An object that cannot be read.',

@@ -7,6 +7,7 @@ import { parseRealServer } from '../api/v1alpha1/program.ts';
 import { candidatesOf } from '../controller/compile/sources.ts';
 import { surroundingsOf } from './explain-backends.ts';
 import { conditionOf, servicesOf, type Case } from './explain-case.ts';
+import { downWhereHeld } from './explain-health.ts';
 import { count, good, look, names, wrong, type Step } from './explain-step.ts';
 
 /** A real server whose weight is another than anybody wrote in the spec. */
@@ -40,7 +41,10 @@ export function realServersStep(c: Case): Step | null {
   }
   const empty = services.filter((s) => s.ready.length === 0).map((s) => s.name);
   if (empty.length > 0) return wrong('realServers', '', `no real server takes new connections for ${names(empty)}`, `kubectl -n ${namespace} get ivsp ${name} -o yaml`, false);
-  return good('realServers', '', `${ready.size} of ${all.size} take new connections`);
+  const down = downWhereHeld(c);
+  // Then the step before said so.
+  if (down >= ready.size) return null;
+  return good('realServers', '', `${ready.size - down} of ${all.size} take new connections`);
 }
 
 /** Nothing while the program may be that of another spec, or some backend cannot be looked at. */

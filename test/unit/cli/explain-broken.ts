@@ -39,6 +39,11 @@ const failing = (code: string, message: string) => (w: World) => {
 };
 export const noServers = (w: World) => { w.programs[0]!.spec.services[0]!.realServers = []; };
 
+/** What edge-1 says of real servers that fail their check. */
+const failingChecks = (unhealthy: number, ignored: number, message: string, director = 'edge-1') => (w: World) => {
+  w.ipvsNodes[director]!.status = { ...w.ipvsNodes[director]!.status, backends: [{ virtualServer: 'tenant-a/other', unhealthy: 7, ignored: 0, draining: 0, message: '' }, { virtualServer: 'tenant-a/shop', unhealthy, ignored, draining: 0, message }] };
+};
+
 export const BROKEN: readonly Broken[] = [
   // Spec.
   { what: 'there is none', world: (w) => { w.absent = true; }, step: 'spec', text: /no VirtualServer tenant-a\/shop/, fix: /^kubectl get ivs -A/ },
@@ -296,6 +301,19 @@ export const BROKEN: readonly Broken[] = [
       w.ipvsNodes['node-2'] = { ...w.ipvsNodes['node-1']!, status: { agentVersion: '0.1.0', boundVIPs: [] } };
     },
     step: 'node', about: 'node-2', served: true, text: /does not receive/, fix: /node-2$/,
+  },
+  // Health checks.
+  {
+    what: 'every real server fails its check on the director that holds the VIP', world: failingChecks(2, 0, '10.1.0.1:8080 is down: Refused: nothing listens'),
+    step: 'health', about: 'edge-1', text: /^no real server of 2 passes the check, new connections are refused: 10\.1\.0\.1:8080 is down: Refused/, fix: /^kubectl -n tenant-a get ivsp shop -o jsonpath='\{\.spec\.healthCheck\}' and try the same from edge-1$/,
+  },
+  { what: 'one of two real servers is down', world: failingChecks(1, 0, '10.1.0.1:8080 is down'), step: 'health', served: true, text: /^1 of 2 real servers are down: 10\.1\.0\.1:8080 is down$/, fix: /healthCheck/ },
+  { what: 'checks fail and are not obeyed', world: failingChecks(0, 2, 'fails, and too few others are up'), step: 'health', served: true, text: /^2 real servers of 2 fail the check and are kept/, fix: /healthCheck/ },
+  { what: 'the director that does not hold the VIP reaches nobody', world: failingChecks(2, 0, 'Timeout', 'edge-2'), step: 'health', about: 'edge-2', served: true, text: /^no real server of 2/, fix: /from edge-2$/ },
+  {
+    what: 'Local, and the only real server of the owner is down',
+    world: (w) => { w.programs[0]!.spec.localOnly = true; w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|1|edge-1', '10.1.0.2|8080|1|edge-2']; failingChecks(1, 0, 'Hangs')(w); },
+    step: 'health', about: 'edge-1', text: /^no real server of 1/, fix: /from edge-1$/,
   },
   // Real servers.
   {

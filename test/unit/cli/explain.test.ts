@@ -132,6 +132,15 @@ test('a weight that the label of a node changed is shown with the written one', 
   assert.equal(explain(factsOf(w)).steps.some((s) => s.step === 'weights'), false, 'the program may be that of an older spec, with other weights');
 });
 
+test('real servers that are down are not counted among those that take connections', () => {
+  const w = healthy();
+  w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 1, ignored: 0, draining: 1, message: 'x' }];
+  const said = () => explain(factsOf(w)).steps.filter((s) => s.step === 'realServers').map((s) => s.text);
+  assert.deepEqual(said(), ['1 of 2 take new connections']);
+  w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 0, ignored: 0, draining: 1, message: 'x' }];
+  assert.deepEqual([said(), explain(factsOf(w)).stopsAt], [['2 of 2 take new connections'], null], 'one that drains is not in the program any more');
+});
+
 test('an address that a stranger has is one step, not two', () => {
   const w = healthy();
   w.vips['203.0.113.10']!.status = { activeNode: '', conditions: [condition('Owned', 'False', 'AddressInUse', 'x'), condition('DuplicateAddress', 'True', 'ForeignHost', 'x')] };
