@@ -1,13 +1,14 @@
 /** What spec.healthCheck and spec.slowStart become in a program, and in its hash; and that the checker takes whatever the API takes. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { checkTarget, DIRECT, type HealthCheck } from '../../../../src/agent/health/check.ts';
 import { problemOf } from '../../../../src/agent/health/problems.ts';
 import { parseObject, type VirtualServer } from '../../../../src/api/v1alpha1/index.ts';
 import type { ProgramHealthCheck, ProgramSpec } from '../../../../src/api/v1alpha1/program.ts';
 import { programCheck } from '../../../../src/controller/compile/checks.ts';
 import { hashOf } from '../../../../src/controller/compile/compile.ts';
-import { CASES } from '../../api/cases.ts';
+import { CASES, virtualServer } from '../../api/cases.ts';
 import { CERTIFICATE } from '../../api/certificate.ts';
 import { compile, ports, server } from './setup.ts';
 
@@ -102,4 +103,28 @@ test('whatever check the API takes, the checker takes', () => {
     assert.equal(problemOf(checkTarget('10.0.0.21', engineCheck(check), DIRECT)), null, c.name);
   }
   assert.deepEqual([...types].sort(), ['DNS', 'GRPC', 'HTTP', 'HTTPS', 'TCP', 'UDP']);
+});
+
+/** Texts of parts that are allowed, and of those that are not quite. */
+const textLike = fc.oneof(
+  fc.array(fc.constantFrom('/', 'a', 'Z9', '-', '_', '.', '..', ':', '[', ']', '=', '==', '+', ' ', '\n', '\r\n', '\u0000', '\u007f', '\u00e9', '\u{1f600}', '%20', '#', 'a'.repeat(63), 'QUJD'), { maxLength: 6 }).map((parts) => parts.join('')),
+  fc.string({ maxLength: 70 }), fc.domain(), fc.base64String({ maxLength: 40 }), fc.webPath(),
+);
+
+test('of any text the API and the checker think the same: nothing is taken that is then not checked', () => {
+  const parts: Record<string, (text: string) => Record<string, unknown>> = {
+    path: (text) => ({ type: 'HTTP', http: { path: text } }), host: (text) => ({ type: 'HTTP', http: { host: text } }), service: (text) => ({ type: 'GRPC', grpc: { service: text } }),
+    payload: (text) => ({ type: 'UDP', udp: { payload: text } }), name: (text) => ({ type: 'DNS', dns: { name: text } }), expected: (text) => ({ type: 'DNS', dns: { name: 'a', expectedAddress: text } }),
+  };
+  const taken = new Map<string, number>();
+  fc.assert(fc.property(fc.constantFrom(...Object.keys(parts)), textLike, (part, text) => {
+    const written = parts[part]!(text);
+    const result = parseObject(virtualServer({ healthCheck: written }));
+    const raw = { ...common, ...compiled[written['type'] as 'HTTP'], type: written['type'] } as unknown as ProgramHealthCheck;
+    const given = Object.fromEntries(Object.entries(written).map(([key, value]) => (typeof value === 'object' ? [key, { ...raw[key as 'http'], ...value }] : [key, value])));
+    const problem = problemOf(checkTarget('10.0.0.21', engineCheck({ ...raw, ...given } as ProgramHealthCheck), DIRECT));
+    assert.equal(result.ok, problem === null, `${part} ${JSON.stringify(text)}: ${problem ?? 'the checker takes it'}`);
+    if (result.ok) taken.set(part, (taken.get(part) ?? 0) + 1);
+  }), { numRuns: 3_000 });
+  for (const part of ['path', 'host', 'service', 'payload', 'name']) assert.ok((taken.get(part) ?? 0) > 5, `${part} was taken ${taken.get(part) ?? 0} times: texts like these prove nothing`);
 });
