@@ -23,12 +23,19 @@ export interface Ledger {
   /** By `family port`. */
   readonly fou: Readonly<Record<string, FouPort>>;
   /** What stood there before us, by path. */
-  readonly sysctls: Readonly<Record<string, { readonly original: string; readonly value: string }>>;
+  readonly sysctls: Readonly<Record<string, SysctlEntry>>;
   /** Timeouts before us, and ours; null while they are not ours. */
   readonly timeouts: { readonly original: Timeouts; readonly value: Timeouts } | null;
   readonly syncDaemons: readonly SyncDaemon[];
   /** Whether a packet-filter table or chains of ours may exist. */
   readonly rules: boolean;
+}
+
+export interface SysctlEntry {
+  readonly original: string;
+  readonly value: string;
+  /** A VirtualServer that wanted it; absent: a side effect of another. */
+  readonly owner?: string;
 }
 
 export interface ServiceEntry {

@@ -8,7 +8,7 @@ import type { IpvsOperation } from '../kernel/ipvs/contract.ts';
 import { isEmpty, sameRules, UNREADABLE } from '../kernel/net/rules.ts';
 import { ADDRESS_PROTOCOL, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
 import type { Ledger } from './ledger.ts';
-import { deviceOf, planSysctls } from './plan-sysctl.ts';
+import { deviceOf, planSysctls, type Serves } from './plan-sysctl.ts';
 import { keyOf, type SharedState } from './state.ts';
 
 export interface NodeObservation extends NetObservation {
@@ -31,6 +31,7 @@ export interface NodePlanInput {
   readonly holding: boolean;
   /** What is wanted was decided on partial facts: nothing may be deleted. */
   readonly additive: boolean;
+  readonly serves: Serves;
 }
 
 export interface NodePlan {
@@ -96,13 +97,13 @@ function without(observed: NodeObservation, devices: ReadonlySet<string>): NodeO
   };
 }
 
-function planSysctl({ shared, observed, ledger, holding, additive }: NodePlanInput, plan: NodePlan): void {
+function planSysctl({ shared, observed, ledger, holding, additive, serves }: NodePlanInput, plan: NodePlan): void {
   const present = new Set(observed.links.map((l) => l.name));
   const isNew = (path: string) => {
     const device = deviceOf(path);
     return device !== null && shared.tunnels.has(device) && !present.has(device);
   };
-  const { set: writes, restore, before, after, notes } = planSysctls(shared, observed.sysctls, ledger, isNew, holding || additive);
+  const { set: writes, restore, before, after, notes } = planSysctls(shared, observed.sysctls, ledger, isNew, holding || additive, serves);
   plan.prepare.push(...writes);
   plan.release.push(...restore);
   plan.notes.push(...notes);

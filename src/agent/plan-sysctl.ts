@@ -1,13 +1,17 @@
 /**
  * The sysctl guard: the value that stood before us is remembered once, drift is repaired, and when the last program that wants a sysctl
  * goes, the remembered value comes back; unless somebody else changed it meanwhile, for then it is theirs. Pure.
+ * A director keeps what a VirtualServer once wanted for as long as it serves it: connections outlive an edit of the mode, and those that
+ * began in NAT need forwarding to their end.
  * Forwarding needs more: one write of it changes other sysctls, which are put back as they stood.
  */
 import type { NetOperation } from '../kernel/net/types.ts';
-import type { Ledger } from './ledger.ts';
+import type { Ledger, SysctlEntry } from './ledger.ts';
 import type { SharedState } from './state.ts';
 
-type Entries = Record<string, { readonly original: string; readonly value: string }>;
+type Entries = Record<string, SysctlEntry>;
+/** Whether this node directs for a VirtualServer. */
+export type Serves = (owner: string) => boolean;
 
 /** What one write of forwarding does to a family: net/ipv4/devinet.c inet_forward_change, net/ipv6/addrconf.c addrconf_fixup_forwarding. */
 interface Forwarding {
@@ -34,10 +38,10 @@ export interface SysctlPlan {
 
 /** `values`: by path, null where there is no such file. `isNew`: paths of devices that this very plan creates. `hold`: restore nothing now. */
 export function planSysctls(
-  shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, isNew: (path: string) => boolean, hold: boolean,
+  shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, isNew: (path: string) => boolean, hold: boolean, serves: Serves = () => false,
 ): SysctlPlan {
   const plan: SysctlPlan = { set: [], restore: [], before: {}, after: {}, notes: [] };
-  for (const { value: want } of [...shared.sysctls.values()].sort((a, b) => inOrder(a.value.path, b.value.path))) {
+  for (const { value: want, owner } of [...shared.sysctls.values()].sort((a, b) => inOrder(a.value.path, b.value.path))) {
     const current = values.get(want.path) ?? null;
     const known = ledger.sysctls[want.path];
     if (isNew(want.path)) {
@@ -52,17 +56,21 @@ export function planSysctls(
     }
     const ours = current === want.value || !want.onlyFrom || want.onlyFrom.includes(current);
     if (ours && current !== want.value) plan.set.push({ kind: 'setSysctl', sysctl: { path: want.path, value: want.value }, from: current });
-    if ((known || ours) && !ofOurTunnel(want.path, shared)) plan.before[want.path] = plan.after[want.path] = { original: known?.original ?? current, value: want.value };
+    if ((known || ours) && !ofOurTunnel(want.path, shared)) {
+      const first = known?.owner !== undefined && known.owner !== owner && serves(known.owner) ? known.owner : owner;
+      plan.before[want.path] = plan.after[want.path] = { original: known?.original ?? current, value: want.value, owner: first };
+    }
   }
-  for (const path of Object.keys(ledger.sysctls).sort(inOrder)) if (!shared.sysctls.has(path)) planRestore(path, shared, values, ledger, hold, plan);
+  for (const path of Object.keys(ledger.sysctls).sort(inOrder)) if (!shared.sysctls.has(path)) planRestore(path, shared, values, ledger, hold, serves, plan);
   for (const forwarding of FORWARDING) sideEffects(forwarding, values, ledger, plan);
   return plan;
 }
 
-function planRestore(path: string, shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, hold: boolean, plan: SysctlPlan): void {
+function planRestore(path: string, shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, hold: boolean, serves: Serves, plan: SysctlPlan): void {
   const entry = ledger.sysctls[path]!;
+  const kept = (owner: string | undefined) => owner !== undefined && serves(owner);
   const cause = FORWARDING.find((f) => f.devices.test(path));
-  if (hold || (cause && shared.sysctls.has(cause.path))) {
+  if (hold || kept(entry.owner) || (cause && (shared.sysctls.has(cause.path) || kept(ledger.sysctls[cause.path]?.owner)))) {
     plan.before[path] = plan.after[path] = entry;
     return;
   }

@@ -82,7 +82,7 @@ export function plan(input: PlanInput): Plan {
   const conflicts = allConflicts(input, ipvs);
   const refusedVips = new Set([...refused.values()].flatMap((vips) => [...vips]));
   const node = observed.node ? planNode({
-    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive,
+    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services),
     holding: Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry)),
   }) : null;
   const services = entriesBefore(ledger.services, ipvs);
@@ -104,6 +104,12 @@ export function plan(input: PlanInput): Plan {
     foreign: { services: ipvs.foreign, destinations: ipvs.kept, addresses: node?.leftovers ?? [] },
     notes: notes(ipvs, node),
   };
+}
+
+/** Asked only where a sysctl is wanted no more, so the owners of thousands of services are listed only then. */
+function servesIn(services: NodeState['services']): (owner: string) => boolean {
+  let owners: Set<string> | null = null;
+  return (owner) => (owners ??= new Set([...services.values()].map((s) => s.owner))).has(owner);
 }
 
 /** A service of a refused VIP; a fwmark service when any of its owner's VIPs of that family is refused. */

@@ -48,15 +48,28 @@ test('the original is remembered once, drift is repaired, and the last user rest
   const h = new History();
   const { net } = h.kernel;
   await h.reach(wish(h.kernel, [NAT, NAT2]));
-  assert.deepEqual([net.sysctls.get(FORWARD), h.ledger.sysctls[FORWARD]], ['1', { original: '0', value: '1' }]);
+  assert.deepEqual([net.sysctls.get(FORWARD), h.ledger.sysctls[FORWARD]], ['1', { original: '0', value: '1', owner: 'default/second' }]);
   net.write(FORWARD, '0');
   const drift = await h.reach(wish(h.kernel, [NAT, NAT2]));
   assert.deepEqual(drift.filter((l) => l.includes(FORWARD)), [`set sysctl ${FORWARD} = 1 (was 0)`]);
-  assert.deepEqual(h.ledger.sysctls[FORWARD], { original: '0', value: '1' });
+  assert.deepEqual(h.ledger.sysctls[FORWARD], { original: '0', value: '1', owner: 'default/second' });
   assert.deepEqual((await h.reach(wish(h.kernel, [NAT]))).filter((l) => l.includes(FORWARD)), [], 'one user is left');
   await h.reach(NOTHING);
   assert.equal(net.sysctls.get(FORWARD), '0');
   assert.ok(ownsNothing(h.ledger));
+});
+
+test('an edit from NAT to DR took forwarding away, and connections that had begun in NAT hung: it stays while the VirtualServer is served, over restarts too', async () => {
+  const h = new History();
+  await h.reach(wish(h.kernel, [NAT, DR]));
+  const direct = program({ mode: 'DR' });
+  for (let pass = 0; pass < 2; pass++) {
+    assert.deepEqual((await h.reach(wish(h.kernel, [direct, DR]))).filter((l) => l.includes('sysctl')), []);
+    assert.equal(h.kernel.net.sysctls.get(FORWARD), '1');
+    h.ledger = readLedger(JSON.parse(JSON.stringify(h.ledger)))!;
+  }
+  await h.reach(wish(h.kernel, [DR]));
+  assert.equal(h.kernel.net.sysctls.get(FORWARD), '0', 'given back with the VirtualServer that wanted it, whoever else is served');
 });
 
 test('a value that stood as we want it is guarded too: what somebody puts there meanwhile does not become the original', async () => {
