@@ -2,9 +2,10 @@
 // scenarios of the cluster have in common; what they prove is theirs. As admin, or with the rights that deploy/install.yaml gives.
 
 import { resolve } from 'node:path';
+import { virtualIPName } from '../../src/api/v1alpha1/index.ts';
 import { create, namespace, node } from '../cluster/objects.ts';
 import { tokenOnNode } from '../cluster/tokens.ts';
-import type { Daemon, Lab, LabCluster } from './lab.ts';
+import type { Daemon, Lab, LabCluster, LabClusterOptions } from './lab.ts';
 
 export const system = 'ipvs-system';
 const root = resolve(import.meta.dirname, '../..');
@@ -21,6 +22,8 @@ export interface OperatorOptions {
   readonly agentArgs?: readonly string[];
   /** Called when the API server runs and nothing of ours does. */
   readonly before?: (cluster: LabCluster) => Promise<void>;
+  /** More of the API server: its flags. */
+  readonly server?: LabClusterOptions;
 }
 
 export interface Operator {
@@ -57,8 +60,8 @@ metadata: { name: public }
 spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
 `;
 
-export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], before }: OperatorOptions = {}): Promise<Operator> {
-  const cluster = await lab.cluster({ controllerManager: true });
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], before, server = {} }: OperatorOptions = {}): Promise<Operator> {
+  const cluster = await lab.cluster({ controllerManager: true, ...server });
   await before?.(cluster);
   await cluster.applyFile(resolve(root, rights ? 'deploy/install.yaml' : 'crds'));
   await create(cluster, ...(rights ? [] : [namespace(system)]), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
@@ -88,7 +91,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
   };
   return {
     cluster, controller: controllers[0]!, controllers, agents, tokens, get, leader,
-    owner: async (address) => (await get<{ status?: { activeNode?: string } }>('virtualips', address))?.status?.activeNode ?? '',
+    owner: async (address) => (await get<{ status?: { activeNode?: string } }>('virtualips', virtualIPName(address)))?.status?.activeNode ?? '',
     ready: async (name) => {
       let seen = 'nothing';
       await lab.eventually(async () => {
