@@ -8,6 +8,7 @@ import { destinationKey, NO_SCHEDULER, SCHEDULER_FLAG, serviceKey, type Destinat
 import { drainKey, drainStep, startDrain, type DrainRecord, type DrainRecords } from './drain.ts';
 import type { ServiceEntry } from './ledger.ts';
 import type { DesiredService } from './state.ts';
+import { waysOf } from './way.ts';
 
 export interface IpvsPlanInput {
   readonly desired: ReadonlyMap<string, DesiredService>;
@@ -154,10 +155,10 @@ const NOTHING_LEAVES: Leaving = { draining: NOBODY, deleting: false };
 /** Walks both sorted tables once. Allocates nothing where nothing changed: 10,000 services are looked at every ten seconds. `records`: there are drains of this service. */
 function planDestinations(key: string, wanted: DesiredService, observed: ObservedService, kept: ReadonlySet<string>, records: boolean, input: IpvsPlanInput, plan: IpvsPlan): Leaving {
   const { service } = wanted;
-  const a = wanted.destinations;
   const b = observed.destinations;
   // Read back as what was expected (IpvsClient.readAll).
-  if (a === b) return NOTHING_LEAVES;
+  if (wanted.destinations === b) return NOTHING_LEAVES;
+  const { wanted: a, remade } = waysOf(wanted.destinations, b);
   let draining: Set<string> | null = null;
   // After every weight that is raised: between the two a service would have nobody, and refuse clients.
   let quiesced: IpvsOperation[] | null = null;
@@ -171,7 +172,10 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
       if (observed.complete) leave(key, wanted, b, k, kept, records, draining ??= new Set(), quiesced ??= [], input, plan);
       k++;
     } else {
-      if (rowsDiffer(a.words, i, b.words, k) && !keepsWeight(wanted, a, i, b, k)) {
+      const when = remade.size > 0 ? remade.get(destinationKey(a.row(i))) : undefined;
+      if (when) {
+        if (when === 'now' && mayDelete(input)) remake(key, service, b.get(k), draining ??= new Set(), input, plan);
+      } else if (rowsDiffer(a.words, i, b.words, k) && !keepsWeight(wanted, a, i, b, k)) {
         const destination = a.get(i);
         (destination.weight === 0 ? quiesced ??= [] : plan.setDestinations).push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
       }
@@ -225,6 +229,14 @@ function leave(
   if (destination.weight !== 0) {
     quiesced.push({ kind: 'setDestination', service, destination: { ...destination, weight: 0 }, changed: ['weight'] });
   }
+}
+
+/** Deleted now; the record brings about the next pass, soon, which adds it as it is wanted. */
+function remake(key: string, service: Service, destination: Destination, draining: Set<string>, input: IpvsPlanInput, plan: IpvsPlan): void {
+  const id = drainKey(key, destinationKey(destination));
+  plan.delDestinations.push({ kind: 'delDestination', service, destination });
+  plan.drains.set(id, startDrain(0, input.now));
+  draining.add(id);
 }
 
 function mayDelete(input: IpvsPlanInput): boolean {

@@ -57,6 +57,8 @@ export class DestinationTable {
   /** The same as a view on the row, for bulk. Nobody changes a table once it is made. */
   row(i: number): DestinationRow { return new DestinationRow(this.words, i * ROW); }
 
+  port(i: number): number { return this.words[i * ROW]! & 0xffff; }
+  method(i: number): ForwardingMethod { return FORWARDING_METHODS[this.words[i * ROW + 5]! & 0xff] ?? 'masq'; }
   weight(i: number): number { return this.words[i * ROW + 6]! | 0; }
   active(i: number): number { return this.words[i * ROW + 10]!; }
   inactive(i: number): number { return this.words[i * ROW + 11]!; }

@@ -149,9 +149,9 @@ export function invalidDestination(service: Service, d: Destination): string | n
   if (!FORWARDING_METHODS.includes(d.method)) return `method ${String(d.method)} is none of ${FORWARDING_METHODS.join(', ')}`;
   if (d.family !== service.family && d.method !== 'tunnel') return `an ${d.family} destination in an ${service.family} service needs method tunnel, not ${d.method}`;
   if (service.fwmark === 0 && service.port !== 0) {
-    if (d.port === 0) return 'port 0 in a service that has a port';
-    // Only NAT rewrites ports: with the others the packet arrives with the service's, whatever is said here.
-    if (d.method !== 'masq' && d.port !== service.port) return `port ${d.port} differs from the service's ${service.port}, which method ${d.method} cannot translate`;
+    if (d.port === 0 && d.method === 'masq') return 'port 0 in a service that has a port';
+    // Only NAT rewrites ports: with the others the packet arrives with the service's, whatever is said here. 0 is a second entry of a real server (agent/way.ts).
+    if (d.method !== 'masq' && d.port !== service.port && d.port !== 0) return `port ${d.port} differs from the service's ${service.port}, which method ${d.method} cannot translate`;
   }
   if (!whole(d.weight, 0, MAXIMUM_WEIGHT)) return `weight ${d.weight} is not 0..${MAXIMUM_WEIGHT}`;
   if (!whole(d.upper, 0, MAXIMUM_THRESHOLD)) return `upper threshold ${d.upper} is not 0..${MAXIMUM_THRESHOLD}`;
