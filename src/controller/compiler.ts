@@ -1,14 +1,14 @@
 /**
  * Compiler: turns VirtualServers, pools and groups into programs, and only those that changed. It keeps what compile needs between calls
  * and calls it; every decision is compile's, except one: what worked goes on working. A VirtualServer that is refused after it was
- * accepted keeps its last program, unless its right to the address was withdrawn; and one that cannot be read at start keeps the program
- * of before. The controller and a host without a cluster use the same one.
+ * accepted keeps its last program, unless its right to the address was withdrawn; one whose mode was changed keeps it until nodes receive in
+ * the new one; and one that cannot be read at start keeps the program of before. The controller and a host without a cluster use the same one.
  */
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import { claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
-import { NO_CLUSTER, type Cluster } from './compile/cluster.ts';
+import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
 
 export interface CompileChange {
@@ -197,6 +197,8 @@ export class Compiler {
     if (!verdict.accepted && old && !withdrawn) {
       verdict = { ...verdict, addresses: old.spec.addresses.map((a) => a.address), message: `${verdict.message}. Until then its last accepted form is served` };
       if (first) programs.set(name, old);
+    } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {
+      if (first) programs.set(name, old);
     } else if (verdict.program) {
       this.#last.set(name, verdict.program);
       if (first || verdict.program.spec.contentHash !== old?.spec.contentHash) programs.set(name, verdict.program);
@@ -206,6 +208,15 @@ export class Compiler {
     }
     this.#verdicts.set(name, verdict);
   }
+}
+
+/**
+ * Whether packets are to go another way, and less than half of the nodes receive in it: until then the old way serves, or clients would be refused.
+ * Half, so that no few get everything, and that one node without an agent does not hold the others up for ever.
+ */
+function awaitsNodes({ binds, waiting }: Verdict, next: Program, old: Program): boolean {
+  const place = ({ spec }: Program) => JSON.stringify([spec.directorGroup, spec.addresses]);
+  return waiting.length * 2 > new Set(binds.map((b) => b.node)).size && !sameWay(next.spec, old.spec) && place(next) === place(old);
 }
 
 function sameUnread(a: Unread, b: Unread): boolean {

@@ -68,7 +68,7 @@ export class Controller {
     this.#surroundings = new Surroundings({
       services: world.services.store, slices: world.slices.store, endpoints: world.endpoints.store, nodes: world.nodes.store, namespaces: world.namespaces.store,
       serviceCIDRs: world.serviceCIDRs.store, grants: world.grants.store, ipvsNodes: world.ipvsNodes.store,
-    }, (node, vip) => this.#serving.sendsTo(node, vip));
+    }, (node, vip, way) => this.#serving.sendsTo(node, vip, way));
     this.#writing = new Writing({
       ...options, budget, dirty: this.#dirty, serving: this.#serving, unread: () => this.#unread, reserved: () => this.#surroundings.ownAddresses,
       onVirtualIP: (name) => this.#statuses.vip(name),

@@ -3,14 +3,17 @@
  * follows the compiler's; it decides nothing.
  */
 import type { Program } from '../api/v1alpha1/program.ts';
+import { sameWay, type Way } from './compile/cluster.ts';
 import type { Compiler } from './compiler.ts';
 import type { Binding } from './reconcile/nodes.ts';
 
 /** What of a program says where packets go. */
-export interface Sending { readonly spec: Pick<Program['spec'], 'services'> }
+export interface Sending { readonly spec: Pick<Program['spec'], 'services' | 'mode'> & { readonly tunnel?: Program['spec']['tunnel'] | undefined } }
 
 export class Serving {
   readonly #bindings = new Map<string, Binding>();
+  /** VirtualServers that bind nodes for a VIP. */
+  readonly #binding = new Map<string, Set<string>>();
   /** Programs in modes DR and TUN, by VIP and by VirtualServer. */
   readonly #byVIP = new Map<string, Map<string, Program>>();
   readonly #programs = new Map<string, Program>();
@@ -23,12 +26,13 @@ export class Serving {
 
   get bindings(): ReadonlyMap<string, Binding> { return this.#bindings; }
 
-  /** VirtualServers that have a program for a VIP. */
-  ownersOf(vip: string): Iterable<string> { return this.#byVIP.get(vip)?.keys() ?? []; }
+  /** VirtualServers that have a program for a VIP, or are to have one as soon as nodes receive for it. */
+  ownersOf(vip: string): Iterable<string> { return new Set([...this.#byVIP.get(vip)?.keys() ?? [], ...this.#binding.get(vip) ?? []]); }
 
-  /** Whether a program in force sends packets for a VIP to a node: then it goes on. Two controllers at once must agree in that, so what is written counts too. */
-  sendsTo(node: string, vip: string): boolean {
-    return [...this.#byVIP.get(vip) ?? []].some(([owner, program]) => sends(program, node) || this.#written(owner).some((p) => sends(p, node)));
+  /** Whether a program in force sends packets for a VIP to a node, in this way: then it goes on. Two controllers at once must agree in that, so what is written counts too. */
+  sendsTo(node: string, vip: string, way: Way): boolean {
+    const does = (p: Sending) => sameWay(p.spec, way) && sends(p, node);
+    return [...this.#byVIP.get(vip) ?? []].some(([owner, program]) => does(program) || this.#written(owner).some(does));
   }
 
   /** Takes the program of before, or of another form than the newest. */
@@ -55,7 +59,7 @@ export class Serving {
     const gone = (owner: string) => !compiler.servers.has(owner) && !compiler.programs.has(owner);
     for (const owner of this.#programs.keys()) if (gone(owner)) this.program(owner, null);
     let freed = false;
-    for (const owner of this.#bindings.keys()) if (gone(owner)) freed = this.#bindings.delete(owner) || freed;
+    for (const owner of this.#bindings.keys()) if (gone(owner)) freed = this.#bind(owner, null) || freed;
     return freed;
   }
 
@@ -66,12 +70,29 @@ export class Serving {
     this.program(owner, program);
     // Refused and served on: as it was.
     if (!verdict?.accepted && program !== null) return false;
-    const binds = verdict && program && program.spec.mode !== 'NAT' && verdict.binds.length > 0;
-    const next: Binding | null = binds ? { binds: verdict.binds, addresses: verdict.addresses, mode: program.spec.mode as Binding['mode'], tunnel: program.spec.tunnel } : null;
+    // As it is to be served, which may be another form than what is served until nodes receive.
+    const wanted = verdict?.program ?? program;
+    const binds = verdict && wanted && wanted.spec.mode !== 'NAT' && verdict.binds.length > 0;
+    return this.#bind(owner, binds ? { binds: verdict.binds, addresses: verdict.addresses, mode: wanted.spec.mode as Binding['mode'], tunnel: wanted.spec.tunnel } : null);
+  }
+
+  /** Returns whether that is new. */
+  #bind(owner: string, next: Binding | null): boolean {
     const before = this.#bindings.get(owner) ?? null;
     if (JSON.stringify(before) === JSON.stringify(next)) return false;
-    if (next) this.#bindings.set(owner, next);
-    else this.#bindings.delete(owner);
+    for (const address of before?.addresses ?? []) {
+      const owners = this.#binding.get(address);
+      owners?.delete(owner);
+      if (owners?.size === 0) this.#binding.delete(address);
+    }
+    this.#bindings.delete(owner);
+    if (next === null) return true;
+    this.#bindings.set(owner, next);
+    for (const address of next.addresses) {
+      const owners = this.#binding.get(address);
+      if (owners) owners.add(owner);
+      else this.#binding.set(address, new Set([owner]));
+    }
     return true;
   }
 }

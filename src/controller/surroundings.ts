@@ -7,7 +7,7 @@ import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
 import { ADDRESS_BITS, canonical, contains, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
-import type { Cluster, ClusterNode } from './compile/cluster.ts';
+import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
 import { inRanges, type Range } from './compile/pools.ts';
 import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
 
@@ -50,7 +50,7 @@ export class Surroundings implements Cluster {
   readonly present = true;
   readonly #caches: Caches;
   /** Whether the last program of a VirtualServer sent packets to a node already: then it goes on. */
-  readonly #served: (node: string, vip: string) => boolean;
+  readonly #served: (node: string, vip: string, way: Way) => boolean;
   #nodes: ClusterNode[] = [];
   #nodeOf = new Map<string, string>();
   /** Of nodes that have the label. */
@@ -59,7 +59,7 @@ export class Surroundings implements Cluster {
   #networks: Network[] = [];
   #stale = true;
 
-  constructor(caches: Caches, served: (node: string, vip: string) => boolean) {
+  constructor(caches: Caches, served: (node: string, vip: string, way: Way) => boolean) {
     this.#caches = caches;
     this.#served = served;
   }
@@ -117,8 +117,12 @@ export class Surroundings implements Cluster {
     return null;
   }
 
-  receives(node: string, vip: string): boolean {
-    return this.#caches.ipvsNodes.get(node)?.status?.boundVIPs?.includes(vip) === true || this.#served(node, vip);
+  /** What a node reports is of the binds that it was told last, or says nothing of how packets may come. */
+  receives(node: string, vip: string, way: Way): boolean {
+    const { metadata, spec, status } = this.#caches.ipvsNodes.get(node) ?? {};
+    const current = (status?.observedGeneration ?? Infinity) >= (metadata?.generation ?? 0);
+    const told = spec?.realServer.binds.some((bind) => bind.address === vip && sameWay(bind, way)) === true;
+    return (current && told && status?.boundVIPs?.includes(vip) === true) || this.#served(node, vip, way);
   }
 
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null {

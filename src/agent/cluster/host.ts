@@ -54,7 +54,9 @@ export class ClusterHost {
   #binds: Assignment['binds'] | null = null;
   #loop: Pick<Loop, 'trigger'> | null = null;
   #signal: AbortSignal | null = null;
+  /** Of the IPVSNode's spec that was taken, and of the one that the kernel was made to follow. */
   #generation: number | undefined;
+  #reached: number | undefined;
   #uid: string | undefined;
   /** Since when the agent is told; null: it is not. Monotonic milliseconds. */
   #begunAt: number | null = null;
@@ -86,7 +88,7 @@ export class ClusterHost {
       ...options, assignment: this.#assignment, inputs: this.#inputs, before: snapshot?.owned ?? new Set(),
       onOwned: () => { this.#dirty.duties = true; this.#heldFile.ask(); this.#soon(); },
     });
-    this.#reporting = new Reporting({ ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#generation, usingSnapshot: () => this.usingSnapshot });
+    this.#reporting = new Reporting({ ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#reached, usingSnapshot: () => this.usingSnapshot });
   }
 
   /** Runs until the signal aborts. `begun` is called once, when there is something to reconcile. */
@@ -108,6 +110,7 @@ export class ClusterHost {
 
   /** Takes what a reconcile reported; null when it could not be done at all. */
   report(report: Report | null, error: unknown): void {
+    if (report && !this.#agent.pending) this.#reached = this.#generation;
     this.#reporting.reconciled(report, error);
     if (report) this.#directing.reconciled(this.usingSnapshot);
   }

@@ -119,7 +119,8 @@ function boundVips({ fragments, failures }: AgentView, reconciled: boolean, owne
   if (!reconciled) return [];
   const failed = failures.length === 0 ? new Map<string, unknown>() : failuresByOwner({ fragments, failures });
   const bound = new Set<string>();
-  const part = (f: Fragment) => !failed.has(f.owner);
+  // The old way of one that changed its mode goes on beside the new one, and says nothing of that.
+  const part = (f: Fragment) => !failed.has(f.owner) && virtualServerOf(f.owner) === f.owner;
   for (const fragment of fragments.values()) if (part(fragment)) for (const { vip, announce } of fragment.needs.vips) if (!announce || owned.has(vip.address)) bound.add(vip.address);
   return [...bound].sort();
 }

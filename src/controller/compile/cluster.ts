@@ -3,6 +3,7 @@
  * somebody's. An interface of values, so that compile stays pure; controller/surroundings.ts answers it from caches, a host without a
  * cluster by NO_CLUSTER.
  */
+import type { ProgramTunnel } from '../../api/v1alpha1/program.ts';
 import type { Endpoints, EndpointSlice, Service } from '../core.ts';
 
 export interface ClusterNode {
@@ -30,10 +31,21 @@ export interface Cluster {
   permits(fromNamespace: string, serviceKey: string): boolean;
   /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
   reserved(address: string): string | null;
-  /** Whether a node receives for a VIP already, in modes DR and TUN: before that it must get no packets. */
-  receives(node: string, vip: string, mode: 'DR' | 'TUN'): boolean;
+  /** Whether a node receives for a VIP already, in just this way: before that it must get no such packets. */
+  receives(node: string, vip: string, way: Way): boolean;
   /** Labels of a namespace; null where there are no namespaces. */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null;
+}
+
+/** How packets reach a real server that receives for the VIP. */
+export interface Way {
+  readonly mode: 'DR' | 'TUN';
+  readonly tunnel: ProgramTunnel | null;
+}
+
+export function sameWay(a: { readonly mode: string; readonly tunnel?: ProgramTunnel | null | undefined }, b: { readonly mode: string; readonly tunnel?: ProgramTunnel | null | undefined }): boolean {
+  const [x, y] = [a.tunnel ?? null, b.tunnel ?? null];
+  return a.mode === b.mode && (x === y || (x !== null && y !== null && x.encapsulation === y.encapsulation && x.port === y.port && x.checksum === y.checksum));
 }
 
 export const NO_CLUSTER: Cluster = {

@@ -4,13 +4,13 @@
  * costs one program.
  */
 import { createHash } from 'node:crypto';
-import { endPortOf, GUE_PORT, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
+import { endPortOf, type DirectorGroup, type VIPPool, type VirtualServer } from '../../api/v1alpha1/index.ts';
 import { formatRealServer, groupSettings, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { inOrder, programCheck } from './checks.ts';
 import { claimAll, groupOf, type Claims } from './claims.ts';
 import type { Cluster } from './cluster.ts';
-import { endpointsOf, type BadWeight, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
+import { endpointsOf, tunnelOf, type BadWeight, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
 import { assignMarks, markNames } from './marks.ts';
 import type { Memory } from './memory.ts';
 import { readPool, type Pool } from './pools.ts';
@@ -49,7 +49,7 @@ export interface Verdict {
   readonly binds: readonly Bind[];
   /** Those of them that do not yet. */
   readonly waiting: readonly string[];
-  /** Null when nothing is to be programmed. */
+  /** Null when nothing is to be programmed. What is served may still be the form before (compiler.ts). */
   readonly program: Program | null;
 }
 
@@ -115,11 +115,7 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
     addresses: addresses.map((address) => ({ address, family: familyOf(address)! })),
     mode: spec.mode,
     sourceAddress: spec.mode !== 'NAT' ? 'Preserve' : sourceAddress(spec.nat?.sourceAddress ?? 'Auto'),
-    tunnel: spec.mode !== 'TUN' ? null : {
-      encapsulation: spec.tun?.encapsulation ?? 'IPIP',
-      port: spec.tun?.encapsulation === 'GUE' ? spec.tun.port ?? GUE_PORT : 0,
-      checksum: spec.tun?.checksum ?? 'None',
-    },
+    tunnel: tunnelOf(server),
     scheduler: { name: spec.scheduler.name, fallback: spec.scheduler.fallback, portAware: spec.scheduler.portAware, onePacket: spec.scheduler.onePacket },
     persistence: !spec.persistence ? null : {
       timeoutSeconds: spec.persistence.timeoutSeconds, ipv4PrefixLength: spec.persistence.ipv4PrefixLength,

@@ -3,7 +3,8 @@
  * backends offer is sources.ts.
  */
 import type { ExclusionReason } from '../../api/v1alpha1/conditions.ts';
-import type { VirtualServer } from '../../api/v1alpha1/index.ts';
+import { GUE_PORT, type VirtualServer } from '../../api/v1alpha1/index.ts';
+import type { ProgramTunnel } from '../../api/v1alpha1/program.ts';
 import { classOf, familyOf, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
 import { percentOf, weightOnNode } from './node-weight.ts';
@@ -70,6 +71,7 @@ const NONE: readonly never[] = [];
 export function endpointsOf(input: EndpointInput): Endpoints {
   const { server, cluster, addresses } = input;
   const { mode, ports } = server.spec;
+  const tunnel = tunnelOf(server);
   const families = new Set(addresses.map((a) => familyOf(a)!));
   const { candidates, problems } = candidatesOf(server, cluster);
   const eligible = ports.map(() => new Map<string, Endpoint>());
@@ -104,7 +106,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     // A static real server outside the cluster is its owner's to prepare; one on a node gets its VIP from the agent there, first.
     const prepared = mode === 'NAT' || (origin === 'static' && cluster.nodeOf(address) === null);
     if (!prepared) binds.set(`${node} ${address}`, { node, localAddress: address });
-    if (!prepared && !addresses.every((vip) => cluster.receives(node, vip, mode))) {
+    if (!prepared && !addresses.every((vip) => cluster.receives(node, vip, { mode, tunnel }))) {
       waiting.add(node);
       continue;
     }
@@ -126,6 +128,13 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     binds: binds.size === 0 ? NONE : [...binds.values()], waiting: waiting.size === 0 ? NONE : [...waiting], problems: problems.length === 0 ? NONE : problems,
     badWeights: badWeights.size === 0 ? NONE : [...badWeights.values()],
   };
+}
+
+/** Null without mode TUN. */
+export function tunnelOf({ spec: { mode, tun } }: VirtualServer): ProgramTunnel | null {
+  if (mode !== 'TUN') return null;
+  const encapsulation = tun?.encapsulation ?? 'IPIP';
+  return { encapsulation, port: encapsulation === 'GUE' ? tun?.port ?? GUE_PORT : 0, checksum: tun?.checksum ?? 'None' };
 }
 
 /**

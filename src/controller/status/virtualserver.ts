@@ -6,6 +6,7 @@ import { CONDITIONS, endPortOf, NODE_WEIGHT_LABEL, type ReasonOf, type Condition
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
+import { sameWay } from '../compile/cluster.ts';
 import type { Verdict } from '../compile/compile.ts';
 
 /** What one director of the group says about one VirtualServer. */
@@ -150,10 +151,19 @@ function programmedOf({ verdict, program, directors, settling }: ServerStatusInp
     const reason = code === 'KernelFeatureMissing' || code === 'ForeignConflict' ? code : code === 'NoInterface' && failed.length === live.length ? 'NoDirector' : 'PartiallyProgrammed';
     return no(reason, `${first.node}: ${first.failure.message}${failed.length > 1 ? ` (and ${failed.length - 1} more of ${live.length} directors)` : ''}`);
   }
+  if (awaitsNodes(verdict, program)) {
+    const { mode } = verdict.program!.spec;
+    return no('Pending', `served in mode ${program.spec.mode} until nodes receive in mode ${mode}; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')}: is an agent running there?`);
+  }
   if (running === live.length) return { status: 'True', reason: 'Programmed', message: '' };
   const behind = live.filter((d) => d.hash !== program.spec.contentHash);
   // Directors follow one after the other; as long as they have time for it, that is one state and not several.
   return no(running === 0 || settling ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);
+}
+
+/** Whether what is served goes another way than what was accepted, for want of nodes that receive (compiler.ts). */
+function awaitsNodes({ accepted, program: wanted }: Verdict, program: Program): boolean {
+  return accepted && wanted !== null && !sameWay(wanted.spec, program.spec);
 }
 
 function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programmed: Said<'Programmed'>, readyServers: number): Said<'Ready'> {
@@ -161,6 +171,7 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
   const no = (reason: ReasonOf<'Ready'>, message: string): Said<'Ready'> => ({ status: 'False', reason, message });
   if (accepted.reason === 'Suspended') return no('Suspended', accepted.message);
   if (accepted.status !== 'True') return no('NotAccepted', accepted.message);
+  if (program !== null && awaitsNodes(verdict, program)) return no('NotProgrammed', programmed.message);
   const orphans = verdict.addresses.filter((a) => !holders.get(a)?.live);
   // Clients are served as soon as the owner of each address runs the program, whatever other directors are still doing.
   const owners = new Set(verdict.addresses.map((a) => holders.get(a)?.node ?? ''));

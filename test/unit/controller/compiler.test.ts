@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { objectKey, type ApiObject } from '../../../src/api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../../../src/api/v1alpha1/program.ts';
+import { NO_CLUSTER, type Cluster } from '../../../src/controller/compile/cluster.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
 import { Compiler, type CompileChange, type Unread } from '../../../src/controller/compiler.ts';
 import { endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
@@ -179,4 +180,39 @@ test('a decision that could not be carried out is as if it had not been made', (
   f.compiler.restore('default/a', null);
   f.holds([pool(), server('a', pin('203.0.113.2')), server('other/b', pin('203.0.113.2'))]);
   assert.equal(address(f, 'default/a'), undefined, 'it never had one');
+});
+
+test('an edit of the mode refused clients until nodes received in the new one: the old one serves until half of them do', () => {
+  const nodes = ['w1', 'w2', 'w3', 'w4'].map((name, i) => ({ name, labels: {}, addresses: [`192.0.2.${i + 1}`] }));
+  const receiving: Record<string, string[]> = { DR: [], TUN: [] };
+  const cluster: Cluster = { ...NO_CLUSTER, present: true, nodes: () => nodes, nodeOf: (a) => nodes.find((n) => n.addresses[0] === a)?.name ?? null, receives: (node, _vip, { mode }) => receiving[mode]!.includes(node) };
+  const compiler = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+  const written = (spec: Record<string, unknown>): CompileChange => {
+    const objects = [pool(), server('a', { ...pin('203.0.113.1'), backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }], ...spec })];
+    return compiler.update(new Map(objects.map((object) => [objectKey(object), { object }])), new Set(objects.map((o) => objectKey(o))), false);
+  };
+  const heard = (): CompileChange => compiler.update(new Map(), new Set(), false, ['default/a']);
+  const served = (): [string, number] => { const { spec } = compiler.programs.get('default/a')!; return [spec.mode, spec.services[0]!.realServers.length]; };
+
+  written({ mode: 'NAT' });
+  assert.deepEqual(served(), ['NAT', 4]);
+  assert.deepEqual(names(written({ mode: 'DR' })), [], 'nothing changes for directors');
+  const verdict = compiler.verdicts.get('default/a')!;
+  assert.deepEqual([verdict.accepted, verdict.program?.spec.mode, verdict.binds.length, verdict.waiting.length], [true, 'DR', 4, 4], 'and nodes are told');
+  receiving['DR'] = ['w1'];
+  heard();
+  assert.deepEqual(served(), ['NAT', 4], 'one would get everything');
+  receiving['DR'] = ['w1', 'w2'];
+  assert.deepEqual([names(heard()), served()], [['default/a'], ['DR', 2]]);
+  receiving['DR'] = ['w1', 'w2', 'w3', 'w4'];
+  heard();
+  assert.deepEqual([names(written({ mode: 'TUN' })), served()], [[], ['DR', 4]], 'who receives in DR does not receive out of a tunnel');
+  receiving['TUN'] = ['w1', 'w2', 'w3', 'w4'];
+  heard();
+  assert.deepEqual(served(), ['TUN', 4]);
+  written({ mode: 'NAT' });
+  assert.deepEqual(served(), ['NAT', 4], 'NAT asks nothing of nodes');
+  receiving['DR'] = [];
+  written({ mode: 'DR', ...pin('203.0.113.2') });
+  assert.deepEqual(served(), ['DR', 0], 'with another VIP there is no old way to it');
 });

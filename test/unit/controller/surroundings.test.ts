@@ -2,6 +2,7 @@
 import { describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import type { EndpointSlice, ReferenceGrant, ServiceCIDR } from '../../../src/controller/core.ts';
+import type { Way } from '../../../src/controller/compile/cluster.ts';
 import { nodeAddresses, sliceService, Surroundings, type Caches } from '../../../src/controller/surroundings.ts';
 import { readPool } from '../../../src/controller/compile/pools.ts';
 import { storeOf } from '../../../src/kube/store.ts';
@@ -9,17 +10,18 @@ import type { KubeObject } from '../../../src/kube/types.ts';
 import { coreEndpoints, namespace, node, service, slice } from './bench.ts';
 import { pool } from './compile/setup.ts';
 
-interface Picture { nodes?: ReturnType<typeof node>[]; slices?: EndpointSlice[]; grants?: ReferenceGrant[]; cidrs?: string[][]; bound?: Record<string, string[]>; namespaces?: ReturnType<typeof namespace>[]; sends?: (node: string, vip: string) => boolean }
+interface Picture { nodes?: ReturnType<typeof node>[]; slices?: EndpointSlice[]; grants?: ReferenceGrant[]; cidrs?: string[][]; bound?: Record<string, string[]>; generation?: number; namespaces?: ReturnType<typeof namespace>[]; sends?: (node: string, vip: string) => boolean }
 
+const DR: Way = { mode: 'DR', tunnel: null };
 const cidr = (name: string, cidrs: string[]): ServiceCIDR => ({ apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata: { name }, spec: { cidrs } });
 
-function surroundings({ nodes = [], slices = [], grants = [], cidrs = [], bound = {}, namespaces = [], sends = () => false }: Picture): { s: Surroundings; nodes: Map<string, KubeObject> } {
+function surroundings({ nodes = [], slices = [], grants = [], cidrs = [], bound = {}, generation = 1, namespaces = [], sends = () => false }: Picture): { s: Surroundings; nodes: Map<string, KubeObject> } {
   const nodeMap = new Map<string, KubeObject>(nodes.map((n) => [n.metadata.name, n]));
   const reader = (map: Map<string, KubeObject>) => ({ get: (k: string) => map.get(k), values: () => map.values(), by: () => [] });
   const caches = {
     services: storeOf([service('ns/web')]), slices: storeOf(slices, { indexes: { service: sliceService } }), endpoints: storeOf([coreEndpoints('ns/web', '10.0.0.1')]), nodes: reader(nodeMap),
     namespaces: storeOf(namespaces), serviceCIDRs: storeOf(cidrs.map((c, i) => cidr(`c${i}`, c))), grants: storeOf(grants),
-    ipvsNodes: storeOf(Object.entries(bound).map(([name, boundVIPs]) => ({ apiVersion: 'v1', kind: 'IPVSNode', metadata: { name }, status: { boundVIPs } }) as never)),
+    ipvsNodes: storeOf(Object.entries(bound).map(([name, boundVIPs]) => ({ apiVersion: 'v1', kind: 'IPVSNode', metadata: { name, generation }, spec: { realServer: { binds: boundVIPs.map((address) => ({ address, mode: 'DR' })) } }, status: { observedGeneration: 1, boundVIPs } }) as never)),
   } as unknown as Caches;
   return { s: new Surroundings(caches, sends), nodes: nodeMap };
 }
@@ -86,9 +88,12 @@ describe('a ReferenceGrant', () => {
 });
 
 describe('the rest', () => {
-  it('a node receives for a VIP when it says so, or when directors send to it already', () => {
+  it('a node receives for a VIP when it says so of what it was told last, or when directors send to it already', () => {
     const { s } = surroundings({ bound: { n1: ['203.0.113.1'] }, sends: (n, vip) => n === 'n2' && vip === '203.0.113.2' });
-    assert.deepEqual([s.receives('n1', '203.0.113.1'), s.receives('n1', '203.0.113.2'), s.receives('n2', '203.0.113.2'), s.receives('n3', '203.0.113.1')], [true, false, true, false]);
+    const received = (node: string, vip: string, way: Way = DR) => s.receives(node, vip, way);
+    assert.deepEqual([received('n1', '203.0.113.1'), received('n1', '203.0.113.2'), received('n2', '203.0.113.2'), received('n3', '203.0.113.1')], [true, false, true, false]);
+    assert.equal(received('n1', '203.0.113.1', { mode: 'TUN', tunnel: { encapsulation: 'IPIP', port: 0, checksum: 'None' } }), false, 'told to receive in DR, it says nothing of tunnels');
+    assert.equal(surroundings({ bound: { n1: ['203.0.113.1'] }, generation: 2 }).s.receives('n1', '203.0.113.1', DR), false, 'what it says is of what it was told before');
   });
   it('Services, their slices in one order, Endpoints and namespaces are what the caches have', () => {
     const { s } = surroundings({ slices: [slice('ns/web-b', 'web', ['10.0.0.2']), slice('ns/web-a', 'web', ['10.0.0.1']), slice('other/web-a', 'web', ['10.0.0.9'])], namespaces: [namespace('ns', { team: 'a' })] });
