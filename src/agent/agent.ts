@@ -18,6 +18,7 @@ import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { causeOf, countOperations, formatOperation, isIpvs, unfold, type Operation, type Work } from './operation.ts';
 import { plan, type ForeignReport, type Plan } from './plan.ts';
+import { Parting } from './parting.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { Fragment, Refusal } from './state.ts';
 import { Tally } from './tally.ts';
@@ -36,6 +37,8 @@ export interface AgentOptions {
   readonly adoptMarked?: boolean;
   /** Checks of real servers. Absent: nobody checks, and weights are left as they are. */
   readonly health?: HealthSource;
+  /** How long a VIP that nobody wants any more goes on resetting connections (parting.ts). Milliseconds; absent: not at all. */
+  readonly partingMs?: number;
 }
 
 /** What one reconcile did. */
@@ -91,6 +94,7 @@ export class Agent {
   #capabilities: IpvsCapabilities | null = null;
   #ledger: Ledger;
   #drains: DrainRecords;
+  readonly #parting: Parting;
   #busy = false;
   /** Of the services as they were left; null after changes that it would show: then the next look takes it anew. */
   #fingerprint: string | null = '';
@@ -109,6 +113,7 @@ export class Agent {
     this.#folder = folder;
     this.#options = options;
     this.#fragments = new Fragments(options.health);
+    this.#parting = new Parting(options.partingMs ?? 0);
     this.#ledger = loadLedger(folder, options.log);
     const drains = folder.read('drains');
     this.#drains = drains.state === 'ok' ? drains.value as DrainRecords : {};
@@ -116,6 +121,11 @@ export class Agent {
 
   /** Takes changed programs (null: gone) and, where they changed, the groups and the duties. Nothing is done until the next reconcile. */
   update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>, duties?: Duties): void {
+    const { directs } = duties ?? this.#fragments.duties;
+    for (const [owner, program] of changed) {
+      const old = this.#fragments.byOwner.get(owner);
+      if (old && (!directs || directs.has(old.directorGroup))) this.#parting.part(old, program, this.#options.clock());
+    }
     this.#fragments.update(changed, groups, duties);
   }
 
@@ -123,7 +133,8 @@ export class Agent {
   get busy(): boolean { return this.#busy; }
   /** Whether something was updated that no finished reconcile has dealt with. */
   get pending(): boolean { return this.#busy || this.#fragments.dirty; }
-  get draining(): boolean { return Object.keys(this.#drains).length > 0; }
+  /** Whether something that leaves is to be looked at soon. */
+  get draining(): boolean { return this.#parting.any || Object.keys(this.#drains).length > 0; }
 
   get view(): AgentView {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
@@ -180,8 +191,9 @@ export class Agent {
   async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
     const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
     this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
-    const { keys, needsChanged } = this.#fragments.refresh(this.#index!);
     const now = this.#options.clock();
+    const { keys, needsChanged: changed } = this.#fragments.refresh(this.#index!);
+    const needsChanged = this.#parting.end(now) || changed;
     const some = this.#scope(keys);
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
@@ -191,7 +203,7 @@ export class Agent {
     const planned = plan({
       desired: this.#fragments, observed: { ipvs, node }, ledger: this.#ledger, drains: this.#drains, now,
       scope, noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
-      refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#factsComplete,
+      refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#factsComplete, parting: this.#parting.staying,
     });
     return { plan: planned, full };
   }
@@ -226,6 +238,7 @@ export class Agent {
   /** Removes exactly what is ours and restores what stood before. */
   async cleanup(signal?: AbortSignal): Promise<Report> {
     this.#fragments.clear();
+    this.#parting.clear();
     // An asked-for removal: what the ledger names may go, however it came to be.
     this.#ledger = { ...this.#ledger, fresh: false };
     let operations = 0;

@@ -32,6 +32,8 @@ export interface NodePlanInput {
   /** What is wanted was decided on partial facts: nothing may be deleted. */
   readonly additive: boolean;
   readonly serves: Serves;
+  /** VIPs that nobody wants and that stay for now, by `link address`. */
+  readonly parting: ReadonlySet<string>;
 }
 
 export interface NodePlan {
@@ -240,7 +242,7 @@ function withHeld(wanted: NetfilterRules, current: NetfilterRules, { ledger, ref
 }
 
 function planAddresses(input: NodePlanInput, plan: NodePlan): void {
-  const { shared, observed, ledger, refusedVips, additive } = input;
+  const { shared, observed, ledger, refusedVips, additive, parting } = input;
   const present = new Map(observed.addresses.map((a) => [`${a.link} ${a.address}`, a]));
   const routes = new Set(observed.localRoutes.map((r) => `${r.link} ${r.address}`));
   const before: Record<string, VipAddress> = {};
@@ -262,7 +264,7 @@ function planAddresses(input: NodePlanInput, plan: NodePlan): void {
   }
   for (const [key, vip] of Object.entries(ledger.addresses)) {
     if (shared.vips.has(key)) continue;
-    if (!observed.complete || ledger.fresh || additive || refusedVips.has(vip.address)) before[key] = after[key] = vip;
+    if (!observed.complete || ledger.fresh || additive || refusedVips.has(vip.address) || parting.has(key)) before[key] = after[key] = vip;
     else if (present.has(key)) {
       plan.release.push({ kind: 'delAddress', vip });
       before[key] = vip;

@@ -40,6 +40,8 @@ export interface PlanInput {
   readonly conflicts: ReadonlyMap<string, string>;
   /** What is wanted was decided on partial facts about the node: nothing may be deleted. */
   readonly additive: boolean;
+  /** VIPs that nobody wants and that stay for now, by `link address`. */
+  readonly parting?: ReadonlySet<string>;
 }
 
 export interface Plan {
@@ -82,7 +84,7 @@ export function plan(input: PlanInput): Plan {
   const conflicts = allConflicts(input, ipvs);
   const refusedVips = new Set([...refused.values()].flatMap((vips) => [...vips]));
   const node = observed.node ? planNode({
-    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services),
+    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services), parting: input.parting ?? new Set(),
     holding: Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry)),
   }) : null;
   const services = entriesBefore(ledger.services, ipvs);

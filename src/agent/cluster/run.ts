@@ -28,6 +28,8 @@ const STUCK_RESYNCS = 12;
 const STUCK_MS = 120_000;
 /** For what is still to be written to the API server when the process ends. Milliseconds. */
 const LAST_WORDS_MS = 1_000;
+/** How long a VIP that nobody wants any more resets connections. Whoever gets it next waits for that, so not long. */
+const PARTING_MS = 3_000;
 
 export async function agent(args: readonly string[], signal: AbortSignal, version: string): Promise<number> {
   if (args.includes('--help')) {
@@ -72,7 +74,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
   const events = new EventRecorder({ client, reportingController: 'ipvs-operator.dev/agent', reportingInstance: node, clock: Date.now, log });
   const footprint = new Footprint();
   const checks = new HealthOnDemand({ node, log, now, signal, onChange: () => loop.trigger('changes') });
-  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks });
+  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks, partingMs: PARTING_MS });
   const host = new ClusterHost({
     node, namespace, client, agent: worker, net: kernel.net, probe, folder, events, log, clock: Date.now, now, random: Math.random, version, kernel: release(),
     lingerMs: options.bindLingerSeconds * 1000, health: () => checks.watch,
