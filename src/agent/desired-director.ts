@@ -9,6 +9,7 @@ import { destinationKey, SCHEDULER_FLAG, SERVICE_FLAG, TUNNEL_FLAG, type Destina
 import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
 import { holds, type Duties } from './duties.ts';
 import { interfaceFor, linksToward, type NodeIndex } from './facts.ts';
+import type { ForwardedTo } from './health/forwarded.ts';
 import { weightKey, type Weights } from './health/weighing.ts';
 import { usedHere, type ReadService } from './real-servers.ts';
 import type { DesiredService, NodeNeeds, Refusal, SysctlWant, VipBinding } from './state.ts';
@@ -24,7 +25,7 @@ const CHECKSUM = { None: TUNNEL_FLAG.none, Checksum: TUNNEL_FLAG.checksum, Remot
 export function desiredDirector(
   program: Program, vips: readonly ProgramAddress[], directed: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null,
   index: NodeIndex, duties: Duties, weights: Weights | null, refusals: Refusal[],
-): { services: DesiredService[]; needs: NodeNeeds } {
+): { services: DesiredService[]; needs: NodeNeeds; checks: ForwardedTo[] } {
   const { owner, spec } = program;
   const refuse = (code: Refusal['code'], message: string) => { refusals.push({ owner, code, message }); };
   const missing = missingFeature(program, vips, index);
@@ -34,9 +35,10 @@ export function desiredDirector(
   const want = (path: string, value: string, onlyFrom?: readonly string[]) => sysctls.set(path, { path, value, ...(onlyFrom ? { onlyFrom } : {}) });
   const sourceNat: SourceNatRule[] = [];
   const marks: MarkRule[] = [];
+  const checks: ForwardedTo[] = [];
   if (missing) {
     refuse('KernelFeatureMissing', missing);
-    return { services: [], needs: { vips: [], tunnels: [], fou: [], sysctls: [], sourceNat: [], marks: [], mss: [] } };
+    return { services: [], needs: { vips: [], tunnels: [], fou: [], sysctls: [], sourceNat: [], marks: [], mss: [] }, checks: [] };
   }
 
   for (const { address, family } of directed) {
@@ -53,6 +55,11 @@ export function desiredDirector(
       const part = spec.services[at]!;
       const eligible = realServersFor(spec.mode, usedHere(program, realServers, index), family);
       const service = serviceOf(program, part, { address, family });
+      if (isForwarded(program)) {
+        checks.push(...eligible.map((r) => forwardedTo(program, part, r, family)));
+        // Answers bear the VIP, which is an address of the node that holds it: the kernel would drop them as forged.
+        if (held && family === 'IPv4') for (const link of new Set([nic.link, ...linksToward(eligible.map((r) => r.address), index)])) want(`net/ipv4/conf/${link}/accept_local`, '1');
+      }
       services.push({ service, ...weighed(program, at, eligible, weights), drainSeconds: spec.drainTimeoutSeconds, owner });
       if (part.mark !== 0) {
         for (const p of part.ports) marks.push({ family, protocol: p.protocol, vip: address, firstPort: p.port, lastPort: p.endPort, mark: part.mark });
@@ -71,7 +78,17 @@ export function desiredDirector(
     // Stateful FORWARD policies and source NAT only see IPVS's NAT with this.
     if (spec.mode === 'NAT') want('net/ipv4/vs/conntrack', '1');
   }
-  return { services, needs: { vips: bindings, tunnels: [], fou: [], sysctls: [...sysctls.values()], sourceNat, marks, mss: [] } };
+  return { services, needs: { vips: bindings, tunnels: [], fou: [], sysctls: [...sysctls.values()], sourceNat, marks, mss: [] }, checks };
+}
+
+/** Whether the real servers of a program are checked through the VIP. */
+export function isForwarded({ spec }: Program): boolean {
+  return spec.healthCheck?.path === 'Forwarded' && spec.mode !== 'NAT';
+}
+
+/** How packets for a VIP of `family` come to a real server: what a check through the VIP has to do likewise. */
+export function forwardedTo(program: Program, part: ProgramService, r: RealServer, family: ProgramAddress['family']): ForwardedTo {
+  return { family, destination: destinationOf(program, part, r.address, r.port, r.weight) };
 }
 
 /** The destinations of a service with the weights that their health gives them. */

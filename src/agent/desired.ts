@@ -52,7 +52,7 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const part = desiredDirector(program, vips, directed, services, group, index, duties, weights, refusals);
   refusedVips.push(...directed.map((v) => v.address).filter((address) => holds(duties, address) && !part.needs.vips.some((b) => b.vip.address === address)));
   const needs = received.length === 0 ? part.needs : join(part.needs, desiredRealServer(program, received, local, asked, index));
-  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(needs) };
+  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(needs), ...(part.checks.length > 0 && { checks: part.checks }) };
 }
 
 /** What makes a program impossible to follow, or null. Programs come over a network, or from a file of another version. */

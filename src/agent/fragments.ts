@@ -9,6 +9,7 @@ import { desired } from './desired.ts';
 import { ALONE, concernedBy, type Duties } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
 import { UNWATCHED, type HealthSource } from './health/source.ts';
+import { Ways } from './health/ways.ts';
 import { joinNeeds, joinServices, NO_NEEDS, sameNeeds, type DesiredService, type Fragment, type Refusal, type SharedState } from './state.ts';
 
 export class Fragments {
@@ -26,6 +27,7 @@ export class Fragments {
   #dirty = new Set<string>();
   #allDirty = true;
   readonly #health: HealthSource;
+  readonly #ways = new Ways();
 
   constructor(health: HealthSource = UNWATCHED) {
     this.#health = health;
@@ -114,7 +116,6 @@ export class Fragments {
       const old = this.#byOwner.get(owner);
       const program = this.#programs.get(owner);
       const next = program ? this.#desired(program, index) : undefined;
-      this.#health.follow(owner, program && next && next.services.length > 0 ? program : null, index);
       for (const s of old?.services ?? []) keys.add(serviceKey(s.service));
       for (const s of next?.services ?? []) keys.add(serviceKey(s.service));
       if (!old || !next || old.role !== next.role || !sameNeeds(old.needs, next.needs)) needsChanged = true;
@@ -125,6 +126,16 @@ export class Fragments {
     }
     if (this.#allDirty) ({ services: this.#services, contested: this.#contested } = joinServices(this.#byOwner.values(), this.#services));
     else this.#rejoin(owners, keys);
+    this.#ways.update(owners, this.#byOwner);
+    for (const key of this.#ways.takeChanged()) {
+      keys.add(key);
+      this.#services.delete(key);
+    }
+    for (const [key, service] of this.#ways.services) this.#services.set(key, service);
+    for (const owner of owners) {
+      const program = this.#programs.get(owner);
+      this.#health.follow(owner, program && (this.#byOwner.get(owner)?.services.length ?? 0) > 0 ? program : null, index, this.#ways.byName);
+    }
     if (needsChanged) this.#shared = joinNeeds(this.#byOwner.values(), this.#groups.values());
     this.#dirty = new Set();
     this.#allDirty = false;

@@ -5,6 +5,7 @@
 import type { GroupSettings } from '../api/v1alpha1/program.ts';
 import type { DestinationTable } from '../kernel/ipvs/destinations.ts';
 import { serviceKey, type Service, type SyncDaemon, type Timeouts } from '../kernel/ipvs/types.ts';
+import type { ForwardedTo } from './health/forwarded.ts';
 import type { FouPort, MarkRule, MssRule, NetfilterRules, SourceNatRule, Tunnel, VipAddress } from '../kernel/net/types.ts';
 
 /** Why a piece of a program is not on this node. The same codes feed status and logs; docs/errors.md is made from this table. */
@@ -63,6 +64,8 @@ export interface Fragment {
   /** 'none': this node has no part in it. */
   readonly role: 'director' | 'realServer' | 'both' | 'none';
   readonly services: readonly DesiredService[];
+  /** Real servers that are checked through a VIP. Absent: none. */
+  readonly checks?: readonly ForwardedTo[];
   readonly needs: NodeNeeds;
   readonly refusals: readonly Refusal[];
   /** VIPs of the program that this node refuses to look after. What serves them already goes on serving: a refusal breaks no connection. */

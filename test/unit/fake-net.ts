@@ -8,7 +8,7 @@ import {
 import { refusal, type Trap } from './fake-kernel.ts';
 
 /** Per device, with the kernel's value for `all` and `default`. */
-const CONF4: Readonly<Record<string, string>> = { arp_ignore: '0', arp_announce: '0', rp_filter: '0', send_redirects: '1', accept_redirects: '1', forwarding: '0' };
+const CONF4: Readonly<Record<string, string>> = { arp_ignore: '0', arp_announce: '0', rp_filter: '0', accept_local: '0', send_redirects: '1', accept_redirects: '1', forwarding: '0' };
 const CONF6: Readonly<Record<string, string>> = { forwarding: '0', accept_ra: '1' };
 const IPVS_SYSCTLS: Readonly<Record<string, string>> = { conntrack: '0', expire_nodest_conn: '0', expire_quiescent_template: '0', sloppy_tcp: '0' };
 

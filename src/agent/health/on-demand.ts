@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import type { Program } from '../../api/v1alpha1/program.ts';
 import type { NodeIndex } from '../facts.ts';
-import { UNWATCHED, type HealthSource } from './source.ts';
+import { UNWATCHED, type HealthSource, type Ways } from './source.ts';
 import type { HealthWatch } from './watch.ts';
 import type { Weights } from './weighing.ts';
 
@@ -26,7 +26,7 @@ export class HealthOnDemand implements HealthSource {
   /** Resolves when it has ended; null: nothing was loaded. */
   #running: Promise<void> | null = null;
   /** What was followed before there was somebody to tell. */
-  readonly #early = new Map<string, readonly [program: Program, index: NodeIndex]>();
+  readonly #early = new Map<string, readonly [program: Program, index: NodeIndex, ways: Ways]>();
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -41,10 +41,10 @@ export class HealthOnDemand implements HealthSource {
 
   weights(program: Program, index: NodeIndex): Weights { return (this.#watch ?? UNWATCHED).weights(program, index); }
 
-  follow(owner: string, program: Program | null, index: NodeIndex): void {
-    if (this.#watch) return this.#watch.follow(owner, program, index);
+  follow(owner: string, program: Program | null, index: NodeIndex, ways: Ways): void {
+    if (this.#watch) return this.#watch.follow(owner, program, index, ways);
     if (program?.spec.healthCheck === undefined) this.#early.delete(owner);
-    else this.#early.set(owner, [program, index]);
+    else this.#early.set(owner, [program, index, ways]);
     if (this.#early.size > 0) this.#running ??= this.#run();
   }
 
@@ -55,7 +55,7 @@ export class HealthOnDemand implements HealthSource {
       if (signal.aborted) return;
       const watch = new HealthWatch({ sockets: openSockets(), now, salt: node, log, onChange });
       this.#watch = watch;
-      for (const [owner, [program, index]] of this.#early) watch.follow(owner, program, index);
+      for (const [owner, args] of this.#early) watch.follow(owner, ...args);
       this.#early.clear();
       await watch.run(signal);
     } catch (error) {

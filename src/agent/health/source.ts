@@ -5,16 +5,19 @@
 import type { Program, RealServer } from '../../api/v1alpha1/program.ts';
 import type { NodeIndex } from '../facts.ts';
 import { readRealServers, usedHere } from '../real-servers.ts';
+import type { ForwardedWay } from './forwarded.ts';
 import { NOTHING_KNOWN, weigh, type Weights } from './weighing.ts';
 
 export interface HealthSource {
   /** Programs whose weights may have changed since this was asked last. */
   changed(): ReadonlySet<string>;
-  /** The program is directed here; null: it is not any more. */
-  follow(owner: string, program: Program | null, index: NodeIndex): void;
+  /** The program is directed here, and these are the ways of checks through its VIPs, by wayName(); null: it is not any more. */
+  follow(owner: string, program: Program | null, index: NodeIndex, ways: Ways): void;
   /** Only for programs with a check. */
   weights(program: Program, index: NodeIndex): Weights;
 }
+
+export type Ways = ReadonlyMap<string, ForwardedWay>;
 
 /** Nobody checks: everything is as it was before. */
 export const UNWATCHED: HealthSource = {

@@ -11,9 +11,10 @@ import type { CheckTarget } from './check.ts';
 import { Checker, NODE_TIMERS, type CheckerOptions, type Timers } from './checker.ts';
 import type { CheckCounts } from './counts.ts';
 import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
-import { checkedHere, type HealthSource } from './source.ts';
+import { pathOf } from './path.ts';
+import { checkedHere, type HealthSource, type Ways } from './source.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
-import { targetFor, weigh, weightKey, type Known, type Weights } from './weighing.ts';
+import { NOTHING_KNOWN, targetFor, weigh, weightKey, type Known, type Weights } from './weighing.ts';
 
 export interface HealthWatchOptions extends Omit<CheckerOptions, 'onChange'> {
   readonly log: Logger;
@@ -27,6 +28,7 @@ interface Followed {
   /** Keys of targets, by service and in the order of its real servers; '' for one that cannot be checked. */
   readonly keys: readonly (readonly string[])[];
   readonly services: readonly (readonly RealServer[])[];
+  readonly ways: Ways;
 }
 
 interface Watched {
@@ -45,6 +47,7 @@ export interface Unhealthy {
   readonly message: string;
 }
 
+const NO_WAYS: Ways = new Map();
 /** setTimeout's longest. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -87,7 +90,7 @@ export class HealthWatch implements HealthSource {
   /** Interfaces behind which everybody went silent at once. */
   get massFailures(): ReadonlyMap<string, MassFailure> { return this.#failures; }
 
-  follow(owner: string, program: Program | null, index: NodeIndex): void {
+  follow(owner: string, program: Program | null, index: NodeIndex, ways: Ways): void {
     const before = this.#followed.get(owner);
     const check = program?.spec.healthCheck;
     if (program === null || check === undefined) {
@@ -98,8 +101,8 @@ export class HealthWatch implements HealthSource {
     }
     const services = checkedHere(program, index);
     if (before !== undefined && before.program === program && sameServers(before.services, services)) return;
-    const keys = services.map((realServers) => realServers.map((r) => {
-      const target = targetFor(check, r);
+    const keys = services.map((realServers, at) => realServers.map((r) => {
+      const target = this.#target(program, at, r, index, ways);
       if (target === null) return '';
       const known = this.#watched.get(target.key);
       if (known) known.owners.add(owner);
@@ -107,7 +110,7 @@ export class HealthWatch implements HealthSource {
       return target.key;
     }));
     if (before) this.#release(owner, before, new Set(keys.flat()));
-    this.#followed.set(owner, { program, keys, services });
+    this.#followed.set(owner, { program, keys, services, ways });
     this.#ask();
   }
 
@@ -115,13 +118,12 @@ export class HealthWatch implements HealthSource {
     const now = this.#options.now();
     this.#guard(now);
     const followed = this.#followed.get(program.owner);
-    const check = program.spec.healthCheck!;
     // What is followed has its keys; a new program may share its targets with others, whose health is known.
     const weights = followed?.program === program
-      ? weigh(program.spec, followed.services, (s, _, i) => (followed.keys[s]![i] === '' ? null : this.#known(followed.keys[s]![i]!)), now)
-      : weigh(program.spec, checkedHere(program, index), (_, r) => {
-        const target = targetFor(check, r);
-        return target === null ? null : this.#known(target.key);
+      ? weigh(program.spec, followed.services, (s, _, i) => (followed.keys[s]![i] === '' ? NOTHING_KNOWN : this.#known(followed.keys[s]![i]!)), now)
+      : weigh(program.spec, checkedHere(program, index), (at, r) => {
+        const target = this.#target(program, at, r, index, followed?.ways ?? NO_WAYS);
+        return target === null ? NOTHING_KNOWN : this.#known(target.key);
       }, now);
     if (weights.nextChangeAt === Infinity) this.#next.delete(program.owner);
     else this.#next.set(program.owner, weights.nextChangeAt);
@@ -166,6 +168,12 @@ export class HealthWatch implements HealthSource {
       this.#options.log.error({ target: target.key, problem, virtualServers: [...this.#watched.get(target.key)?.owners ?? []].slice(0, 10) }, 'not checked');
     }
     if (this.#told.size > this.#checker.refused.length) this.#told = new Set(this.#checker.refused.map((r) => r.target.key));
+  }
+
+  /** Null where a real server cannot be checked as it should be: then nothing is known of it. */
+  #target(program: Program, at: number, r: RealServer, index: NodeIndex, ways: Ways): CheckTarget | null {
+    const path = pathOf(program, at, r, index, ways);
+    return path === null ? null : targetFor(program.spec.healthCheck!, r, path);
   }
 
   #known(key: string): Known {

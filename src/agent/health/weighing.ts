@@ -3,7 +3,7 @@
  * time, since panic is a matter of a service. Who is checked, and with what, comes from here too: so that both speak of the same keys.
  */
 import type { ProgramHealthCheck, ProgramSpec, RealServer } from '../../api/v1alpha1/program.ts';
-import { checkTarget, DIRECT, type CheckPath, type CheckTarget, type HealthCheck } from './check.ts';
+import { checkTarget, type CheckPath, type CheckTarget, type HealthCheck } from './check.ts';
 import { panics } from './guard.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
 import { effectiveWeight, type EffectiveWeight } from './weights.ts';
@@ -29,7 +29,7 @@ export function weightKey(index: number, r: RealServer): string {
 }
 
 /** The target by which a real server is checked; null when it has no port that could be: its service takes every port. */
-export function targetFor(check: ProgramHealthCheck, r: RealServer, path: CheckPath = DIRECT): CheckTarget | null {
+export function targetFor(check: ProgramHealthCheck, r: RealServer, path: CheckPath): CheckTarget | null {
   const port = check.port || r.port;
   return port === 0 ? null : checkTarget(r.address, checkOf(check, port), path);
 }

@@ -224,3 +224,44 @@ test('a program that names loopback, link-local or its VIP as a real server make
   await node.pass(10_000);
   assert.deepEqual([...new Set(node.network.log.map(({ to }) => to.address))], ['10.0.1.21']);
 });
+
+const forwarded = (fields: ProgramFields = {}) => checked({ mode: 'DR', realServers: ['10.0.1.21|80|10|', '10.0.1.22|80|10|'], ...fields }, { path: 'Forwarded' });
+const checkServices = (node: Checked) => [...node.node.kernel.ipvs.services.values()].filter((s) => s.service.fwmark !== 0);
+
+test('forwarded checks go to the VIP from an address that is none, each with the mark of a service that has one real server only', async (t) => {
+  const node = new Checked(t);
+  await node.start(forwarded());
+  await node.pass(5_000);
+  const services = checkServices(node);
+  assert.deepEqual(services.map((s) => [...s.destinations.values()].map(({ destination: d }) => [d.address, d.method, d.port, d.weight])).sort(), [[['10.0.1.21', 'direct', 0, 1]], [['10.0.1.22', 'direct', 0, 1]]]);
+  const asked = new Set(node.network.log.map(({ to }) => JSON.stringify([to.address, to.port, to.source, to.mark])));
+  assert.deepEqual([...asked].sort(), services.map((s) => JSON.stringify(['10.0.1.200', 80, '10.0.1.11', s.service.fwmark])).sort());
+  assert.equal(node.node.kernel.net.readSysctl('net/ipv4/conf/e0/accept_local'), '1');
+});
+
+test('a way is there as long as a program wants it, and a restart takes none away', async (t) => {
+  const node = new Checked(t);
+  const other = forwarded({ owner: 'default/other', vips: ['10.0.1.201'], realServers: ['10.0.1.22|80|10|', '10.0.1.23|80|10|'] });
+  await node.start(forwarded(), other);
+  const marks = checkServices(node).map((s) => s.service.fwmark).sort();
+  assert.equal(marks.length, 3, 'one for each real server, not for each service');
+  await node.start(forwarded(), other);
+  assert.deepEqual(checkServices(node).map((s) => s.service.fwmark).sort(), marks);
+  node.node.options = {};
+  assert.deepEqual((await node.node.start([forwarded(), other]).preview()).operations, [], 'nor does who only plans');
+  await node.start(forwarded(), other);
+  node.agent.update(new Map([['default/other', null]]));
+  await node.agent.reconcile('changes');
+  assert.equal(checkServices(node).length, 2);
+  node.agent.update(new Map([['default/shop', null]]));
+  await node.agent.reconcile('changes');
+  assert.deepEqual([...node.node.kernel.ipvs.services], []);
+});
+
+test('NAT has no way through the VIP: what it says of Forwarded is not obeyed', async (t) => {
+  const node = new Checked(t);
+  await node.start(forwarded({ mode: 'NAT' }));
+  await node.pass(3_000);
+  assert.deepEqual(checkServices(node), []);
+  assert.deepEqual([...new Set(node.network.log.map(({ to }) => to.address))].sort(), ['10.0.1.21', '10.0.1.22']);
+});
