@@ -48,6 +48,8 @@ export interface Unhealthy {
 }
 
 const NO_WAYS: Ways = new Map();
+/** While everybody is silent: who was never out and passes once more ends it, and that is no change that the checker tells. */
+const LOOK_AGAIN_MS = 1_000;
 /** setTimeout's longest. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -64,6 +66,8 @@ export class HealthWatch implements HealthSource {
   #failures: ReadonlyMap<string, MassFailure> = new Map();
   #held: ReadonlySet<string> = new Set();
   #guardStale = false;
+  /** When it is to be looked at anew although nothing changed. */
+  #guardAt = Infinity;
   #told = new Set<string>();
   #targetsStale = false;
   #sync: unknown = null;
@@ -223,8 +227,7 @@ export class HealthWatch implements HealthSource {
 
   /** Looks anew whether everything behind an interface went silent, and tells whose weights that changes. */
   #guard(now: number): void {
-    const due = [...this.#failures.values()].some((f) => f.until !== null && f.until <= now);
-    if (!this.#guardStale && !due) return;
+    if (!this.#guardStale && now < this.#guardAt) return this.#arm(this.#guardAt);
     this.#guardStale = false;
     const next = massFailures(this.#members(), this.#failures, now);
     for (const [link, f] of next) if (!this.#failures.has(link)) this.#options.log.warn({ link: link || 'routes', targets: f.held.size }, 'every checked real server behind this interface went silent at once; they are kept as they were');
@@ -233,7 +236,8 @@ export class HealthWatch implements HealthSource {
     const held = new Set([...next.values()].flatMap((f) => [...f.held]));
     for (const key of [...held, ...this.#held]) if (held.has(key) !== this.#held.has(key)) for (const owner of this.#watched.get(key)?.owners ?? []) this.#changed.add(owner);
     this.#held = held;
-    for (const { until } of next.values()) if (until !== null) this.#arm(until);
+    this.#guardAt = Math.min(Infinity, ...[...next.values()].map(({ until }) => until ?? now + LOOK_AGAIN_MS));
+    this.#arm(this.#guardAt);
   }
 
   *#members(): Generator<GuardMember> {

@@ -170,6 +170,21 @@ test('mass failure: when everybody behind an interface goes silent at once, they
   assert.equal(node.watch.massFailures.size, 0);
 });
 
+test('mass failure: one that is asked seldom and then passes ends it, although nothing changed about that one', async (t) => {
+  const node = new Checked(t);
+  const seldom = program({ owner: 'default/seldom', vips: ['10.0.1.201'], realServers: ['10.0.1.23|80|10|'], healthCheck: { ...check, periodSeconds: 60 } });
+  await node.start(checked({ realServers: ['10.0.1.21|80|10|', '10.0.1.22|80|10|'] }), seldom);
+  await node.pass(100_000);
+  // Just after the seldom one was asked.
+  const asked = () => node.network.asked('10.0.1.23').length;
+  for (const before = asked(); asked() === before; ) await node.pass(100);
+  for (const a of ['10.0.1.21', '10.0.1.22']) node.network.hosts.set(a, 'silent');
+  await node.pass(20_000);
+  assert.deepEqual(node.weights(), { 21: 10, 22: 10 }, 'nobody has been heard since');
+  await node.pass(45_000 + 15_000);
+  assert.deepEqual(node.weights(), { 21: 0, 22: 0 }, 'the third was heard');
+});
+
 test('mh: clients of a real server that is down find another, before its weight becomes 0 and until it has its weight again', async (t) => {
   const node = new Checked(t);
   await node.start(checked({ scheduler: { name: 'mh' } }));
