@@ -282,7 +282,8 @@ export class Checker {
   #landed(entry: Entry, result: Result): void {
     const { target: { check }, health: before } = entry;
     if (entry.pace !== 'quick') this.#slowOpen--;
-    entry.pace = result.tookMs >= check.timeoutMs ? 'slow' : 'quick';
+    // A millisecond less: moments are fractions, and their difference may fall short of the whole.
+    entry.pace = result.tookMs > check.timeoutMs - 1 ? 'slow' : 'quick';
     entry.state = 'due';
     countResult(this.counts, check.type, result.reason);
     this.#due.put(entry, this.#nextOf(entry, result.at));
