@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { repositoryRoot, runInGuest, shellQuote } from '../lab/boot.ts';
 import { makeRunFolder } from '../lab/suite.ts';
+import { sectionOf, withSection } from './cluster/report.ts';
+import { commit } from './commit.ts';
 import { MEASURES, type Results } from './measures.ts';
 import { formatDocument, formatTable, rowsOf } from './report.ts';
 
@@ -47,14 +49,6 @@ function installCompiler(): void {
   }
 }
 
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: repositoryRoot, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-  } catch {
-    return 'unknown'; // a copy without its history
-  }
-}
-
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { only: { type: 'string' }, samples: { type: 'string' }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
   if (values.help) {
@@ -87,7 +81,10 @@ async function main(): Promise<number> {
     process.stdout.write(`\n${formatTable(rows)}\n`);
     if (values.only === undefined && samples >= LEAST_SAMPLES) {
       const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
-      writeFileSync(page, formatDocument(rows, results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [before, loadavg()[0]!] }));
+      const document = formatDocument(rows, results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [before, loadavg()[0]!] });
+      // The section of the other bench stays.
+      const section = sectionOf(readFileSync(page, 'utf8'));
+      writeFileSync(page, section === '' ? document : withSection(document, section));
       process.stdout.write('\nwrote docs/benchmarks.md\n');
     }
     return rows.some((row) => row.verdict === 'MISSED') ? 1 : 0;

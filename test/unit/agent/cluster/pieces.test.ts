@@ -171,6 +171,40 @@ test('a status over which somebody wrote is written again, and what was added to
   await ended;
 });
 
+test('programs in another form are reported within five seconds, together; one more or less, or one that failed, within one', async () => {
+  let now = 0;
+  const form = (hashes: string, more: Partial<IPVSNodeStatus> = {}): IPVSNodeStatus =>
+    ({ applied: [...hashes].map((hash, i) => `default/web-${i}|${hash}`), programs: { applied: hashes.length, failed: 0, digest: hashes }, ...more });
+  let current = form('ab');
+  const written: [at: number, digest: string | undefined][] = [];
+  const stop = new AbortController();
+  const writer: StatusWriter = new StatusWriter({
+    client: { update: never, apply: async (_: unknown, object: KubeObject) => { written.push([now, (object as { status?: IPVSNodeStatus }).status?.programs?.digest]); return object as never; } },
+    node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
+    sleep: async (ms) => { now += ms; await new Promise((resolve) => { setImmediate(resolve); }); },
+  });
+  const settle = async () => { for (let i = 0; i < 40; i++) await new Promise((resolve) => { setImmediate(resolve); }); };
+  const say = async (status: IPVSNodeStatus) => {
+    current = status;
+    writer.ask();
+    await settle();
+  };
+  const ended = writer.run(stop.signal);
+  await say(form('ab'));
+  await say(form('ac'));
+  assert.deepEqual(written, [[0, 'ab'], [5_000, 'ac']], 'another form');
+  await say(form('acd'));
+  assert.deepEqual(written.at(-1), [6_000, 'acd'], 'one more');
+  await say(form('ac', { failures: [{ virtualServer: 'default/web-2', code: 'X', message: '' }] }));
+  assert.deepEqual(written.at(-1), [7_000, 'ac'], 'one that failed');
+  now += 60_000;
+  await say(form('ad', { failures: [{ virtualServer: 'default/web-2', code: 'X', message: '' }] }));
+  assert.deepEqual(written.at(-1), [68_000, 'ad'], 'a change alone waits for nothing');
+  stop.abort();
+  writer.ask();
+  await ended;
+});
+
 test('a status is written when it changed, once a second at most, and until it is written', async () => {
   let [now, away] = [0, false];
   let current: IPVSNodeStatus | null = { drifts: 0 };

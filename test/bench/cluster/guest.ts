@@ -1,0 +1,92 @@
+// The cluster bench inside a guest: takes the rows it is told, one after the other, and leaves the numbers in its folder's results.json after
+// each. It judges nothing.
+//   node test/bench/cluster/guest.ts QUICK ROW ...       QUICK: true or false
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { scenario, type Lab, type Scenario, type ScenarioSpec } from '../../lab/lab.ts';
+import { buildManagement, managementServer, removeManagement } from '../../lab/management.ts';
+import { prepareGuest } from '../../lab/prepare-guest.ts';
+import { runScenario } from '../../lab/run-scenario.ts';
+import type { Topology } from '../../lab/topology.ts';
+import { SIZES, type Results } from './measures.ts';
+import { agentMemory, controllerMemory } from './memory.ts';
+import { pipelineSamples } from './pipeline.ts';
+import { applySample, connectionSamples, small, startReal } from './real.ts';
+import { nodeAddress, NETWORK } from './workload.ts';
+import { writesSample } from './writes.ts';
+
+prepareGuest();
+for (const module of ['ip_vs', 'ip_vs_rr', 'dummy']) execFileSync('modprobe', [module]);
+const [quickly = 'false', ...chosen] = process.argv.slice(2);
+const quick = quickly === 'true';
+const rows = new Set(chosen.map(Number));
+const folder = join(process.env['LAB_WORK']!, process.env['LAB_NAME']!);
+
+const CHANGES = quick ? 60 : 300;
+const CONNECTIONS = quick ? 25 : 100;
+const CHURN_MS = quick ? 15_000 : 30_000;
+const MEMORY_SAMPLES = quick ? 1 : 3;
+const DIRECTORS = quick ? 3 : 10;
+const REALS = 10;
+
+const results: { -readonly [K in keyof Results]: Results[K] } = { kernel: `${readFileSync('/proc/sys/kernel/ostype', 'utf8').trim()} ${release()}`, node: process.version, pipeline: {} };
+
+async function take(name: string, topology: Topology, what: (lab: Lab) => Promise<Partial<Results>>, tags: readonly string[] = []): Promise<void> {
+  const log = (line: string): void => { process.stdout.write(`${(performance.now() / 1000).toFixed(1).padStart(6)}  ${line}\n`); };
+  const spec: ScenarioSpec = { name, about: name, topology, tags, timeoutSeconds: 900, run: async (lab) => { Object.assign(results, await what(lab)); } };
+  const { error } = await runScenario(scenario(spec) as Scenario, log, 1);
+  // Its network is beside the topology, and the scenario knows nothing of it.
+  if (topology !== small) await removeManagement(topology);
+  if (error !== null) throw new Error(error);
+  writeFileSync(join(folder, 'results.json'), JSON.stringify(results));
+}
+
+const nothing: Topology = { name: 'nothing', bridges: [], hosts: {} };
+
+/** Directors in one LAN, which has the VIPs too. */
+function directors(count: number): Topology {
+  const names = Array.from({ length: count }, (_, n) => `dir${n + 1}`);
+  return { name: 'directors', bridges: ['lan'], hosts: Object.fromEntries(names.map((name, n) => [name, { links: { e0: { bridge: 'lan', addresses: [`${nodeAddress(n)}/${NETWORK.prefix}`] } } }])) };
+}
+
+async function onDirectors<T>(lab: Lab, work: (where: { readonly hosts: readonly string[]; readonly address: string }) => Promise<T>): Promise<T> {
+  await buildManagement(lab.topology, lab.signal);
+  return work({ hosts: Object.keys(lab.topology.hosts), address: managementServer });
+}
+
+/** LAB_PROF=5000: profiles of the product with so many services, below the guest's folder, which then stays. */
+const profile = (services: number): string[] => (process.env['LAB_PROF'] === String(services) ? ['--cpu-prof', `--cpu-prof-dir=${folder}/profiles`] : []);
+const sizes = [...(rows.has(1) ? [SIZES.usual] : []), ...(rows.has(2) ? [SIZES.least, SIZES.most] : [])];
+for (const services of sizes) {
+  await take(`pipeline-${services}`, nothing, async (lab) => ({ pipeline: { ...results.pipeline, [services]: await pipelineSamples(lab, services, REALS, CHANGES, profile(services)) } }));
+}
+if (rows.has(6)) {
+  await take('agents-1', directors(MEMORY_SAMPLES), (lab) => onDirectors(lab, async (where) => ({ idleAgents: await agentMemory(lab, { services: 1, reals: REALS, ...where }) })));
+  if (!rows.has(5)) await take('agents-1000', directors(MEMORY_SAMPLES), (lab) => onDirectors(lab, async (where) => ({ loadedAgents: await agentMemory(lab, { services: 1_000, reals: REALS, ...where }) })));
+}
+if (rows.has(7)) {
+  await take('controller', nothing, async (lab) => {
+    const controllers = [];
+    for (let i = 0; i < MEMORY_SAMPLES; i++) controllers.push(await controllerMemory(lab, 1_000, 100));
+    return { controllers };
+  });
+}
+if (rows.has(3) || rows.has(4)) {
+  await take('real', small, async (lab) => {
+    const bed = await startReal(lab);
+    const connections = rows.has(3) ? await connectionSamples(bed, CONNECTIONS) : undefined;
+    const apply = rows.has(4) ? await applySample(bed, 1_000, REALS) : undefined;
+    return { ...(connections && { connections }), ...(apply && { apply }) };
+  }, ['cluster']);
+}
+if (rows.has(5)) {
+  await take('writes', directors(DIRECTORS), (lab) => onDirectors(lab, async (where) => {
+    const writes = await writesSample(lab, { services: 1_000, reals: REALS, ...where, idleMs: CHURN_MS, churnMs: CHURN_MS });
+    // The same processes in the same state.
+    return { writes, loadedAgents: writes.agents };
+  }));
+}
+process.exit(0);

@@ -1,0 +1,81 @@
+// The command line of the cluster bench (`npm run bench:cluster`): boots guests, has everything measured there, prints the table, writes the
+// section of docs/benchmarks.md. Exit code 1 when a "must" is missed, 2 when it could not be measured.
+
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { repositoryRoot, runInGuest } from '../../lab/boot.ts';
+import { makeRunFolder, requireMemory } from '../../lab/suite.ts';
+import { commit } from '../commit.ts';
+import { MEASURES, type Results } from './measures.ts';
+import { formatSection, formatTable, rowsOf, sampleLines, verdictOf, withSection } from './report.ts';
+
+const usage = `usage: npm run bench:cluster -- [options]
+  --only 1,3         these rows only (1 to 7); docs/benchmarks.md stays as it is
+  --quick            fewer samples and three directors, to see whether it works; the page stays as it is
+  --cpu N            one guest, on this CPU, for everything`;
+
+/** What a guest measures, one guest a CPU. The rows of one guest never run at the same time. */
+const SHARES: readonly (readonly number[])[] = [[1, 2], [3, 4, 5, 6, 7]];
+const GUEST_MEMORY_MB = 6144;
+const TIMEOUT_MS = 40 * 60_000;
+const page = join(repositoryRoot, 'docs/benchmarks.md');
+
+interface Options { readonly quick: boolean; readonly workDirectory: string; readonly signal: AbortSignal }
+
+async function measure(rows: readonly number[], name: string, cpu: number, { quick, workDirectory, signal }: Options): Promise<Results> {
+  const result = await runInGuest({
+    command: `node test/bench/cluster/guest.ts ${quick} ${rows.join(' ')}`, workDirectory, name, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: TIMEOUT_MS, signal,
+    environment: process.env['LAB_PROF'] ? { LAB_PROF: process.env['LAB_PROF'] } : {},
+    onOutput: (chunk) => process.stdout.write(chunk), onError: (chunk) => process.stderr.write(chunk),
+  });
+  const file = join(workDirectory, name, 'results.json');
+  if (result.code !== 0) process.stderr.write(`bench: ${name}: ${result.timedOut ? 'took too long' : `the guest ended with ${result.code}`}\n${result.code === null ? result.console : ''}\n`);
+  if (!existsSync(file)) throw new Error(`rows ${rows.join(', ')} could not be measured`);
+  return JSON.parse(readFileSync(file, 'utf8')) as Results;
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
+  const all = SHARES.flat();
+  const only = values.only === undefined ? all : values.only.split(',').map(Number);
+  if (only.some((number) => !all.includes(number))) throw new Error(`no such row\n${usage}`);
+  const before = loadavg()[0]!;
+  const interrupted = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interrupted.abort());
+  const alone = values.cpu !== undefined || availableParallelism() < SHARES.length;
+  const shares = (alone ? [all] : SHARES).map((share) => share.filter((row) => only.includes(row))).filter((share) => share.length > 0);
+  requireMemory(shares.length * GUEST_MEMORY_MB / 2);
+  const workDirectory = makeRunFolder('bench-cluster');
+  try {
+    const options: Options = { quick: values.quick, workDirectory, signal: interrupted.signal };
+    const taken = await Promise.all(shares.map((rows, i) => measure(rows, `guest-${i}`, values.cpu === undefined ? i : Number(values.cpu), options)));
+    if (interrupted.signal.aborted) return 130;
+    const results = Object.assign({}, ...taken, { pipeline: Object.assign({}, ...taken.map((t) => t.pipeline)) as Results['pipeline'] }) as Results;
+    const rows = rowsOf(results);
+    process.stdout.write(`\n${sampleLines(results).map((line) => line.join('  ')).join('\n')}\n\n${formatTable(rows)}\n`);
+    const complete = rows.length === MEASURES.length;
+    if (complete && values.only === undefined && !values.quick) {
+      const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
+      const section = formatSection(results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [before, loadavg()[0]!] });
+      writeFileSync(page, withSection(readFileSync(page, 'utf8'), section));
+      process.stdout.write('\nwrote docs/benchmarks.md\n');
+    }
+    if (MEASURES.some(({ number, value }) => only.includes(number) && value(results) === null)) return 2;
+    return rows.some((row) => verdictOf(row) === 'MISSED') ? 1 : 0;
+  } finally {
+    if (!process.env['LAB_PROF']) rmSync(workDirectory, { recursive: true, force: true });
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}

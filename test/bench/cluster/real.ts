@@ -1,0 +1,160 @@
+// Rows 3 and 4, with a real API server (etcd, RBAC, CEL) in the same guest: from an EndpointSlice that is written to the first new
+// connection that its real server gets; and from one kubectl with all VirtualServers to the kernels of all directors.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Lab, LabCluster } from '../../lab/lab.ts';
+import { inHost, killProcess, startProcess } from '../../lab/process.ts';
+import type { Topology } from '../../lab/topology.ts';
+import { startAgent, startController, type Product, type Where } from './product.ts';
+import type { Stored } from './stand-in-objects.ts';
+import { busyMeter } from './bed.ts';
+import { director, group, namespaces, nameOf, nodeAddress, NETWORK, PATHS, pool, service, SHOP, slice, staticServer, virtualServer, vipOf, type Kind } from './workload.ts';
+
+const DIRECTORS = ['dir1', 'dir2', 'dir3'];
+const REAL_SERVERS = { rs1: '10.99.254.1', rs2: '10.99.254.2' } as const;
+const CLIENT = '10.99.253.1';
+
+const lanHost = (address: string): Topology['hosts'][string] => ({ links: { e0: { bridge: 'lan', addresses: [`${address}/${NETWORK.prefix}`] } } });
+
+/** Three directors, two real servers and a client in one LAN. */
+export const small: Topology = {
+  name: 'bench-small', bridges: ['lan'],
+  hosts: {
+    ...Object.fromEntries(DIRECTORS.map((name, n) => [name, lanHost(nodeAddress(n))])),
+    ...Object.fromEntries(Object.entries(REAL_SERVERS).map(([name, address]) => [name, lanHost(address)])), client: lanHost(CLIENT),
+  },
+};
+
+const READY_WITHIN_MS = 120_000;
+const LOST_MS = 30_000;
+
+export interface RealBed {
+  readonly lab: Lab;
+  readonly cluster: LabCluster;
+  readonly controller: Product;
+  readonly agents: readonly Product[];
+}
+
+/** The cluster with the product, a group and a pool, and nothing else in it. */
+export async function startReal(lab: Lab): Promise<RealBed> {
+  const cluster = await lab.cluster();
+  await cluster.applyFile(resolve(import.meta.dirname, '../../../crds'));
+  for (const object of namespaces()) await post(cluster, 'Namespace', object);
+  for (const [n, name] of DIRECTORS.entries()) {
+    const node = director(n, name);
+    await post(cluster, 'Node', node);
+    await cluster.request('PATCH', `${PATHS.Node}/${name}/status`, { status: node.status });
+  }
+  await lab.eventually(async () => (await cluster.request('POST', PATHS.DirectorGroup, group())).status === 201, { withinMs: READY_WITHIN_MS, what: 'the CRDs are served' });
+  await post(cluster, 'VIPPool', pool());
+  const where: Where = { folder: '/run/bench/real', kubeconfig: cluster.kubeconfig };
+  const controller = await startController(where);
+  const agents: Product[] = [];
+  for (const name of DIRECTORS) agents.push(await startAgent(where, name, name));
+  return { lab, cluster, controller, agents };
+}
+
+async function post(cluster: LabCluster, kind: Kind, object: Stored): Promise<void> {
+  const { namespace } = object.metadata;
+  const path = namespace === undefined ? PATHS[kind] : PATHS[kind].replace(/\/([a-z]+)$/, `/namespaces/${namespace}/$1`);
+  const { status, body } = await cluster.request<{ message?: string }>('POST', path, object);
+  if (status !== 201) throw new Error(`${kind} ${object.metadata.name}: ${status} ${body.message ?? ''}`);
+}
+
+/** Milliseconds from just before the slice is sent until the client has heard from its real server on a new connection. */
+export async function connectionSamples({ lab, cluster, controller, agents }: RealBed, changes: number): Promise<number[]> {
+  for (const name of Object.keys(REAL_SERVERS)) await lab.serve(name, { tcp: [8080] });
+  const { spec, ...rest } = virtualServer(0);
+  await post(cluster, 'Service', { ...service(0), spec: { ports: [{ port: 80, targetPort: 8080, protocol: 'TCP' }] } });
+  await post(cluster, 'EndpointSlice', slice(0, [REAL_SERVERS.rs1]));
+  // The real servers are the client's neighbours: answers must go back by the director.
+  await post(cluster, 'VirtualServer', { ...rest, spec: { ...spec as object, nat: { sourceAddress: 'Masquerade' } } });
+  const dialer = startDialer(vipOf(0));
+  const times: number[] = [];
+  try {
+    await dialer.hears('rs1', READY_WITHIN_MS).catch((error: Error) => { throw new Error(`${error.message}\n${controller.tail()}\n${agents.map((a) => a.tail()).join('\n')}`); });
+    await sleep(5_000);
+    const path = `/apis/discovery.k8s.io/v1/namespaces/${SHOP}/endpointslices/${nameOf(0)}-slice`;
+    const busy = busyMeter();
+    for (let i = 0; i < changes; i++) {
+      const next = i % 2 === 0 ? 'rs2' : 'rs1';
+      const heard = dialer.hears(next, LOST_MS);
+      const began = process.hrtime.bigint();
+      const answer = await cluster.request('PUT', path, slice(0, [REAL_SERVERS[next]]));
+      if (answer.status !== 200) throw new Error(`the slice was not written: ${answer.status}`);
+      times.push(Number(await heard - began) / 1e6);
+      await sleep(700 + (i * 131) % 400);
+    }
+    lab.log(`connections: guest ${(busy() * 100).toFixed(0)} % busy`);
+    return times;
+  } finally {
+    dialer.end();
+    await cluster.request('DELETE', `/apis/ipvs-operator.dev/v1alpha1/namespaces/${SHOP}/virtualservers/${nameOf(0)}`);
+  }
+}
+
+/** Opens new connections to a VIP, one after the other, and tells by whom it was answered, and when. */
+function startDialer(address: string): { hears(server: string, withinMs: number): Promise<bigint>; end(): void } {
+  const child = startProcess(inHost('client', ['node', join(import.meta.dirname, 'dialer.ts'), address, '80']));
+  const waiting = new Map<string, (at: bigint) => void>();
+  let errors = '';
+  child.stderr!.on('data', (chunk: Buffer) => { errors += chunk.toString(); });
+  createInterface({ input: child.stdout! }).on('line', (line) => {
+    const [server = '', at = '0'] = line.split(' ');
+    waiting.get(server)?.(BigInt(at));
+    waiting.delete(server);
+  });
+  return {
+    hears: (server, withinMs) => new Promise((done, failed) => {
+      const timer = setTimeout(() => failed(new Error(`the client did not hear ${server} within ${withinMs} ms ${errors}`)), withinMs);
+      waiting.set(server, (at) => { clearTimeout(timer); done(at); });
+    }),
+    end: () => killProcess(child),
+  };
+}
+
+export interface ApplySample {
+  /** From the start of kubectl. */
+  readonly kubectlMs: number;
+  readonly programmedMs: number;
+  readonly readyMs: number;
+}
+
+export async function applySample({ lab, cluster, controller, agents }: RealBed, servers: number, reals: number): Promise<ApplySample> {
+  const file = '/run/bench/real/servers.json';
+  writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: Array.from({ length: servers }, (_, s) => staticServer(s + 1, reals)) }));
+  const cpu = (): number[] => [controller, ...agents].map((p) => Math.round(p.cpuSeconds() * 10) / 10);
+  lab.log(`CPU seconds before: ${JSON.stringify(cpu())}`);
+  const began = performance.now();
+  let kubectlMs = 0;
+  const kubectl = cluster.kubectl(['apply', '--server-side', '-f', file], { timeoutMs: 240_000 }).then(({ code, stderr }) => {
+    if (code !== 0) throw new Error(`kubectl: ${stderr.slice(-2000)}`);
+    kubectlMs = performance.now() - began;
+    lab.log(`kubectl ended after ${Math.round(kubectlMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
+  });
+  const programmed = async (): Promise<number> => {
+    for (;;) {
+      await sleep(250);
+      const tables = agents.map(({ pid }) => countTable(readFileSync(`/proc/${pid}/net/ip_vs`, 'latin1')));
+      if (tables.every((t) => t.services === servers && t.reals === servers * reals)) return performance.now() - began;
+      if (performance.now() - began > 280_000) throw new Error(`not programmed: ${JSON.stringify(tables)}\n${controller.tail()}\n${agents[0]!.tail()}`);
+    }
+  };
+  const [programmedMs] = await Promise.all([programmed(), kubectl]);
+  lab.log(`programmed after ${Math.round(programmedMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
+  const ready = async (): Promise<boolean> => {
+    const { body } = await cluster.request<{ items: { status?: { conditions?: { type: string; status: string }[] } }[] }>('GET', `/apis/ipvs-operator.dev/v1alpha1/namespaces/${SHOP}/virtualservers`);
+    return body.items.filter((o) => o.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True')).length === servers;
+  };
+  while (!await ready()) await sleep(1_000);
+  const readyMs = performance.now() - began;
+  lab.log(`ready after ${Math.round(readyMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
+  return { kubectlMs, programmedMs, readyMs };
+}
+
+function countTable(table: string): { services: number; reals: number } {
+  return { services: table.match(/^TCP /gm)?.length ?? 0, reals: table.match(/^ {2}-> [0-9A-F]{8}:/gm)?.length ?? 0 };
+}
