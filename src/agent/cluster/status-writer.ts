@@ -1,6 +1,6 @@
 /**
  * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply: only when it says something else than the
- * time before or somebody else wrote over it, at most once a second, and again until it is written. What it says is node-status.ts's.
+ * time before or somebody else wrote over it, at most once a second, or in five when programs only changed, and again until it is written. What it says is node-status.ts's.
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
@@ -29,6 +29,8 @@ export interface StatusWriterOptions {
 const FIELD_MANAGER = 'ipvs-agent';
 /** Between two writes. Milliseconds. */
 const EVERY_MS = 1_000;
+/** The same when all that is new is in which form programs run that ran before: every change of an endpoint is. The controller waits twice as long for it. Milliseconds. */
+const FOLLOWED_MS = 5_000;
 const RETRY = { minMs: 1_000, maxMs: 30_000, resetMs: 60_000 };
 
 export class StatusWriter {
@@ -36,6 +38,7 @@ export class StatusWriter {
   #asked = false;
   #wake: (() => void) | null = null;
   #written: IPVSNodeStatus | null = null;
+  #writtenAt = -Infinity;
   /** Somebody else wrote over it. */
   #spoiled = false;
   /** Writes that were done, and that failed. */
@@ -84,17 +87,19 @@ export class StatusWriter {
     }
   }
 
-  async #write(signal: AbortSignal): Promise<'written' | 'same' | 'absent' | 'failed'> {
-    const { client, node, status: say, known, log } = this.#options;
+  async #write(signal: AbortSignal): Promise<'written' | 'same' | 'later' | 'absent' | 'failed'> {
+    const { client, node, status: say, known, log, now } = this.#options;
     const status = say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
     const again = this.#spoiled;
     if (status === null || (!again && this.#written !== null && JSON.stringify(status) === JSON.stringify(this.#written))) return 'same';
+    if (!again && this.#written !== null && now() - this.#writtenAt < FOLLOWED_MS && onlyFollows(this.#written, status)) return 'later';
     this.#spoiled = false;
     try {
       const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
       // What another has added stays where we apply ours, such as a condition of its own.
       if (again && digestOf(after.status ?? {}) !== digestOf(status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
       this.#written = status;
+      this.#writtenAt = now();
       this.counts.written += 1;
       return 'written';
     } catch (error) {
@@ -125,4 +130,10 @@ export class StatusWriter {
       if (!isAbort(error)) throw error;
     }
   }
+}
+
+/** Whether nothing is new but the form of programs that ran before, too. */
+function onlyFollows(before: IPVSNodeStatus, after: IPVSNodeStatus): boolean {
+  const rest = ({ applied = [], programs, ...other }: IPVSNodeStatus): string => JSON.stringify([other, programs?.applied, programs?.failed, applied.map((text) => text.slice(0, text.lastIndexOf('|')))]);
+  return rest(before) === rest(after);
 }
