@@ -36,6 +36,12 @@ export interface Pass {
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
 
+/**
+ * A pass over changes is followed by a pause, in multiples of the time it took, if it took long: thousands of VIPs that are taken one after the
+ * other are then some passes, and not one each. At most so many milliseconds; passes over a change of an endpoint take less than `least`.
+ */
+const PAUSE = { times: 3, most: 50, least: 5 };
+
 function nextRetry(last: number): number {
   return Math.min(Math.max(last * 2, RETRY_MS), RETRY_MAX_MS);
 }
@@ -79,6 +85,8 @@ export class Loop {
           retry = report.failures.length > 0 ? nextRetry(retry) : 0;
           // What failed is tried again soon; what did not is still compared as often as ever.
           if (retry > 0) nextFull = Math.min(nextFull, now() + retry);
+          const took = now() - began;
+          if (extent === 'changes' && took > PAUSE.least) await this.#rest(Math.min(PAUSE.times * took, PAUSE.most), signal);
         } catch (error) {
           if (signal.aborted) return;
           this.#failed = true;
@@ -132,16 +140,22 @@ export class Loop {
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    const { sleep = (delay, stop) => timer(delay, undefined, { signal: stop }) } = this.#options;
     const wake = new AbortController();
     this.#wake = () => wake.abort();
     try {
-      await sleep(ms, AbortSignal.any([signal, wake.signal]));
+      await this.#rest(ms, AbortSignal.any([signal, wake.signal]));
+    } finally {
+      this.#wake = null;
+    }
+  }
+
+  async #rest(ms: number, signal: AbortSignal): Promise<void> {
+    const { sleep = (delay, stop) => timer(delay, undefined, { signal: stop }) } = this.#options;
+    try {
+      await sleep(ms, signal);
     } catch (error) {
       // Woken or stopped: both are what the loop looks at next.
       if (!(error instanceof Error && error.name === 'AbortError')) throw error;
-    } finally {
-      this.#wake = null;
     }
   }
 }

@@ -38,7 +38,7 @@ export interface Bed {
 }
 
 const PORT = 6444;
-const LOADED_WITHIN_MS = 240_000;
+const LOADED_WITHIN_MS = 420_000;
 export const ROOT_NODE = 'root';
 
 export function keyOf({ metadata: { name, namespace } }: Stored): string {

@@ -1,7 +1,7 @@
 // Rows 3 and 4, with a real API server (etcd, RBAC, CEL) in the same guest: from an EndpointSlice that is written to the first new
 // connection that its real server gets; and from one kubectl with all VirtualServers to the kernels of all directors.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,6 +50,7 @@ export async function startReal(lab: Lab): Promise<RealBed> {
   }
   await lab.eventually(async () => (await cluster.request('POST', PATHS.DirectorGroup, group())).status === 201, { withinMs: READY_WITHIN_MS, what: 'the CRDs are served' });
   await post(cluster, 'VIPPool', pool());
+  mkdirSync('/run/bench/real', { recursive: true });
   const where: Where = { folder: '/run/bench/real', kubeconfig: cluster.kubeconfig };
   const controller = await startController(where);
   const agents: Product[] = [];

@@ -154,3 +154,18 @@ test('the signal ends it, also in the middle of a wait', async (t) => {
   await b.ended;
   assert.deepEqual(b.done, ['0 full']);
 });
+
+test('a pass over changes that took long is followed by a pause, in which what comes is collected; a short one is not', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  let took = 20;
+  // As if each VIP that is taken asked for a pass of its own.
+  b.outcome = () => { b.now += took; b.loop.trigger('changes'); b.loop.trigger('changes'); return { operations: 1, failures: [], settled: true }; };
+  b.loop.trigger('changes');
+  await b.pass(200);
+  assert.deepEqual(b.done.slice(1), ['100 changes', '170 changes', '240 changes']);
+  took = 2;
+  b.outcome = () => { b.now += took; if (b.done.length < 8) b.loop.trigger('changes'); return { operations: 1, failures: [], settled: true }; };
+  await b.pass(100);
+  assert.deepEqual(b.done.slice(4).map((line) => Number(line.split(' ')[0]) - Number(b.done[4]!.split(' ')[0])), [0, 2, 4, 6], 'one after the other');
+});
