@@ -42,6 +42,9 @@ const RETRY_MAX_MS = 30_000;
  */
 const PAUSE = { times: 3, most: 50, least: 5 };
 
+/** Announcements are looked for no more often. Milliseconds. */
+const ANNOUNCE_MS = 200;
+
 function nextRetry(last: number): number {
   return Math.min(Math.max(last * 2, RETRY_MS), RETRY_MAX_MS);
 }
@@ -53,6 +56,7 @@ export class Loop {
   /** Whether the last reconcile could not be done at all: then what is pending waits for its time. */
   #failed = false;
   #announcements: AnnounceStates = new Map();
+  #announceAt = -Infinity;
   /** Announcements after the first one of each VIP, which is the plan's. */
   readonly announced = { sent: 0, failed: 0 };
 
@@ -104,6 +108,9 @@ export class Loop {
   /** Announces again what is due; the first announcement is the plan's. */
   async #announce(): Promise<void> {
     const { agent, net, now, log } = this.#options;
+    // Thousands of VIPs are not to be looked at after each change of an endpoint.
+    if (now() < this.#announceAt) return;
+    this.#announceAt = now() + ANNOUNCE_MS;
     const { due, states } = dueAnnouncements(this.#announcements, agent.announced, now());
     this.#announcements = states;
     if (due.length === 0) return;

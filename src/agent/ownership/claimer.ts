@@ -27,7 +27,7 @@ export interface ClaimerOptions {
   /** Writes the status of one VirtualIP and returns it as it is then. Rejects with CONFLICT when it is not in that state any more. */
   readonly write: (name: string, patch: StatusPatch, signal: AbortSignal) => Promise<VirtualIP>;
   /** Called whenever the VIPs that this node holds are others. */
-  readonly onOwned: (owned: ReadonlySet<string>) => void;
+  readonly onOwned: () => void;
   /** Whether our own Lease was renewed so lately that nobody will take us for dead before the address is in the kernel. */
   readonly fresh: () => boolean;
   /** Monotonic milliseconds. */
@@ -292,7 +292,7 @@ export class Claimer {
     if (this.#held.delete(address)) this.counts.lost += 1;
   }
 
-  #told(): void { this.#options.onOwned(this.owned); }
+  #told(): void { this.#options.onOwned(); }
 
   #of(address: string): Memory {
     let memory = this.#memory.get(address);

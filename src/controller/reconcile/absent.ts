@@ -21,6 +21,7 @@ export class Absent {
   readonly #options: AbsentOptions;
   /** Claims whose VirtualServer the server does not have: `namespace/name uid`. */
   #gone: ReadonlySet<string> = new Set();
+  readonly #owners = new WeakMap<VirtualIP['spec']['claims'], readonly string[]>();
 
   constructor(options: AbsentOptions) {
     this.#options = options;
@@ -41,14 +42,19 @@ export class Absent {
     return [...this.#missing(vips)].filter(([claim]) => !this.#gone.has(claim)).map(([, owner]) => owner);
   }
 
+  /** VirtualServers of claims, as namespace/name: put together once for each form of a VirtualIP, for all are looked at twice a pass. */
+  #ownersOf(claims: VirtualIP['spec']['claims']): readonly string[] {
+    let owners = this.#owners.get(claims);
+    if (!owners) this.#owners.set(claims, owners = claims.map(({ namespace, name }) => `${namespace}/${name}`));
+    return owners;
+  }
+
   /** Owners of claims that the cache does not know, by claim. */
   #missing(vips: Iterable<VirtualIP>): Map<string, string> {
     const missing = new Map<string, string>();
     for (const { spec } of vips) {
-      for (const { namespace, name, uid } of spec.claims) {
-        const owner = `${namespace}/${name}`;
-        if (!this.#options.known(owner)) missing.set(`${owner} ${uid}`, owner);
-      }
+      const owners = this.#ownersOf(spec.claims);
+      for (const [i, owner] of owners.entries()) if (!this.#options.known(owner)) missing.set(`${owner} ${spec.claims[i]!.uid}`, owner);
     }
     return missing;
   }

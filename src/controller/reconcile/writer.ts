@@ -4,10 +4,9 @@
  */
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import type { Store } from '../../kube/store.ts';
 import { keyOf, partsOf, type KubeObject, type Resource } from '../../kube/types.ts';
 import type { Budget } from './budget.ts';
-import { OwnWrites } from './own-writes.ts';
+import { OwnWrites, type Cache } from './own-writes.ts';
 
 export type WriteVerb = 'create' | 'update' | 'delete' | 'status';
 /** Counts writes, for metrics. */
@@ -16,7 +15,7 @@ export type CountWrite = (kind: string, verb: WriteVerb, ok: boolean) => void;
 export interface WriterOptions<T extends KubeObject> {
   readonly client: Pick<KubeClient, 'create' | 'update' | 'delete'>;
   readonly resource: Resource<T>;
-  readonly cache: Pick<Store<T>, 'get' | 'keys'>;
+  readonly cache: Cache<T>;
   /** Whether what is there says what is wanted. */
   readonly same: (present: T, wanted: T) => boolean;
   readonly budget: Budget;

@@ -40,7 +40,7 @@ class Bench {
     const log = { debug: () => {}, info: () => {}, warn: () => {}, error: (_: object, message: string) => { assert.fail(message); } };
     this.claimer = new Claimer({
       node: 'a', log, now: () => this.now, wallClock: () => this.now, random: () => 0.5, fresh: () => this.fresh,
-      onOwned: (owned) => this.held.push([...owned]),
+      onOwned: () => { this.held.push([...this.claimer.owned]); },
       probe: async (vips) => {
         this.probed.push(vips.map((v) => v.address));
         this.now += this.probeMs;

@@ -88,9 +88,9 @@ class Node {
       fresh: () => world.time.now - (this.agent?.renewedAt ?? -Infinity) <= LEASE_MS / 2,
       probe: (vips) => world.probe(this, vips.map((v) => v.address)),
       write: (object, patch) => world.write(this, object, patch),
-      onOwned: (owned) => {
+      onOwned: () => {
         if (!alive()) return;
-        this.snapshot = owned;
+        this.snapshot = claimer.owned;
         world.time.at(world.delay(world.script.kernelMs), () => { if (alive()) world.setKernel(this, claimer.owned); });
       },
     });

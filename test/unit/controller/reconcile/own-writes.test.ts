@@ -12,7 +12,7 @@ const thing = (version: string, more: { uid?: string; generation?: number; label
 class Case {
   now = 0;
   readonly cache = new Map<string, Thing>();
-  readonly own = new OwnWrites<Thing>({ get: (k) => this.cache.get(k), keys: () => this.cache.keys() }, () => this.now);
+  readonly own = new OwnWrites<Thing>({ get: (k) => this.cache.get(k), keys: () => this.cache.keys(), values: () => this.cache.values() }, () => this.now);
   /** The cache hears of these states, one after the other, before anybody asks. */
   hears(...states: readonly (Thing | null)[]): News {
     const old = this.cache.get('a');

@@ -28,7 +28,7 @@ class Bench {
   readonly cache = new Map<string, Thing>();
   readonly budget = new Budget({ perSecond: 1, burst: 1_000, now: () => this.now });
   readonly count = (kind: string, verb: string, ok: boolean): void => { this.counted.push(`${kind} ${verb} ${ok}`); };
-  readonly source = { get: (k: string) => this.cache.get(k), keys: () => this.cache.keys() };
+  readonly source = { get: (k: string) => this.cache.get(k), keys: () => this.cache.keys(), values: () => this.cache.values() };
 
   client(): never {
     const answer = (verb: string) => async (_: unknown, object: Thing, options: object): Promise<Thing> => {
