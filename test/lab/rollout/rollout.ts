@@ -37,7 +37,15 @@ export async function rollOut({ lab, operator, kubelet, watch }: Fleet, from: Va
     for (const { step, go } of waiting) if (step === done) go();
     const { what, run } = steps[done]!;
     lab.log(`step ${done + 1}: ${what}`);
-    await lab.eventually(() => run(operator.cluster), { withinMs: STEP_MS, what });
+    await lab.eventually(async () => {
+      try {
+        await run(operator.cluster);
+      } catch (error) {
+        // Each try is a TLS handshake, and an API server that is coming back needs the CPU.
+        await lab.sleep(1_000);
+        throw error;
+      }
+    }, { withinMs: STEP_MS, what });
     done++;
     await lab.sleep(between(next, 0, 600));
   };
