@@ -60,7 +60,7 @@ export async function tapNetlink(lab: Lab, host: string): Promise<NetlinkTap> {
 }
 
 /** Reads a pcap file, which may end in the middle of a packet. */
-function readChanges(bytes: Buffer): string[] {
+export function readChanges(bytes: Buffer): string[] {
   if (bytes.length < 24) return [];
   if (bytes.readUInt32LE(0) !== 0xa1b2_c3d4 || bytes.readUInt32LE(20) !== LINKTYPE_NETLINK) throw new Error('not a capture of netlink');
   const changes: string[] = [];
