@@ -6,7 +6,7 @@
 import type { SyncDaemon, Timeouts } from '../kernel/ipvs/types.ts';
 import type { IpvsOperation } from '../kernel/ipvs/contract.ts';
 import { isEmpty, sameRules, UNREADABLE } from '../kernel/net/rules.ts';
-import { ADDRESS_PROTOCOL, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
+import { ADDRESS_PROTOCOL, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
 import type { Ledger } from './ledger.ts';
 import { deviceOf, planSysctls, type Serves } from './plan-sysctl.ts';
 import { keyOf, type SharedState } from './state.ts';
@@ -34,6 +34,8 @@ export interface NodePlanInput {
   readonly serves: Serves;
   /** VIPs that nobody wants and that stay for now, by `link address`. */
   readonly parting: ReadonlySet<string>;
+  /** Whether connections that began under a rule may be there although their service has another mode by now. */
+  readonly outlived: (rule: SourceNatRule) => boolean;
 }
 
 export interface NodePlan {
@@ -220,12 +222,21 @@ function planRules(input: NodePlanInput, plan: NodePlan): void {
   const { shared, observed, ledger } = input;
   const current = observed.rules;
   if (current === null) return;
-  const wanted = withHeld(shared.rules, current, input);
+  const wanted = withHeld(withOutlived(shared.rules, current, input), current, input);
   const empty = isEmpty(wanted);
   if (empty && (!ledger.rules || !mayRelease(input))) return;
   // One transaction with everything. When it only takes away, it may wait until the services are gone.
   if (!sameRules(wanted, current)) (empty ? plan.release : plan.prepare).push({ kind: 'setRules', rules: wanted });
   set(plan, 'rules', true, !empty);
+}
+
+/**
+ * Without the last rule the kernel stops tracking connections, and those that began in NAT hang: it stays for as long as their service is
+ * served in another mode, of which it translates nothing.
+ */
+function withOutlived(wanted: NetfilterRules, current: NetfilterRules, { outlived }: NodePlanInput): NetfilterRules {
+  const kept = current.sourceNat.filter(outlived);
+  return kept.length === 0 ? wanted : { ...wanted, sourceNat: [...wanted.sourceNat, ...kept] };
 }
 
 /** The rules of VIPs that are served although they are refused now stay; all of ours, where it is not certain what is wanted. */

@@ -85,6 +85,7 @@ export function plan(input: PlanInput): Plan {
   const refusedVips = new Set([...refused.values()].flatMap((vips) => [...vips]));
   const node = observed.node ? planNode({
     shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services), parting: input.parting ?? new Set(),
+    outlived: (rule) => outlived(desired.services.get(keyOfRule(rule))),
     holding: Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry)),
   }) : null;
   const services = entriesBefore(ledger.services, ipvs);
@@ -106,6 +107,16 @@ export function plan(input: PlanInput): Plan {
     foreign: { services: ipvs.foreign, destinations: ipvs.kept, addresses: node?.leftovers ?? [] },
     notes: notes(ipvs, node),
   };
+}
+
+/** The service that a rule is for. */
+function keyOfRule(rule: SourceNatRule | MarkRule): string {
+  return serviceKey({ ...rule, address: rule.vip, port: rule.firstPort, fwmark: rule.mark });
+}
+
+/** Whether a service is of another mode than NAT. */
+function outlived(service: DesiredService | undefined): boolean {
+  return service !== undefined && service.destinations.length > 0 && service.destinations.method(0) !== 'masq';
 }
 
 /** Asked only where a sysctl is wanted no more, so the owners of thousands of services are listed only then. */
@@ -136,7 +147,7 @@ function allConflicts({ desired, conflicts, scope }: PlanInput, ipvs: IpvsPlan):
  */
 function withoutConflicts({ services, shared }: NodeState, conflicts: ReadonlyMap<string, string>, ledger: Ledger): SharedState {
   if (conflicts.size === 0) return shared;
-  const free = (rule: SourceNatRule | MarkRule) => !conflicts.has(serviceKey({ ...rule, address: rule.vip, port: rule.firstPort, fwmark: rule.mark }));
+  const free = (rule: SourceNatRule | MarkRule) => !conflicts.has(keyOfRule(rule));
   const serving = new Set<string>();
   for (const [key, { service }] of services) if (!conflicts.has(key)) serving.add(service.address);
   for (const rule of shared.rules.marks) if (free(rule)) serving.add(rule.vip);

@@ -160,7 +160,7 @@ function readMss(options: Options, family: Family): MssRule[] | null {
 }
 
 function readSourceNat(options: Options, family: Family): SourceNatRule[] | null {
-  if (!exactly(options, ['--vproto', '--vaddr', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source'])) return null;
+  if (!exactly(options, ['--vproto', '--vaddr', '--vmethod', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source']) || options.get('--vmethod') !== 'MASQ') return null;
   const vip = hostOf(options.get('--vaddr'), family);
   const protocol = protocolOf(options.get('--vproto')!);
   const port = options.get('--vport');

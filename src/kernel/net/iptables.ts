@@ -142,7 +142,8 @@ function sourceNatRule(rule: SourceNatRule): string {
   return [
     rule.mark === 0 ? '' : `-m mark --mark ${hex(rule.mark)}`,
     // The VIP as the client wrote it: IPVS has replaced the destination by the time the packet leaves. --vport takes one port only.
-    `-m ipvs --vproto ${PROTOCOL_NUMBER[rule.protocol]} --vaddr ${host(rule)}${single ? ` --vport ${rule.firstPort}` : ''}`,
+    // Only NAT: connections of DR and TUN to the same VIP outlive an edit of the mode, and their packets must reach the real server as they are.
+    `-m ipvs --vproto ${PROTOCOL_NUMBER[rule.protocol]} --vaddr ${host(rule)}${single ? ` --vport ${rule.firstPort}` : ''} --vmethod MASQ`,
     single || isEveryPort(rule) ? '' : `-m conntrack --ctorigdstport ${ports(rule)}`,
     // No --random-fully: the client's port is kept where it can be, which is what lets another director continue the connection.
     rule.to === '' ? '-j MASQUERADE' : `-j SNAT --to-source ${rule.to}`,

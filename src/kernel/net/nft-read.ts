@@ -90,16 +90,16 @@ function baseRules(table: Table, name: keyof typeof BASE_CHAINS, found: Found): 
   return [];
 }
 
-/** Matches each rule of a base chain with the one that a family should have; returns the families in force. */
-function familiesInForce(table: Table, base: keyof typeof BASE_CHAINS, found: Found, expected: (family: Family) => Expression[]): Family[] {
-  const wanted = new Map(FAMILIES.map((family) => [canonicalText(expected(family)), family]));
-  const inForce = new Set<Family>();
+/** Matches the rules of a base chain with those that a family should have, in their order; returns the families in force. */
+function familiesInForce(table: Table, base: keyof typeof BASE_CHAINS, found: Found, ...expected: ((family: Family) => Expression[])[]): Family[] {
+  const wanted = new Map(expected.flatMap((one, place) => FAMILIES.map((family) => [canonicalText(one(family)), { family, place }] as const)));
+  const seen = new Map<Family, number>();
   for (const rule of baseRules(table, base, found)) {
-    const family = wanted.get(canonicalText(rule));
-    if (family === undefined) found.unreadable.push(`${base} ${JSON.stringify(rule)}`);
-    else inForce.add(family);
+    const { family, place } = wanted.get(canonicalText(rule)) ?? {};
+    if (family === undefined || place !== (seen.get(family) ?? 0)) found.unreadable.push(`${base} ${JSON.stringify(rule)}`);
+    else seen.set(family, place + 1);
   }
-  return [...inForce];
+  return [...seen].flatMap(([family, count]) => (count === expected.length ? [family] : []));
 }
 
 /** Text that is equal for equal JSON: members sorted, and the two forms that versions of nft use for `syn|rst` as one. */
@@ -174,14 +174,16 @@ function jumpTarget(verdict: Json): string {
 function readSourceNat(table: Table, found: Found, used: Set<string>): void {
   const expected = (family: Family): Expression[] =>
     [{ vmap: { key: { ct: { key: `${NFT_FAMILY[family].keyword} daddr`, dir: 'original' } }, data: `@snat_${NFT_FAMILY[family].name}` } }];
-  for (const family of familiesInForce(table, 'source_nat', found, expected)) {
+  const past = (family: Family): Expression[] => [{ vmap: { key: payload(NFT_FAMILY[family].keyword, 'daddr'), data: `@direct_${NFT_FAMILY[family].name}` } }];
+  for (const family of familiesInForce(table, 'source_nat', found, past, expected)) {
     const { name, type } = NFT_FAMILY[family];
+    const direct = new Set(elementsOf(table, `direct_${name}`, [type, 'verdict'], found).flatMap(([vip, verdict]) => (JSON.stringify(verdict) === '{"return":null}' ? [String(vip)] : [])));
     const addresses = new Map(elementsOf(table, `to_${name}`, [type, type], found).map(([vip, to]) => [String(vip), to]));
     for (const [key, verdict] of elementsOf(table, `snat_${name}`, [type, 'verdict'], found)) {
       const vip = addressOf(key, family);
       const target = jumpTarget(verdict);
       const chain = /^snat_\d+$/.test(target) ? table.chains.get(target) : undefined;
-      if (vip === null || chain === undefined) {
+      if (vip === null || chain === undefined || !direct.delete(String(key))) {
         found.unreadable.push(`element ${JSON.stringify([key, verdict])} of snat_${name}`);
         continue;
       }
@@ -192,6 +194,7 @@ function readSourceNat(table: Table, found: Found, used: Set<string>): void {
         else found.sourceNat.push(rule);
       }
     }
+    for (const vip of direct) found.unreadable.push(`element ${vip} of direct_${name}`);
   }
 }
 

@@ -86,7 +86,10 @@ function sourceNatBlocks(rules: readonly SourceNatRule[], blocks: string[], elem
     // Maps go first: the chains' rules refer to them.
     if (targets.length > 0) blocks.unshift(`  map to_${name} {\n    type ${type} : ${type}\n    elements = { ${targets.join(',\n      ')} }\n  }\n`);
     blocks.push(`  map snat_${name} {\n    type ${type} : verdict\n  }\n`);
+    blocks.push(`  map direct_${name} {\n    type ${type} : verdict\n    elements = { ${[...byVip.keys()].map((vip) => `${vip} : return`).join(',\n      ')} }\n  }\n`);
     elements.push(`add element ${TABLE_FAMILY} ${TABLE} snat_${name} { ${jumps.join(',\n  ')} }\n`);
+    // A packet that leaves for the VIP is one of DR, whose connections outlive an edit of the mode: it must reach the real server as it is.
+    statements.push(`${keyword} daddr vmap @direct_${name}`);
     // The VIP as the client wrote it: IPVS has replaced the destination by the time the packet leaves.
     statements.push(`ct original ${keyword} daddr vmap @snat_${name}`);
   }

@@ -72,6 +72,26 @@ test('an edit from NAT to DR took forwarding away, and connections that had begu
   assert.equal(h.kernel.net.sysctls.get(FORWARD), '0', 'given back with the VirtualServer that wanted it, whoever else is served');
 });
 
+test('an edit from NAT to DR took the last source NAT away, and with it the tracking of connections that had begun in NAT: it stays while they may be there', async () => {
+  const h = new History();
+  const nat = program({ sourceAddress: 'Masquerade' });
+  await h.reach(wish(h.kernel, [nat]));
+  const before = h.kernel.net.readRules();
+  assert.equal(before?.sourceNat.length, 1);
+  for (const mode of ['DR', 'TUN', 'DR'] as const) {
+    await h.reach(wish(h.kernel, [program({ mode })]));
+    assert.deepEqual(h.kernel.net.readRules(), before, mode);
+  }
+  await h.reach(wish(h.kernel, [program({ sourceAddress: 'Preserve' })]));
+  assert.deepEqual(h.kernel.net.readRules()?.sourceNat ?? [], [], 'in NAT it would translate new ones');
+  await h.reach(wish(h.kernel, [nat]));
+  await h.reach(wish(h.kernel, [program({ mode: 'DR' })]));
+  await h.reach(wish(h.kernel, [program({ mode: 'DR', port: 81 })]));
+  assert.deepEqual(h.kernel.net.readRules()?.sourceNat ?? [], [], 'its service is gone');
+  await h.reach(NOTHING);
+  assert.ok(ownsNothing(h.ledger));
+});
+
 test('a value that stood as we want it is guarded too: what somebody puts there meanwhile does not become the original', async () => {
   const h = new History();
   const path = 'net/ipv4/conf/all/arp_ignore';

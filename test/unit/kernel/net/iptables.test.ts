@@ -69,10 +69,10 @@ COMMIT
   });
 
   const forms: [string, Partial<NetfilterRules>, 'IPv4' | 'IPv6', string][] = [
-    ['one port', { sourceNat: [SAMPLE.sourceNat[0]!] }, 'IPv4', '-m ipvs --vproto 6 --vaddr 10.0.0.1/32 --vport 80 -j SNAT --to-source 10.0.0.9'],
-    ['a range of a fwmark service', { sourceNat: [SAMPLE.sourceNat[1]!] }, 'IPv4', '-m mark --mark 0x10 -m ipvs --vproto 17 --vaddr 10.0.0.1/32 -m conntrack --ctorigdstport 53:60 -j MASQUERADE'],
-    ['every port', { sourceNat: [SAMPLE.sourceNat[3]!] }, 'IPv4', '-m mark --mark 0x11 -m ipvs --vproto 132 --vaddr 10.0.0.2/32 -j MASQUERADE'],
-    ['IPv6', { sourceNat: [SAMPLE.sourceNat[6]!] }, 'IPv6', '-m ipvs --vproto 6 --vaddr fd00::1/128 --vport 80 -j SNAT --to-source fd00::1'],
+    ['one port', { sourceNat: [SAMPLE.sourceNat[0]!] }, 'IPv4', '-m ipvs --vproto 6 --vaddr 10.0.0.1/32 --vport 80 --vmethod MASQ -j SNAT --to-source 10.0.0.9'],
+    ['a range of a fwmark service', { sourceNat: [SAMPLE.sourceNat[1]!] }, 'IPv4', '-m mark --mark 0x10 -m ipvs --vproto 17 --vaddr 10.0.0.1/32 --vmethod MASQ -m conntrack --ctorigdstport 53:60 -j MASQUERADE'],
+    ['every port', { sourceNat: [SAMPLE.sourceNat[3]!] }, 'IPv4', '-m mark --mark 0x11 -m ipvs --vproto 132 --vaddr 10.0.0.2/32 --vmethod MASQ -j MASQUERADE'],
+    ['IPv6', { sourceNat: [SAMPLE.sourceNat[6]!] }, 'IPv6', '-m ipvs --vproto 6 --vaddr fd00::1/128 --vport 80 --vmethod MASQ -j SNAT --to-source fd00::1'],
     ['a mark for every port', { marks: [SAMPLE.marks[2]!] }, 'IPv4', '-d 10.0.0.1/32 -p udp -j MARK --set-xmark 0xffffffff/0xffffffff'],
     ['an MSS that is only lowered', { mss: [SAMPLE.mss[0]!] }, 'IPv4', '-s 10.0.0.1/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss 1441:65535 -j TCPMSS --set-mss 1440'],
   ];

@@ -73,6 +73,9 @@ describe('reading the nft table back', () => {
   const drift: Record<string, string> = {
     'the mark rule of a family is gone': without(/"rule".*"marking".*@mark_ipv4/),
     'the source NAT rule of a family is gone': without(/"rule".*"source_nat".*@snat_ipv6/),
+    'packets of DR are no longer left alone': without(/"rule".*@direct_ipv4/),
+    'packets of DR to one VIP are no longer left alone': edited('["10.0.0.2",{"return":null}]', '["10.0.0.2",{"continue":null}]'),
+    'packets of DR are left alone too late': LISTED.replace(/(\{"rule".*@direct_ipv4"\}\}\]\}\},)\n(\{"rule".*@snat_ipv4"\}\}\]\}\},)/, '$2\n$1'),
     'a rule of a VIP is gone': without(/"rule".*"snat_1".*\[53,60\]/),
     'the clamp is gone': without(/"rule".*"chain":"mss_1440"/),
     'an element has another mark': edited('"10.0.0.1","tcp",80]},16]', '"10.0.0.1","tcp",80]},17]'),
