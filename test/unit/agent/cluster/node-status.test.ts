@@ -109,6 +109,8 @@ test('a VIP whose binding failed is not bound: nobody may send packets here for 
   assert.deepEqual(status({ view: { failures: [failure(addAddress)] } }).boundVIPs, [VIP]);
   assert.deepEqual(status({ reconciled: false }).boundVIPs, []);
   assert.deepEqual(status({ owned: new Set() }).boundVIPs, ['10.0.1.202'], 'what is on its way to another director is not bound here');
+  const old = new Map([...fragments].map(([owner, f]) => (owner === 'default/rs' ? ['default/rs (DR)', { ...f, owner: 'default/rs (DR)' }] as const : [owner, f] as const)));
+  assert.deepEqual(status({ view: { fragments: old } }).boundVIPs, [VIP], 'the old way of one that changed its mode says nothing of the new one');
 });
 
 test('lists are cut to what the schema takes', () => {
