@@ -8,7 +8,7 @@ import { destinationKey, NO_SCHEDULER, SCHEDULER_FLAG, serviceKey, type Destinat
 import { drainKey, drainStep, startDrain, type DrainRecord, type DrainRecords } from './drain.ts';
 import type { ServiceEntry } from './ledger.ts';
 import type { DesiredService } from './state.ts';
-import { waysOf } from './way.ts';
+import { wantedKey, waysOf } from './way.ts';
 
 export interface IpvsPlanInput {
   readonly desired: ReadonlyMap<string, DesiredService>;
@@ -188,11 +188,11 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
 }
 
 /** Whether all that differs is a weight that is lower in the kernel, of a real server of which nothing is known yet: it may have been lowered for a reason. */
-function keepsWeight({ undecided }: DesiredService, a: DestinationTable, i: number, b: DestinationTable, k: number): boolean {
+function keepsWeight({ service, undecided }: DesiredService, a: DestinationTable, i: number, b: DestinationTable, k: number): boolean {
   if (undecided === undefined || b.weight(k) >= a.weight(i)) return false;
   const destination = a.get(i);
   const changed = changedFields(destination, b.get(k));
-  return changed.length === 1 && undecided.has(destinationKey(destination));
+  return changed.length === 1 && undecided.has(wantedKey(service, destination));
 }
 
 function leave(
@@ -208,7 +208,7 @@ function leave(
   const destination = table.get(row);
   const name = destinationKey(destination);
   if (kept.has(name)) return;
-  if (cut?.has(name) && mayDelete(input)) {
+  if (cut?.has(wantedKey(service, destination)) && mayDelete(input)) {
     plan.delDestinations.push({ kind: 'delDestination', service, destination });
     return;
   }

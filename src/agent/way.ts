@@ -10,7 +10,7 @@
  *   between NAT and TUN        in place
  */
 import { compareKeys, DestinationTable } from '../kernel/ipvs/destinations.ts';
-import { destinationKey, type Destination, type ForwardingMethod } from '../kernel/ipvs/types.ts';
+import { destinationKey, type Destination, type ForwardingMethod, type Service } from '../kernel/ipvs/types.ts';
 
 export interface Ways {
   /** What is wanted, under the keys that it is to have now. */
@@ -40,6 +40,11 @@ export function waysOf(wanted: DestinationTable, observed: DestinationTable): Wa
   // Somebody has to take new connections meanwhile: whoever is added now or stays, else one half.
   const now = remade.length === own.length ? Math.ceil(remade.length / 2) : remade.length;
   return { wanted: DestinationTable.from(own), remade: new Map(remade.map((key, i) => [key, i < now ? 'now' : 'later'])) };
+}
+
+/** The key of a destination's real server as it is wanted, whichever of its two this is. */
+export function wantedKey(service: Service, destination: Destination): string {
+  return destinationKey(destination.method === 'masq' ? destination : { ...destination, port: service.port });
 }
 
 /** A port of a second destination for the same real server: of no meaning but to tell them apart. */

@@ -267,3 +267,12 @@ test('decided on partial facts about the node, a plan deletes nothing', async ()
   const p = await planned({ desired: [wanted(service(), [rs(1)])], there, ledger, drains, now: 9, additive: true });
   assert.deepEqual(operations(p), []);
 });
+
+test('a real server under the second key that a mode gave it is cut, and keeps its weight, like under the first', async () => {
+  const there = { service: service(), destinations: [rs(1, { method: 'direct', port: 0 }), rs(2, { method: 'direct', port: 0, weight: 0 })] };
+  const form = (fields: Partial<DesiredService>) => ({ ...wanted(service(), [rs(2, { method: 'direct' })]), ...fields });
+  const plain = await planned({ desired: [form({})], there: [there], ledger: ours });
+  assert.deepEqual(operations(plain).map((o) => o.split(' ').slice(0, 2).join(' ')), ['set real', 'set real'], 'one drains, the other is raised');
+  const p = await planned({ desired: [form({ cut: new Set(['10.0.1.21:80']), undecided: new Set(['10.0.1.22:80']) })], there: [there], ledger: ours });
+  assert.deepEqual(operations(p), [`delete real server ${KEY} -> 10.0.1.21:0`]);
+});
