@@ -1,6 +1,6 @@
-// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, then kernel tests and scenarios in lab guests (User-Mode
-// Linux first, QEMU with Debian's kernel for those tagged nft). `npm run test:cluster` runs what needs an API server: tests on the
-// host, and the scenarios tagged cluster. Each ends with one line: N passed, N failed.
+// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, tests against a real API server on the host, then kernel
+// tests and scenarios in lab guests (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft).
+// `npm run test:cluster` runs of it only what needs an API server. Each ends with one line: N passed, N failed.
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
 import { spawn } from 'node:child_process';
@@ -81,17 +81,19 @@ async function guests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
   return count;
 }
 
+const clusterTests = (): Promise<Count> => runClusterTests({ signal: interrupted.signal, print });
 const needsCluster = (scenario: Scenario): boolean => scenario.tags?.includes('cluster') === true;
 
-/** Without a word: everything that needs no API server. `cluster`: the rest, which builds one once, in about ten minutes. */
+/** Without a word: everything. `cluster`: what needs an API server, whose programs are built once, in six to ten minutes. */
 const phases: Readonly<Record<string, readonly (readonly [name: string, work: () => Promise<Count>])[]>> = {
   '': [
     ['types', types],
     ['unit tests', units],
-    ['kernel tests and scenarios in lab guests', () => guests((scenario) => !needsCluster(scenario))],
+    ['cluster tests against a real API server', clusterTests],
+    ['kernel tests and scenarios in lab guests', () => guests(() => true)],
   ],
   cluster: [
-    ['cluster tests against a real API server', () => runClusterTests({ signal: interrupted.signal, print })],
+    ['cluster tests against a real API server', clusterTests],
     ['scenarios with an API server in lab guests', () => guests(needsCluster)],
   ],
 };
