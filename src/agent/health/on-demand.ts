@@ -20,6 +20,11 @@ export interface HealthOptions {
   readonly onChange: () => void;
 }
 
+/** Checks under way at most; each has a socket. */
+const MAX_OPEN = 4_096;
+/** The limit of descriptors where it cannot be read: the usual one. */
+const DESCRIPTORS = 1_024;
+
 export class HealthOnDemand implements HealthSource {
   readonly #options: HealthOptions;
   #watch: HealthWatch | null = null;
@@ -51,15 +56,18 @@ export class HealthOnDemand implements HealthSource {
   async #run(): Promise<void> {
     const { log, now, node, signal, onChange } = this.#options;
     try {
-      const [{ HealthWatch }, { openSockets }] = await Promise.all([import('./watch.ts'), import('../../kernel/net/sockets.ts')]);
+      const [{ HealthWatch }, { openSockets, descriptorLimit }] = await Promise.all([import('./watch.ts'), import('../../kernel/net/sockets.ts')]);
       if (signal.aborted) return;
-      const watch = new HealthWatch({ sockets: openSockets(), now, salt: node, log, onChange });
+      // Servers that do not answer must not take the descriptors that the rest of the agent lives on.
+      const maxOpen = Math.min(MAX_OPEN, Math.floor(descriptorLimit(DESCRIPTORS) / 2));
+      const watch = new HealthWatch({ sockets: openSockets(), maxOpen, now, salt: node, log, onChange });
       this.#watch = watch;
       for (const [owner, args] of this.#early) watch.follow(owner, ...args);
       this.#early.clear();
       await watch.run(signal);
     } catch (error) {
-      // Without checks everybody is served as before: worse than with them, better than not at all.
+      // Without checks everybody is served as before: worse than with them, better than not at all. Verdicts that nobody renews are none.
+      this.#watch = null;
       log.error({ err: error }, 'health checks cannot be made on this node; real servers are served as they were');
     }
   }

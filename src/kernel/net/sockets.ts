@@ -3,6 +3,7 @@
  * Node's own sockets cannot do: a mark or a source address before the first packet, an errno for each failure, and a TCP connection that costs
  * five system calls and no object. What is said on them is the caller's.
  */
+import { readFileSync } from 'node:fs';
 import { toBytes, type Family } from '../../ip/ip.ts';
 import {
   AF, EPOLL, SO, SOCK, SOL_SOCKET, bind, close, connect, epollAdd, epollCreate, epollDelete, epollTake, eventAt, eventsFor, getsockopt, setsockopt, socket, tryReceive, trySend,
@@ -75,6 +76,18 @@ export function openSockets(): Sockets {
     close,
     end: () => close(epoll),
   };
+}
+
+/** File descriptors that this process may have (RLIMIT_NOFILE, which Node raises to the hard limit); `fallback` where that cannot be read. */
+export function descriptorLimit(fallback: number, read: () => string = () => readFileSync('/proc/self/limits', 'latin1')): number {
+  let text: string;
+  try {
+    text = read();
+  } catch {
+    return fallback; // no /proc: the limit is somewhere, and nobody says where
+  }
+  const soft = /^Max open files +(\d+|unlimited)/m.exec(text)?.[1];
+  return soft === undefined ? fallback : soft === 'unlimited' ? Infinity : Number(soft);
 }
 
 function open(epoll: number, to: SocketAddress): number {
