@@ -226,6 +226,8 @@ export class Claimer {
 
   async #claim(vip: Claimable, askedAt: number, patienceMs: number, signal: AbortSignal): Promise<void> {
     const { node, now, fresh, log } = this.#options;
+    // Of a long round those that come late are asked about once more, with the next one.
+    if (now() - askedAt > patienceMs / 2) return;
     const written = await this.#write(vip, (object, at) => ownedPatch(object, node, vip.place!.mac, at), signal);
     if (!written) return;
     // The silence is of then. Whoever took long for the rest, or cannot renew its Lease, may be taken for dead soon.

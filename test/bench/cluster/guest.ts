@@ -25,10 +25,10 @@ const quick = quickly === 'true';
 const rows = new Set(chosen.map(Number));
 const folder = join(process.env['LAB_WORK']!, process.env['LAB_NAME']!);
 
-const CHANGES = quick ? 60 : 300;
-const CONNECTIONS = quick ? 25 : 100;
+const CHANGES = quick ? 60 : 200;
+const CONNECTIONS = quick ? 25 : 60;
 const CHURN_MS = quick ? 15_000 : 30_000;
-const MEMORY_SAMPLES = quick ? 1 : 3;
+const MEMORY_SAMPLES = quick ? 1 : 2;
 const DIRECTORS = quick ? 3 : 10;
 const REALS = 10;
 

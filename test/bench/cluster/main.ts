@@ -14,19 +14,23 @@ import { formatSection, formatTable, rowsOf, sampleLines, verdictOf, withSection
 const usage = `usage: npm run bench:cluster -- [options]
   --only 1,3         these rows only (1 to 7); docs/benchmarks.md stays as it is
   --quick            fewer samples and three directors, to see whether it works; the page stays as it is
+  --page             with --only: writes the page all the same, with what earlier runs here measured of the other rows
+  --minutes N        guests are ended then; what they have measured by then counts (default 40)
   --cpu N            one guest, on this CPU, for everything`;
 
 /** What a guest measures, one guest a CPU. The rows of one guest never run at the same time. */
-const SHARES: readonly (readonly number[])[] = [[1, 2], [3, 4, 5, 6, 7]];
+const SHARES: readonly (readonly number[])[] = [[1, 2, 7], [3, 4, 5, 6]];
 const GUEST_MEMORY_MB = 6144;
-const TIMEOUT_MS = 40 * 60_000;
+const MINUTES = 40;
 const page = join(repositoryRoot, 'docs/benchmarks.md');
+/** What was measured here last, of each row. */
+const lastFile = join(repositoryRoot, '.lab/bench-cluster.json');
 
-interface Options { readonly quick: boolean; readonly workDirectory: string; readonly signal: AbortSignal }
+interface Options { readonly quick: boolean; readonly minutes: number; readonly workDirectory: string; readonly signal: AbortSignal }
 
-async function measure(rows: readonly number[], name: string, cpu: number, { quick, workDirectory, signal }: Options): Promise<Results> {
+async function measure(rows: readonly number[], name: string, cpu: number, { quick, minutes, workDirectory, signal }: Options): Promise<Results> {
   const result = await runInGuest({
-    command: `node test/bench/cluster/guest.ts ${quick} ${rows.join(' ')}`, workDirectory, name, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: TIMEOUT_MS, signal,
+    command: `node test/bench/cluster/guest.ts ${quick} ${rows.join(' ')}`, workDirectory, name, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, signal,
     environment: process.env['LAB_PROF'] ? { LAB_PROF: process.env['LAB_PROF'] } : {},
     onOutput: (chunk) => process.stdout.write(chunk), onError: (chunk) => process.stderr.write(chunk),
   });
@@ -36,8 +40,23 @@ async function measure(rows: readonly number[], name: string, cpu: number, { qui
   return JSON.parse(readFileSync(file, 'utf8')) as Results;
 }
 
+/** The later of two counts. */
+function merged(list: readonly Results[]): Results {
+  return Object.assign({}, ...list, { pipeline: Object.assign({}, ...list.map((one) => one.pipeline)) as Results['pipeline'] }) as Results;
+}
+
+/** Out of what was measured here last, if that is everything. */
+function writePage(loadBefore: number): void {
+  const results = JSON.parse(readFileSync(lastFile, 'utf8')) as Results;
+  if (rowsOf(results).length < MEASURES.length) return;
+  const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
+  const section = formatSection(results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [loadBefore, loadavg()[0]!] });
+  writeFileSync(page, withSection(readFileSync(page, 'utf8'), section));
+  process.stdout.write('\nwrote docs/benchmarks.md\n');
+}
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false }, cpu: { type: 'string' }, page: { type: 'boolean', default: false }, minutes: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
   if (values.help) {
     process.stdout.write(`${usage}\n`);
     return 0;
@@ -53,18 +72,16 @@ async function main(): Promise<number> {
   requireMemory(shares.length * GUEST_MEMORY_MB / 2);
   const workDirectory = makeRunFolder('bench-cluster');
   try {
-    const options: Options = { quick: values.quick, workDirectory, signal: interrupted.signal };
+    const options: Options = { quick: values.quick, minutes: Number(values.minutes ?? MINUTES), workDirectory, signal: interrupted.signal };
     const taken = await Promise.all(shares.map((rows, i) => measure(rows, `guest-${i}`, values.cpu === undefined ? i : Number(values.cpu), options)));
     if (interrupted.signal.aborted) return 130;
-    const results = Object.assign({}, ...taken, { pipeline: Object.assign({}, ...taken.map((t) => t.pipeline)) as Results['pipeline'] }) as Results;
+    const results = merged(taken);
     const rows = rowsOf(results);
     process.stdout.write(`\n${sampleLines(results).map((line) => line.join('  ')).join('\n')}\n\n${formatTable(rows)}\n`);
-    const complete = rows.length === MEASURES.length;
-    if (complete && values.only === undefined && !values.quick) {
-      const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
-      const section = formatSection(results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [before, loadavg()[0]!] });
-      writeFileSync(page, withSection(readFileSync(page, 'utf8'), section));
-      process.stdout.write('\nwrote docs/benchmarks.md\n');
+    if (!values.quick) {
+      const last = existsSync(lastFile) ? [JSON.parse(readFileSync(lastFile, 'utf8')) as Results] : [];
+      writeFileSync(lastFile, JSON.stringify(merged([...last, results])));
+      if (values.page || values.only === undefined) writePage(before);
     }
     if (MEASURES.some(({ number, value }) => only.includes(number) && value(results) === null)) return 2;
     return rows.some((row) => verdictOf(row) === 'MISSED') ? 1 : 0;

@@ -53,7 +53,7 @@ export function startAgent(where: Where, host: string | null, node: string): Pro
 
 async function start({ folder, kubeconfig, nodeArguments = [] }: Where, host: string | null, name: string, args: readonly string[]): Promise<Product> {
   const log = join(folder, `${name}.log`);
-  const argv = ['node', ...nodeArguments, program, ...args, '--kubeconfig', kubeconfig, '--namespace', SYSTEM, '--log-level', 'warn'];
+  const argv = ['node', ...nodeArguments, program, ...args, '--kubeconfig', kubeconfig, '--namespace', SYSTEM, '--log-level', process.env['LAB_LOG'] ?? 'warn'];
   const child = startProcess(host === null ? argv : inHost(host, argv));
   for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => appendFileSync(log, chunk));
   await new Promise<void>((done, failed) => { child.once('spawn', done); child.once('error', failed); });

@@ -14,8 +14,8 @@ import { busyMeter } from './bed.ts';
 import { director, group, namespaces, nameOf, nodeAddress, NETWORK, PATHS, pool, service, SHOP, slice, staticServer, virtualServer, vipOf, type Kind } from './workload.ts';
 
 const DIRECTORS = ['dir1', 'dir2', 'dir3'];
-const REAL_SERVERS = { rs1: '10.99.254.1', rs2: '10.99.254.2' } as const;
-const CLIENT = '10.99.253.1';
+const REAL_SERVERS = { rs1: '10.103.254.1', rs2: '10.103.254.2' } as const;
+const CLIENT = '10.103.253.1';
 
 const lanHost = (address: string): Topology['hosts'][string] => ({ links: { e0: { bridge: 'lan', addresses: [`${address}/${NETWORK.prefix}`] } } });
 
@@ -76,7 +76,10 @@ export async function connectionSamples({ lab, cluster, controller, agents }: Re
   const dialer = startDialer(vipOf(0));
   const times: number[] = [];
   try {
-    await dialer.hears('rs1', READY_WITHIN_MS).catch((error: Error) => { throw new Error(`${error.message}\n${controller.tail()}\n${agents.map((a) => a.tail()).join('\n')}`); });
+    await dialer.hears('rs1', READY_WITHIN_MS).catch(async (error: Error) => {
+      const { body } = await cluster.request<{ status?: unknown }>('GET', `${PATHS.VirtualServer.replace('/virtualservers', '')}/namespaces/${SHOP}/virtualservers/${nameOf(0)}`);
+      throw new Error(`${error.message}; its status: ${JSON.stringify(body.status)}\n${controller.tail()}\n${agents.map((a) => a.tail()).join('\n')}`);
+    });
     await sleep(5_000);
     const path = `/apis/discovery.k8s.io/v1/namespaces/${SHOP}/endpointslices/${nameOf(0)}-slice`;
     const busy = busyMeter();

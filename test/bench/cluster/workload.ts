@@ -19,11 +19,11 @@ export type Kind = keyof typeof PATHS;
 
 const TARGET_PORT = 8080;
 
-/** VIPs are 10.96.0.0/14, real servers 172.16.0.0/12, nodes 10.99.255.0/24: a NIC in 10.96.0.0/14 has them all. */
-export const vipOf = (s: number): string => dotted(0x0a600001 + s);
+/** VIPs are from 10.100.0.1 on, real servers from 172.16.0.1, nodes from 10.103.255.1: a NIC in 10.100.0.0/14 has VIPs and nodes. */
+export const vipOf = (s: number): string => dotted(0x0a640001 + s);
 export const realOf = (i: number): string => dotted(0xac100001 + i);
-export const nodeAddress = (n: number): string => dotted(0x0a63ff01 + n);
-export const NETWORK = { cidr: '10.96.0.0/14', prefix: 14 } as const;
+export const nodeAddress = (n: number): string => dotted(0x0a67ff01 + n);
+export const NETWORK = { cidr: '10.100.0.0/14', prefix: 14 } as const;
 
 function dotted(n: number): string {
   return [24, 16, 8, 0].map((shift) => (n >>> shift) & 255).join('.');
