@@ -2,9 +2,10 @@
  * The connections to one API server: one keep-alive agent, made anew only when the server's address or the TLS bytes change. A new agent
  * leaves what is under way on the old one alone; only idle connections of the old one end.
  */
-import http from 'node:http';
+import type { Agent, AgentOptions } from 'node:http';
 import https from 'node:https';
 import { tlsDigest, type Access } from './credentials.ts';
+import { http } from './http.ts';
 
 /** TCP keepalive on open connections: finds a dead server under a quiet watch before the watchdog does. Milliseconds. */
 const KEEPALIVE_MS = 15_000;
@@ -15,7 +16,7 @@ export class Connections {
   readonly #maxRequests: number;
   #access: Access | null = null;
   #digest = '';
-  #agent: http.Agent | null = null;
+  #agent: Agent | null = null;
   #streams = 0;
   /** How many agents were made, for tests and statistics. */
   made = 0;
@@ -53,7 +54,7 @@ export class Connections {
     this.#digest = '';
   }
 
-  #agentFor(access: Access): http.Agent {
+  #agentFor(access: Access): Agent {
     // The same reading of the credentials is the same object.
     if (this.#agent && this.#access === access) return this.#agent;
     const digest = `${access.server} ${tlsDigest(access.tls)}`;
@@ -76,8 +77,8 @@ export class Connections {
   }
 }
 
-function makeAgent({ server, tls }: Access, maxSockets: number): http.Agent {
-  const options: http.AgentOptions = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: IDLE_MS, scheduling: 'lifo', maxSockets };
+function makeAgent({ server, tls }: Access, maxSockets: number): Agent {
+  const options: AgentOptions = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: IDLE_MS, scheduling: 'lifo', maxSockets };
   if (new URL(server).protocol === 'http:') return new http.Agent(options);
   const { ca, cert, key, servername, insecure } = tls;
   return new https.Agent({ ...options, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername !== undefined && { servername }), ...(insecure && { rejectUnauthorized: false }) });

@@ -3,12 +3,13 @@
  * answer; a stream is lines until it ends. What the paths and bodies mean is client.ts; when to try again is decided above, but for three
  * cases that only this place can tell: an old token, an old CA, and a kept connection that the server had closed already.
  */
-import http, { type IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { asStatus, badResponse, chunksOf, describe, parseJson, readAll, retryAfter, unreachable, type Asked } from './answer.ts';
 import { Connections } from './connections.ts';
 import type { Access, Credentials } from './credentials.ts';
 import { ApiError, errorFromStatus, quote } from './errors.ts';
+import { http } from './http.ts';
 import { splitLines } from './lines.ts';
 import type { Log } from './types.ts';
 import { AbortError, onAbort } from './wait.ts';
@@ -40,7 +41,7 @@ export interface StreamSpec {
 
 export interface Response {
   readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
+  readonly headers: IncomingHttpHeaders;
   readonly json: unknown;
 }
 
@@ -208,7 +209,7 @@ export class Transport {
   #send({ spec, target, stop }: Call, access: Access): Promise<IncomingMessage> {
     const { secure, options } = this.#connections.optionsFor(access, target);
     const payload = spec.body === undefined ? undefined : Buffer.from(JSON.stringify(spec.body));
-    const headers: http.OutgoingHttpHeaders = { ...access.headers, accept: 'application/json', 'user-agent': this.#options.userAgent };
+    const headers: OutgoingHttpHeaders = { ...access.headers, accept: 'application/json', 'user-agent': this.#options.userAgent };
     if (payload) Object.assign(headers, { 'content-type': spec.contentType ?? 'application/json', 'content-length': payload.length });
     return new Promise((resolve, reject) => {
       const request = (secure ? https : http).request({ ...options, method: spec.method, headers });

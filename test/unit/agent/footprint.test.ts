@@ -1,5 +1,6 @@
 /** Memory is given back once the work is over, and again only when garbage has grown. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { Footprint, giveBack } from '../../../src/agent/footprint.ts';
 
@@ -41,4 +42,10 @@ test('a large amount of garbage is really given back', () => {
   garbage = null;
   giveBack();
   assert.ok(process.memoryUsage.rss() < before - 30e6, `${before} ${process.memoryUsage.rss()}`);
+});
+
+test('the agent does not load what it never uses: an import of node:http would bring undici, 3 MB', () => {
+  const script = `await import(${JSON.stringify(new URL('../../../src/agent/cluster/run.ts', import.meta.url).href)}); console.log(process.moduleLoadList.some((m) => m.endsWith(' http')), process.moduleLoadList.filter((m) => m.includes('undici')).join())`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), 'true', stderr);
 });
