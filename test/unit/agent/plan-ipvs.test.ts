@@ -276,3 +276,10 @@ test('a real server under the second key that a mode gave it is cut, and keeps i
   const p = await planned({ desired: [form({ cut: new Set(['10.0.1.21:80']), undecided: new Set(['10.0.1.22:80']) })], there: [there], ledger: ours });
   assert.deepEqual(operations(p), [`delete real server ${KEY} -> 10.0.1.21:0`]);
 });
+
+test('a second key that a mode gave is no stranger to an agent that lost its ledger', async () => {
+  const there = { service: service(), destinations: [rs(1, { method: 'direct', port: 0 }), rs(3, { method: 'direct', port: 0 })] };
+  const p = await planned({ desired: [wanted(service(), [rs(1, { method: 'direct' }), rs(2, { method: 'direct' })])], there: [there], fresh: true });
+  assert.deepEqual(p.kept, [`${KEY} -> 10.0.1.23:0`]);
+  assert.deepEqual(operations(p), [`add real server ${KEY} -> 10.0.1.22:80 direct weight 1`]);
+});
