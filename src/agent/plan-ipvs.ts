@@ -125,8 +125,8 @@ function sameList(a: readonly string[], b: readonly string[]): boolean {
 /** What stays although no manifest names it: found at adoption and recorded then; all that is found, at the moment of adoption. */
 function keptDestinations(entry: ServiceEntry | undefined, observed: ObservedService, wanted: DesiredService): readonly string[] {
   if (entry && !entry.kept) return NO_LIST;
-  // Under the keys that they have now: a second one that a mode gave is ours.
-  const named = new Set(waysOf(wanted.destinations, observed.destinations).wanted.toArray().map(destinationKey));
+  // Under both keys: a second one that a mode gave is ours, and so is the first one that drains beside it.
+  const named = new Set([wanted.destinations, waysOf(wanted.destinations, observed.destinations).wanted].flatMap((table) => table.toArray().map(destinationKey)));
   const candidates = entry?.kept ?? observed.destinations.toArray().map(destinationKey);
   return candidates.filter((k) => !named.has(k)).sort();
 }

@@ -282,4 +282,6 @@ test('a second key that a mode gave is no stranger to an agent that lost its led
   const p = await planned({ desired: [wanted(service(), [rs(1, { method: 'direct' }), rs(2, { method: 'direct' })])], there: [there], fresh: true });
   assert.deepEqual(p.kept, [`${KEY} -> 10.0.1.23:0`]);
   assert.deepEqual(operations(p), [`add real server ${KEY} -> 10.0.1.22:80 direct weight 1`]);
+  const draining = { service: service(), destinations: [rs(1, { method: 'direct', port: 0 }), rs(1, { weight: 0 })] };
+  assert.deepEqual((await planned({ desired: [wanted(service(), [rs(1, { method: 'direct' })])], there: [draining], fresh: true })).kept, [], 'nor is the first one, that drains');
 });
