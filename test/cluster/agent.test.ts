@@ -116,6 +116,50 @@ test('a program that changes, and one that goes, are followed', async () => {
   await eventually('its name is taken off', async () => ((await vip('10.0.1.201')).status?.activeNode ?? '') === '');
 });
 
+test('a report over which an administrator wrote is made again, and what he added to it is gone', async () => {
+  const [owner] = holders(VIP);
+  const told = async (): Promise<unknown> => {
+    const { status } = await ivn(owner!.name);
+    return [status?.ownedVIPs, status?.boundVIPs, status?.applied, status?.observedGeneration, status?.conditions?.map((c) => `${c.type}=${c.status}/${c.reason}`)];
+  };
+  const was = await told();
+  const spoiled = { ownedVIPs: [], boundVIPs: ['198.51.100.66'], applied: [], observedGeneration: 77, conditions: [{ type: 'Degraded', status: 'True', reason: 'Nonsense', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }] };
+  const { status } = await cluster.request('PATCH', `/apis/${API}/ipvsnodes/${owner!.name}/status`, { status: spoiled }, { contentType: 'application/merge-patch+json' });
+  assert.equal(status, 200);
+  await eventually('it is as it was', async () => JSON.stringify(await told()) === JSON.stringify(was));
+  const { metadata: { resourceVersion } } = await ivn(owner!.name);
+  await new Promise((resolve) => { setTimeout(resolve, 2_500); });
+  assert.equal((await ivn(owner!.name)).metadata.resourceVersion, resourceVersion, 'and is left alone then');
+});
+
+const BY_HAND: readonly (readonly [name: string, fields: ProgramFields, code: string])[] = [
+  ['loopback', { vips: ['127.0.0.1'] }, 'InvalidProgram'], ['metadata', { vips: ['10.0.1.220'], realServers: ['169.254.169.254'] }, 'InvalidProgram'],
+  ['itself', { vips: ['10.0.1.220'], realServers: ['10.0.1.220'] }, 'InvalidProgram'], ['own', { vips: ['10.0.1.11'] }, 'AddressReserved'],
+  ['aaa-thief', { vips: [VIP, VIP6], realServers: ['10.0.1.66', 'fd00:1::66'] }, 'PortConflict'],
+];
+
+test('programs that an administrator wrote by hand reach no kernel, are named, and leave nothing when they go', async () => {
+  const failures = async (name: string): Promise<string[]> => ((await ivn(name)).status?.failures ?? []).map((f) => `${f.virtualServer} ${f.code}`).sort();
+  const kernels = (): string[] => nodes.map((n) => JSON.stringify(n.kernel.snapshot()));
+  const before = kernels();
+  for (const [name, fields] of BY_HAND) await write({ owner: `default/${name}`, ...fields });
+  for (const { name } of nodes) await eventually(`${name} names each`, async () => JSON.stringify(await failures(name)) === JSON.stringify(BY_HAND.map(([n, , code]) => `default/${n} ${code}`).sort()));
+  assert.deepEqual(kernels(), before);
+  for (const [name] of BY_HAND) await admin.delete(RESOURCES.VirtualServerProgram, name, 'default');
+  for (const { name } of nodes) await eventually(`${name} has nothing to complain of`, async () => (await failures(name)).length === 0);
+  assert.deepEqual(kernels(), before);
+});
+
+test('a Lease that lost the label by which directors find each other gets it back, and no VIP moves', async () => {
+  const [owner] = holders(VIP);
+  const { status: before } = await vip(VIP);
+  const path = `/apis/coordination.k8s.io/v1/namespaces/ipvs-system/leases/director-${owner!.name}`;
+  await cluster.request('PATCH', path, { metadata: { labels: { 'ipvs-operator.dev/lease': null } } }, { contentType: 'application/merge-patch+json' });
+  await eventually('it has its label', async () => (await cluster.request<KubeObject>('GET', path)).body.metadata.labels?.['ipvs-operator.dev/lease'] === 'director');
+  await new Promise((resolve) => { setTimeout(resolve, 4_000); });
+  assert.deepEqual([holders(VIP).map((n) => n.name), (await vip(VIP)).status?.epoch], [[owner!.name], before?.epoch]);
+});
+
 test('a director that is gone is followed, and the two never meet', async () => {
   const [owner] = holders(VIP);
   const other = nodes.find((n) => n !== owner)!;
