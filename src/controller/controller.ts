@@ -178,6 +178,7 @@ export class Controller {
       for (const address of heard.object?.status?.boundVIPs ?? []) {
         for (const owner of this.#serving.ownersOf(address)) if (this.#compiler?.verdicts.get(owner)?.waiting.includes(name)) changes.concerned.add(owner);
       }
+      for (const owner of this.#sharing(heard.old?.status?.boundVIPs ?? [], heard.object?.status?.boundVIPs ?? [])) changes.concerned.add(owner);
       for (const group of [...heard.old?.spec.directorGroups ?? [], ...heard.object?.spec.directorGroups ?? []]) this.#statuses.group(group);
     }
     for (const [key, heard] of changes.statuses) {
@@ -185,6 +186,13 @@ export class Controller {
       // Made anew under its name: it inherits only what it asks for.
       if (heard.object?.kind === 'VirtualServer' && heard.old && heard.old.metadata.uid !== heard.object.metadata.uid) this.#dirty.mark('claims');
     }
+  }
+
+  /** VirtualServers in mode NAT whose VIPs a node has, or has no longer, as a real server: those that use them as a source (compile.ts). */
+  #sharing(before: readonly string[], now: readonly string[]): string[] {
+    const changed = new Set([...before.filter((a) => !now.includes(a)), ...now.filter((a) => !before.includes(a))]);
+    if (changed.size === 0) return [];
+    return [...this.#compiler?.programs ?? []].flatMap(([owner, { spec }]) => (spec.mode === 'NAT' && spec.addresses.some((a) => changed.has(a.address)) ? [owner] : []));
   }
 
   /**

@@ -125,6 +125,11 @@ export class Surroundings implements Cluster {
     return (current && told && status?.boundVIPs?.includes(vip) === true) || this.#served(node, vip, way);
   }
 
+  bound(node: string, vip: string): boolean {
+    const status = this.#caches.ipvsNodes.get(node)?.status;
+    return status?.boundVIPs?.includes(vip) === true && status.ownedVIPs?.includes(vip) !== true;
+  }
+
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null {
     return this.#caches.namespaces.get(namespace)?.metadata.labels ?? {};
   }

@@ -33,6 +33,8 @@ export interface Cluster {
   reserved(address: string): string | null;
   /** Whether a node receives for a VIP already, in just this way: before that it must get no such packets. */
   receives(node: string, vip: string, way: Way): boolean;
+  /** Whether a node has a VIP as a real server, perhaps from before: then it drops what comes from that address, taking it for its own. */
+  bound(node: string, vip: string): boolean;
   /** Labels of a namespace; null where there are no namespaces. */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null;
 }
@@ -59,5 +61,6 @@ export const NO_CLUSTER: Cluster = {
   permits: () => false,
   reserved: () => null,
   receives: () => true,
+  bound: () => false,
   namespaceLabels: () => null,
 };

@@ -114,7 +114,7 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
     directorGroup: group,
     addresses: addresses.map((address) => ({ address, family: familyOf(address)! })),
     mode: spec.mode,
-    sourceAddress: spec.mode !== 'NAT' ? 'Preserve' : sourceAddress(spec.nat?.sourceAddress ?? 'Auto'),
+    sourceAddress: spec.mode !== 'NAT' ? 'Preserve' : sourceAddress(spec.nat?.sourceAddress ?? 'Auto', () => anyBound(addresses, eligible, context.cluster)),
     tunnel: tunnelOf(server),
     scheduler: { name: spec.scheduler.name, fallback: spec.scheduler.fallback, portAware: spec.scheduler.portAware, onePacket: spec.scheduler.onePacket },
     persistence: !spec.persistence ? null : {
@@ -167,7 +167,14 @@ function programServices(key: string, server: VirtualServer, eligible: readonly 
   });
 }
 
-function sourceAddress(choice: 'Auto' | 'Preserve' | 'Masquerade' | 'VirtualIP'): ProgramSpec['sourceAddress'] {
+/** Whether some real server's node has one of the VIPs itself: after an edit from DR or TUN, for as long as nodes keep them. */
+function anyBound(addresses: readonly string[], eligible: readonly (readonly Endpoint[])[], cluster: Cluster): boolean {
+  return eligible.some((list) => list.some(({ node }) => node !== '' && addresses.some((vip) => cluster.bound(node, vip))));
+}
+
+function sourceAddress(choice: 'Auto' | 'Preserve' | 'Masquerade' | 'VirtualIP', bound: () => boolean): ProgramSpec['sourceAddress'] {
+  // From the VIP nothing reaches a node that has it too; the director's own address serves until it has not.
+  if (choice === 'VirtualIP' && bound()) return 'Masquerade';
   // Auto works from every network; whoever wants to see clients routes replies through the director and says Preserve.
   return choice === 'Auto' ? 'Masquerade' : choice;
 }

@@ -168,6 +168,26 @@ for (const [what, spoil] of [
   });
 }
 
+test('an edit from DR to NAT with the VIP as the source: the director\'s own address is the source until nodes let go of the VIP', async () => {
+  const b = new Bench();
+  b.put(pool(), group('edge', { nodeSelector: { matchLabels: { edge: '' } } }), node('e1', ['192.0.2.1'], { edge: '' }), node('w1', ['192.0.2.11'], { role: 'web' }), node('w2', ['192.0.2.12'], { role: 'web' }), lease('e1'));
+  const form = (spec: Record<string, unknown>) => server('shop', { ports: [{ port: 80 }], backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }], ...spec });
+  const says = (boundVIPs: string[]) => { for (const name of ['w1', 'w2']) b.api.putStatus(RESOURCES.IPVSNode as Resource, name, { boundVIPs }); };
+  const source = (): unknown => b.get('VirtualServerProgram', 'default/shop')?.spec.sourceAddress;
+  b.put(form({ mode: 'DR' }));
+  b.start();
+  await b.settle();
+  says(['203.0.113.1']);
+  await b.settle();
+  b.put(form({ mode: 'NAT', nat: { sourceAddress: 'VirtualIP' } }));
+  await b.settle();
+  assert.equal(source(), 'Masquerade');
+  says([]);
+  await b.settle();
+  assert.equal(source(), 'VirtualIP');
+  await b.stopAll();
+});
+
 test('in DR a node is told to receive first; when it says that it does, directors send', async () => {
   const b = new Bench();
   b.put(pool(), group('edge', { nodeSelector: { matchLabels: { edge: '' } } }), node('e1', ['192.0.2.1'], { edge: '' }), node('w1', ['192.0.2.11'], { role: 'web' }), node('w2', ['192.0.2.12'], { role: 'web' }), lease('e1'));

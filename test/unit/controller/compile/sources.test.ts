@@ -16,9 +16,9 @@ const slice = (endpoints: SliceEndpoint[], slicePorts: SlicePort[] = [{ name: 'h
 
 const pod = (address: string, conditions: SliceEndpoint['conditions'] = {}, nodeName = 'n1'): SliceEndpoint => ({ addresses: [address], conditions, nodeName });
 
-interface Picture { service?: Service | null; slices?: EndpointSlice[]; endpoints?: Endpoints | null; nodes?: Record<string, string[]>; permits?: boolean; receives?: string[]; reserved?: Record<string, string>; labels?: Record<string, string> }
+interface Picture { service?: Service | null; slices?: EndpointSlice[]; endpoints?: Endpoints | null; nodes?: Record<string, string[]>; permits?: boolean; receives?: string[]; bound?: string[]; reserved?: Record<string, string>; labels?: Record<string, string> }
 
-function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}, permits = false, receives, reserved = {}, labels = {} }: Picture): Cluster {
+function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}, permits = false, receives, bound = [], reserved = {}, labels = {} }: Picture): Cluster {
   return {
     ...NO_CLUSTER, present: true,
     service: () => s, slices: () => slices, endpoints: () => endpoints, permits: () => permits,
@@ -26,6 +26,7 @@ function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}
     nodeOf: (a) => Object.entries(nodes).find(([, list]) => list.includes(a))?.[0] ?? null,
     weightLabel: (node) => labels[node] ?? null,
     receives: (node) => receives?.includes(node) ?? true,
+    bound: (node) => bound.includes(node),
     reserved: (a) => reserved[a] ?? null,
   };
 }
@@ -185,6 +186,12 @@ describe('modes', () => {
     const v = verdict({ backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] }, { nodes, receives: [] });
     assert.equal(v.backends, 2);
     assert.deepEqual(v.binds, []);
+  });
+
+  it('in NAT the VIP is no source for a node that has it too, as after an edit from DR: the director\'s own address is, until it has not', () => {
+    const spec = { nat: { sourceAddress: 'VirtualIP' }, backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] };
+    assert.deepEqual([['n2'], ['n9'], []].map((bound) => verdict(spec, { nodes, bound }).program!.spec.sourceAddress), ['Masquerade', 'VirtualIP', 'VirtualIP']);
+    assert.equal(verdict({ ...spec, nat: { sourceAddress: 'Preserve' } }, { nodes, bound: ['n2'] }).program!.spec.sourceAddress, 'Preserve');
   });
 
   it('a static real server outside the cluster is its owner\'s to prepare, one on a node is the agent\'s', () => {
