@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import { scenario, type Agent, type Lab } from '../lab.ts';
+import { create, pod, service } from '../../cluster/objects.ts';
 import { file, pool, server } from '../manifests.ts';
+import { basics, edge, startOperator, type NodeSpec } from '../operator.ts';
 import { lan, vip } from '../topologies.ts';
 
 const realServers = ['10.0.1.21', '10.0.1.22', '10.0.1.23'];
@@ -169,3 +171,58 @@ const lost = (mode: 'DR' | 'TUN') => scenario({
 
 export const forwardedDr = lost('DR');
 export const forwardedTun = lost('TUN');
+
+const directors: NodeSpec[] = [{ name: 'dir1', addresses: ['10.0.1.11'], labels: edge }, { name: 'dir2', addresses: ['10.0.1.12'], labels: edge }];
+
+export const cluster = scenario({
+  name: 'cluster-health',
+  about: 'an endpoint that Kubernetes calls ready and that does not answer gets no connection; status and IPVSNode say which, why and since when it drains; readiness counts as well',
+  topology: lan,
+  tags: ['cluster', 'health'],
+  timeoutSeconds: 400,
+  run: async (lab) => {
+    for (const rs of ['rs1', 'rs2', 'rs3']) await lab.serve(rs, { tcp: [8080] });
+    const operator = await startOperator(lab, [...directors, ...realServers.map((address, i): NodeSpec => ({ name: `rs${i + 1}`, addresses: [address] }))], basics('10.0.1.192/27'));
+    const { cluster: api } = operator;
+    await create(api, service('shop', 'web', { app: 'web' }, [{ port: 80, targetPort: 8080 }]),
+      ...realServers.map((address, i) => pod({ namespace: 'shop', name: `web-rs${i + 1}`, labels: { app: 'web' }, node: `rs${i + 1}`, addresses: [address] })));
+    await api.apply(`
+apiVersion: ipvs-operator.dev/v1alpha1
+kind: VirtualServer
+metadata: { name: web, namespace: shop }
+spec: { vip: { addresses: [ ${vip} ] }, mode: NAT, scheduler: { name: rr }, ports: [ { port: 80 } ], backends: [ { serviceRef: { name: web } } ], healthCheck: ${JSON.stringify(check())} }
+`);
+    await operator.ready('shop/web');
+    await balanced(lab, everyone, 'all three serve');
+    const held = await lab.hold('c1', { address: vip, port: 80, count: 6 });
+    type Status = { status: { backends: Record<string, number>; summary: { backends: string }; conditions: { type: string; status: string; reason: string; message: string }[] } };
+    const status = async (): Promise<Status['status']> => (await operator.get<Status>('virtualservers', 'shop/web'))!.status;
+
+    const rule = (rs: string, action: string) => lab.host(rs).sh(`iptables-legacy -${action} INPUT -p tcp --dport 8080 --syn -j REJECT --reject-with tcp-reset`);
+    await rule('rs1', 'I');
+    await balanced(lab, without('rs1'), 'nobody is sent to rs1');
+    await lab.eventually(async () => { assert.deepEqual((await status()).backends, { total: 3, ready: 2, unhealthy: 1 }); }, { withinMs: 60_000, what: 'the status counts it' });
+    assert.equal((await status()).summary.backends, '2/3');
+    const owner = await operator.owner(vip);
+    const node = await operator.get<{ status: { backends: { virtualServer: string; message: string }[] } }>('ipvsnodes', owner);
+    assert.match(node!.status.backends.find((b) => b.virtualServer === 'shop/web')!.message, /^10\.0\.1\.21:8080 is down: Refused/);
+
+    // What Kubernetes says counts as well: rs2 is healthy and deleted.
+    await api.request('DELETE', '/api/v1/namespaces/shop/pods/web-rs2?gracePeriodSeconds=0');
+    await lab.eventually(async () => { assert.deepEqual((await lab.get('c1', { address: vip, port: 80, count: 6 })).by, { rs3: 6 }); }, { withinMs: 60_000, what: 'only rs3 is left' });
+    await lab.eventually(async () => { assert.deepEqual((await status()).backends, { total: 2, ready: 1, draining: 1, unhealthy: 1 }); }, { withinMs: 60_000, what: 'rs2 drains' });
+    await rule('rs3', 'I');
+    await lab.eventually(async () => {
+      const ready = (await status()).conditions.find((c) => c.type === 'Ready')!;
+      assert.deepEqual([ready.status, ready.reason], ['False', 'NoReadyBackends']);
+      assert.match(ready.message, /every real server fails its health check/);
+    }, { withinMs: 60_000, what: 'nobody is left, and it says why' });
+    await rule('rs3', 'D');
+    await rule('rs1', 'D');
+    await operator.ready('shop/web');
+    await lab.eventually(async () => { assert.deepEqual((await lab.get('c1', { address: vip, port: 80, count: 6 })).by, { rs1: 3, rs3: 3 }); }, { withinMs: 60_000, what: 'both serve again' });
+    const { alive, broken } = await held.check();
+    assert.deepEqual({ alive, broken }, { alive: 6, broken: 0 }, 'connections from before all of this');
+    await held.close();
+  },
+});
