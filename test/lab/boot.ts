@@ -22,6 +22,8 @@ export interface GuestOptions {
   readonly workDirectory: string;
   /** Names the guest's own folder in the work directory. */
   readonly name: string;
+  /** More words on the command line of a `uml` guest's kernel: a NIC, as `vec0:transport=tap,ifname=NAME`. */
+  readonly kernelArguments?: readonly string[];
   /** CPU to pin a `uml` guest to; pinned ones are 3 to 7 times faster than free ones. */
   readonly cpu: number;
   readonly memoryMegabytes?: number;
@@ -113,7 +115,7 @@ function startUserModeLinux(options: GuestOptions): ChildProcess {
     // Where it keeps its control socket; the default is ~/.uml, which is left behind and needs a home.
     `uml_dir=${join(options.workDirectory, options.name)}/`,
     'root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'ro', 'quiet', 'panic=-1',
-    'con=null',
+    'con=null', ...(options.kernelArguments ?? []),
     // 0: the kernel's console; 1 and 2: the command's output and errors, or the terminal.
     ...(options.interactive ? ['con0=null,fd:2', 'con1=fd:0,fd:1'] : ['con0=null,fd:1', 'con1=null,fd:3', 'con2=null,fd:4']),
     'init=/bin/sh', `lab.work=${options.workDirectory}`, `lab.name=${options.name}`, '--', join(import.meta.dirname, 'guest/init.sh'),

@@ -34,12 +34,12 @@ const REALS = 10;
 
 const results: { -readonly [K in keyof Results]: Results[K] } = { kernel: `${readFileSync('/proc/sys/kernel/ostype', 'utf8').trim()} ${release()}`, node: process.version, pipeline: {} };
 
-async function take(name: string, topology: Topology, what: (lab: Lab) => Promise<Partial<Results>>, tags: readonly string[] = []): Promise<void> {
+async function take(name: string, topology: Topology, what: (lab: Lab) => Promise<Partial<Results>>): Promise<void> {
   const log = (line: string): void => { process.stdout.write(`${(performance.now() / 1000).toFixed(1).padStart(6)}  ${line}\n`); };
-  const spec: ScenarioSpec = { name, about: name, topology, tags, timeoutSeconds: 900, run: async (lab) => { Object.assign(results, await what(lab)); } };
+  const spec: ScenarioSpec = { name, about: name, topology, timeoutSeconds: 900, run: async (lab) => { Object.assign(results, await what(lab)); } };
   const { error } = await runScenario(scenario(spec) as Scenario, log, 1);
   // Its network is beside the topology, and the scenario knows nothing of it.
-  if (topology !== small) await removeManagement(topology);
+  await removeManagement(topology);
   if (error !== null) throw new Error(error);
   writeFileSync(join(folder, 'results.json'), JSON.stringify(results));
 }
@@ -80,7 +80,7 @@ if (rows.has(3) || rows.has(4)) {
     const connections = rows.has(3) ? await connectionSamples(bed, CONNECTIONS) : undefined;
     const apply = rows.has(4) ? await applySample(bed, 1_000, REALS) : undefined;
     return { ...(connections && { connections }), ...(apply && { apply }) };
-  }, ['cluster']);
+  });
 }
 if (rows.has(5)) {
   await take('writes', directors(DIRECTORS), (lab) => onDirectors(lab, async (where) => {

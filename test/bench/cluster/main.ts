@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { repositoryRoot, runInGuest } from '../../lab/boot.ts';
 import { makeRunFolder, requireMemory } from '../../lab/suite.ts';
 import { commit } from '../commit.ts';
+import { withCluster } from './beside.ts';
 import { MEASURES, type Results } from './measures.ts';
 import { formatSection, formatTable, rowsOf, sampleLines, verdictOf, withSection } from './report.ts';
 
@@ -19,7 +20,9 @@ const usage = `usage: npm run bench:cluster -- [options]
   --cpu N            one guest, on this CPU, for everything`;
 
 /** What a guest measures, one guest a CPU. The rows of one guest never run at the same time. */
-const SHARES: readonly (readonly number[])[] = [[1, 2, 7], [3, 4, 5, 6]];
+const SHARES: readonly (readonly number[])[] = [[1, 2, 7], [5, 6]];
+/** Afterwards, with an API server and a controller beside the guest, which want a CPU themselves. */
+const BESIDE: readonly number[] = [3, 4];
 const GUEST_MEMORY_MB = 6144;
 const MINUTES = 40;
 const page = join(repositoryRoot, 'docs/benchmarks.md');
@@ -28,10 +31,10 @@ const lastFile = join(repositoryRoot, '.lab/bench-cluster.json');
 
 interface Options { readonly quick: boolean; readonly minutes: number; readonly workDirectory: string; readonly signal: AbortSignal }
 
-async function measure(rows: readonly number[], name: string, cpu: number, { quick, minutes, workDirectory, signal }: Options): Promise<Results> {
+async function measure(rows: readonly number[], name: string, cpu: number, { quick, minutes, workDirectory, signal }: Options, beside = '', kernelArguments: readonly string[] = []): Promise<Results> {
   const result = await runInGuest({
-    command: `node test/bench/cluster/guest.ts ${quick} ${rows.join(' ')}`, workDirectory, name, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, signal,
-    environment: process.env['LAB_PROF'] ? { LAB_PROF: process.env['LAB_PROF'] } : {},
+    command: `node test/bench/cluster/guest.ts ${quick} ${rows.join(' ')}`, workDirectory, name, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, kernelArguments, signal,
+    environment: { ...(process.env['LAB_PROF'] ? { LAB_PROF: process.env['LAB_PROF'] } : {}), ...(beside === '' ? {} : { LAB_BESIDE: beside }) },
     onOutput: (chunk) => process.stdout.write(chunk), onError: (chunk) => process.stderr.write(chunk),
   });
   const file = join(workDirectory, name, 'results.json');
@@ -61,19 +64,24 @@ async function main(): Promise<number> {
     process.stdout.write(`${usage}\n`);
     return 0;
   }
-  const all = SHARES.flat();
+  const all = [...SHARES.flat(), ...BESIDE];
   const only = values.only === undefined ? all : values.only.split(',').map(Number);
   if (only.some((number) => !all.includes(number))) throw new Error(`no such row\n${usage}`);
   const before = loadavg()[0]!;
   const interrupted = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interrupted.abort());
   const alone = values.cpu !== undefined || availableParallelism() < SHARES.length;
-  const shares = (alone ? [all] : SHARES).map((share) => share.filter((row) => only.includes(row))).filter((share) => share.length > 0);
+  const shares = (alone ? [SHARES.flat()] : SHARES).map((share) => share.filter((row) => only.includes(row))).filter((share) => share.length > 0);
   requireMemory(shares.length * GUEST_MEMORY_MB / 2);
   const workDirectory = makeRunFolder('bench-cluster');
   try {
     const options: Options = { quick: values.quick, minutes: Number(values.minutes ?? MINUTES), workDirectory, signal: interrupted.signal };
     const taken = await Promise.all(shares.map((rows, i) => measure(rows, `guest-${i}`, values.cpu === undefined ? i : Number(values.cpu), options)));
+    const last = BESIDE.filter((row) => only.includes(row));
+    if (last.length > 0) {
+      const cpu = Number(values.cpu ?? availableParallelism() - 1);
+      taken.push(await withCluster(workDirectory, interrupted.signal, (file, kernelArguments) => measure(last, 'guest-beside', cpu, options, file, kernelArguments)));
+    }
     if (interrupted.signal.aborted) return 130;
     const results = merged(taken);
     const rows = rowsOf(results);

@@ -1,19 +1,23 @@
-// Rows 3 and 4, with a real API server (etcd, RBAC, CEL) in the same guest: from an EndpointSlice that is written to the first new
-// connection that its real server gets; and from one kubectl with all VirtualServers to the kernels of all directors.
+// Rows 3 and 4, with a real API server (etcd, RBAC, CEL) and the controller beside the guest (beside.ts), and everybody else in it: from an
+// EndpointSlice that is written to the first new connection that its real server gets; and from one kubectl with all VirtualServers to the
+// kernels of all directors. Runs inside the guest.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Lab, LabCluster } from '../../lab/lab.ts';
-import { inHost, killProcess, startProcess } from '../../lab/process.ts';
+import { programPath } from '../../cluster/programs.ts';
+import { apiRequest, type ApiAnswer } from '../../cluster/request.ts';
+import type { Lab, RunResult } from '../../lab/lab.ts';
+import { buildManagement } from '../../lab/management.ts';
+import { inHost, killProcess, runCommand, startProcess } from '../../lab/process.ts';
 import type { Topology } from '../../lab/topology.ts';
-import { startAgent, startController, type Product, type Where } from './product.ts';
-import type { Stored } from './stand-in-objects.ts';
+import type { Beside } from './beside.ts';
+import { startAgent, type Product } from './product.ts';
 import { busyMeter } from './bed.ts';
-import { director, group, namespaces, nameOf, nodeAddress, NETWORK, PATHS, pool, service, SHOP, slice, staticServer, virtualServer, vipOf, type Kind } from './workload.ts';
+import { nameOf, nodeAddress, NETWORK, PATHS, post, service, SHOP, slice, staticServer, virtualServer, vipOf } from './workload.ts';
 
-const DIRECTORS = ['dir1', 'dir2', 'dir3'];
+export const DIRECTORS = ['dir1', 'dir2', 'dir3'];
 const REAL_SERVERS = { rs1: '10.103.254.1', rs2: '10.103.254.2' } as const;
 const CLIENT = '10.103.253.1';
 
@@ -33,40 +37,31 @@ const LOST_MS = 30_000;
 
 export interface RealBed {
   readonly lab: Lab;
-  readonly cluster: LabCluster;
-  readonly controller: Product;
+  readonly cluster: {
+    request<T>(method: string, path: string, body?: unknown): Promise<ApiAnswer<T>>;
+    kubectl(args: readonly string[]): Promise<RunResult>;
+  };
   readonly agents: readonly Product[];
 }
 
-/** The cluster with the product, a group and a pool, and nothing else in it. */
+/** An agent on each director, of the cluster that is beside this guest. */
 export async function startReal(lab: Lab): Promise<RealBed> {
-  const cluster = await lab.cluster();
-  await cluster.applyFile(resolve(import.meta.dirname, '../../../crds'));
-  for (const object of namespaces()) await post(cluster, 'Namespace', object);
-  for (const [n, name] of DIRECTORS.entries()) {
-    const node = director(n, name);
-    await post(cluster, 'Node', node);
-    await cluster.request('PATCH', `${PATHS.Node}/${name}/status`, { status: node.status });
-  }
-  await lab.eventually(async () => (await cluster.request('POST', PATHS.DirectorGroup, group())).status === 201, { withinMs: READY_WITHIN_MS, what: 'the CRDs are served' });
-  await post(cluster, 'VIPPool', pool());
-  mkdirSync('/run/bench/real', { recursive: true });
-  const where: Where = { folder: '/run/bench/real', kubeconfig: cluster.kubeconfig };
-  const controller = await startController(where);
+  const beside = JSON.parse(readFileSync(process.env['LAB_BESIDE']!, 'utf8')) as Beside;
+  const [folder, ca] = ['/run/bench/real', readFileSync(beside.caFile)];
+  mkdirSync(folder, { recursive: true });
+  await buildManagement(lab.topology, lab.signal);
+  await runCommand(['ip', 'link', 'set', 'vec0', 'master', 'mgmt', 'up']);
+  const cluster: RealBed['cluster'] = {
+    request: (method, path, body) => apiRequest(method, path, { url: beside.url, ca, token: beside.token, body }),
+    kubectl: (args) => runCommand([programPath('kubectl'), '--kubeconfig', beside.kubeconfig, '--cache-dir', join(folder, 'kubectl'), ...args], { timeoutMs: 280_000, environment: { KUBERC: 'off' } }),
+  };
   const agents: Product[] = [];
-  for (const name of DIRECTORS) agents.push(await startAgent(where, name, name));
-  return { lab, cluster, controller, agents };
-}
-
-async function post(cluster: LabCluster, kind: Kind, object: Stored): Promise<void> {
-  const { namespace } = object.metadata;
-  const path = namespace === undefined ? PATHS[kind] : PATHS[kind].replace(/\/([a-z]+)$/, `/namespaces/${namespace}/$1`);
-  const { status, body } = await cluster.request<{ message?: string }>('POST', path, object);
-  if (status !== 201) throw new Error(`${kind} ${object.metadata.name}: ${status} ${body.message ?? ''}`);
+  for (const name of DIRECTORS) agents.push(await startAgent({ folder, kubeconfig: beside.kubeconfig }, name, name));
+  return { lab, cluster, agents };
 }
 
 /** Milliseconds from just before the slice is sent until the client has heard from its real server on a new connection. */
-export async function connectionSamples({ lab, cluster, controller, agents }: RealBed, changes: number): Promise<number[]> {
+export async function connectionSamples({ lab, cluster, agents }: RealBed, changes: number): Promise<number[]> {
   for (const name of Object.keys(REAL_SERVERS)) await lab.serve(name, { tcp: [8080] });
   const { spec, ...rest } = virtualServer(0);
   await post(cluster, 'Service', { ...service(0), spec: { ports: [{ port: 80, targetPort: 8080, protocol: 'TCP' }] } });
@@ -78,7 +73,7 @@ export async function connectionSamples({ lab, cluster, controller, agents }: Re
   try {
     await dialer.hears('rs1', READY_WITHIN_MS).catch(async (error: Error) => {
       const { body } = await cluster.request<{ status?: unknown }>('GET', `${PATHS.VirtualServer.replace('/virtualservers', '')}/namespaces/${SHOP}/virtualservers/${nameOf(0)}`);
-      throw new Error(`${error.message}; its status: ${JSON.stringify(body.status)}\n${controller.tail()}\n${agents.map((a) => a.tail()).join('\n')}`);
+      throw new Error(`${error.message}; its status: ${JSON.stringify(body.status)}\n${agents.map((a) => a.tail()).join('\n')}`);
     });
     await sleep(5_000);
     const path = `/apis/discovery.k8s.io/v1/namespaces/${SHOP}/endpointslices/${nameOf(0)}-slice`;
@@ -127,14 +122,14 @@ export interface ApplySample {
   readonly readyMs: number;
 }
 
-export async function applySample({ lab, cluster, controller, agents }: RealBed, servers: number, reals: number): Promise<ApplySample> {
+export async function applySample({ lab, cluster, agents }: RealBed, servers: number, reals: number): Promise<ApplySample> {
   const file = '/run/bench/real/servers.json';
   writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: Array.from({ length: servers }, (_, s) => staticServer(s + 1, reals)) }));
-  const cpu = (): number[] => [controller, ...agents].map((p) => Math.round(p.cpuSeconds() * 10) / 10);
+  const cpu = (): number[] => agents.map((p) => Math.round(p.cpuSeconds() * 10) / 10);
   lab.log(`CPU seconds before: ${JSON.stringify(cpu())}`);
   const began = performance.now();
   let kubectlMs = 0;
-  const kubectl = cluster.kubectl(['apply', '--server-side', '-f', file], { timeoutMs: 240_000 }).then(({ code, stderr }) => {
+  const kubectl = cluster.kubectl(['apply', '--server-side', '-f', file]).then(({ code, stderr }) => {
     if (code !== 0) throw new Error(`kubectl: ${stderr.slice(-2000)}`);
     kubectlMs = performance.now() - began;
     lab.log(`kubectl ended after ${Math.round(kubectlMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
@@ -144,7 +139,7 @@ export async function applySample({ lab, cluster, controller, agents }: RealBed,
       await sleep(250);
       const tables = agents.map(({ pid }) => countTable(readFileSync(`/proc/${pid}/net/ip_vs`, 'latin1')));
       if (tables.every((t) => t.services === servers && t.reals === servers * reals)) return performance.now() - began;
-      if (performance.now() - began > 280_000) throw new Error(`not programmed: ${JSON.stringify(tables)}\n${controller.tail()}\n${agents[0]!.tail()}`);
+      if (performance.now() - began > 280_000) throw new Error(`not programmed: ${JSON.stringify(tables)}\n${agents[0]!.tail()}`);
     }
   };
   const [programmedMs] = await Promise.all([programmed(), kubectl]);

@@ -89,3 +89,11 @@ export function endpointsOf(s: number, reals: number, turn = 0): string[] {
   const first = turn === 0 ? realOf(s * reals) : realOf(0x80000 + s * 16 + (turn % 16));
   return [first, ...Array.from({ length: reals - 1 }, (_, r) => realOf(s * reals + r + 1))];
 }
+
+/** Creates an object on an API server. Rejects with the server's words. */
+export async function post({ request }: { request<T>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly body: T }> }, kind: Kind, object: Stored): Promise<void> {
+  const { namespace, name } = object.metadata;
+  const path = namespace === undefined ? PATHS[kind] : PATHS[kind].replace(/\/([a-z]+)$/, `/namespaces/${namespace}/$1`);
+  const { status, body } = await request<{ message?: string }>('POST', path, object);
+  if (status !== 201) throw new Error(`${kind} ${name}: ${status} ${body.message ?? ''}`);
+}

@@ -1,0 +1,63 @@
+// What stands beside a guest for rows 3 and 4, on the machine itself: a real API server with etcd, a controller, and a wire (a tap device)
+// that leads into the guest. In the guest an API server alone takes the one CPU. Needs root, for the wire.
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startCluster } from '../../cluster/server.ts';
+import { startController } from './product.ts';
+import { DIRECTORS } from './real.ts';
+import { director, group, namespaces, PATHS, pool, post } from './workload.ts';
+
+/** What the guest is told of it. */
+export interface Beside {
+  readonly url: string;
+  readonly caFile: string;
+  readonly token: string;
+  readonly kubeconfig: string;
+}
+
+const WIRE = 'ipvs-bench0';
+/** In the management network of a guest (test/lab/management.ts), whose hosts and bridge have the rest of it. */
+const ADDRESS = '192.168.250.253';
+const SERVED_WITHIN_MS = 60_000;
+
+/** Runs `work` with all of it standing: with a file that says where, and what the guest's kernel is to be told. */
+export async function withCluster<T>(workDirectory: string, signal: AbortSignal, work: (file: string, kernelArguments: readonly string[]) => Promise<T>): Promise<T> {
+  const folder = join(workDirectory, 'beside');
+  mkdirSync(folder, { recursive: true });
+  const ip = (command: string): void => { execFileSync('ip', command.split(' '), { stdio: ['ignore', 'ignore', 'inherit'] }); };
+  ip(`tuntap add ${WIRE} mode tap`);
+  try {
+    ip(`address add ${ADDRESS}/24 dev ${WIRE}`);
+    ip(`link set ${WIRE} up`);
+    const cluster = await startCluster({ folder: join(folder, 'cluster'), address: ADDRESS, signal });
+    try {
+      await cluster.applyFile(resolve(import.meta.dirname, '../../../crds'));
+      for (const object of namespaces()) await post(cluster, 'Namespace', object);
+      for (const [n, name] of DIRECTORS.entries()) {
+        const node = director(n, name);
+        await post(cluster, 'Node', node);
+        await cluster.request('PATCH', `${PATHS.Node}/${name}/status`, { status: node.status });
+      }
+      for (const deadline = performance.now() + SERVED_WITHIN_MS; (await cluster.request('POST', PATHS.DirectorGroup, group())).status !== 201; await sleep(200)) {
+        if (performance.now() > deadline) throw new Error('the CRDs are not served');
+      }
+      await post(cluster, 'VIPPool', pool());
+      const controller = await startController({ folder, kubeconfig: cluster.kubeconfig });
+      try {
+        const file = join(folder, 'beside.json');
+        writeFileSync(file, JSON.stringify({ url: cluster.url, caFile: cluster.caFile, token: cluster.adminToken, kubeconfig: cluster.kubeconfig } satisfies Beside));
+        return await work(file, [`vec0:transport=tap,ifname=${WIRE},depth=128,gro=1`]);
+      } finally {
+        process.stderr.write(controller.tail());
+        await controller.kill();
+      }
+    } finally {
+      await cluster.stop();
+    }
+  } finally {
+    ip(`link del ${WIRE}`);
+  }
+}
