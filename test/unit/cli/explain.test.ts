@@ -137,6 +137,8 @@ test('real servers that are down are not counted among those that take connectio
   w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 1, ignored: 0, draining: 1, message: 'x' }];
   const said = () => explain(factsOf(w)).steps.filter((s) => s.step === 'realServers').map((s) => s.text);
   assert.deepEqual(said(), ['1 of 2 take new connections']);
+  w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 2, ignored: 0, draining: 0, message: 'x' }];
+  assert.deepEqual(said(), [], 'none does, and the step about health says so');
   w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 0, ignored: 0, draining: 1, message: 'x' }];
   assert.deepEqual([said(), explain(factsOf(w)).stopsAt], [['2 of 2 take new connections'], null], 'one that drains is not in the program any more');
 });
