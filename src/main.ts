@@ -33,7 +33,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   agent: {
     about: 'in a cluster, on every node: make it the director and real server that the controller says',
     run: async (args, signal) => {
-      (await import('./agent/footprint.ts')).growLate();
+      const { growLate, optimizeLater } = await import('./agent/footprint.ts');
+      growLate();
+      optimizeLater();
       return (await import('./agent/cluster/run.ts')).agent(args, signal, version());
     },
   },

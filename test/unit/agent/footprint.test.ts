@@ -49,3 +49,20 @@ test('the agent does not load what it never uses: an import of node:http would b
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   assert.equal(stdout.trim(), 'true', stderr);
 });
+
+test('nothing is compiled before there is much to do, and then it is', () => {
+  const script = `
+    import { optimize, optimizeLater } from ${JSON.stringify(new URL('../../../src/agent/footprint.ts', import.meta.url).href)};
+    const hot = (n) => { let s = 0; for (let i = 0; i < n; i++) s = (s * 31 + i) | 0; return s; };
+    // V8's bit for code of an optimizing compiler.
+    const compiled = () => (%GetOptimizationStatus(hot) & 16) !== 0;
+    const run = async (ms) => { for (const end = performance.now() + ms; performance.now() < end && !compiled(); await new Promise(setImmediate)) for (let i = 0; i < 1000; i++) hot(1000); };
+    optimizeLater();
+    await run(1000);
+    const before = compiled();
+    optimize();
+    await run(20_000);
+    console.log(before, compiled());`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--allow-natives-syntax', '--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), 'false true', stderr);
+});
