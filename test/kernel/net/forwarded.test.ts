@@ -63,7 +63,7 @@ describe('forwarded checks', () => {
       sh(`ip netns add rs${n}; ip link add v${n} type veth peer name e0 netns rs${n}; ip link set v${n} up; ip -n rs${n} link set lo up; ip -n rs${n} link set e0 up`);
       sh(`ip addr add ${own(n).IPv4}/24 dev v${n}; ip addr add ${own(n).IPv6}/64 dev v${n} nodad; ip -n rs${n} addr add ${real(n).IPv4}/24 dev e0; ip -n rs${n} addr add ${real(n).IPv6}/64 dev e0 nodad`);
       sh(`ip -n rs${n} addr add ${VIP.IPv4}/32 dev lo; ip -n rs${n} addr add ${VIP.IPv6}/128 dev lo nodad`);
-      sh(`ip netns exec rs${n} sh -c 'ip link add tun0 type ipip remote any local any 2>/dev/null; ip link set tunl0 up; ip link set ip6tnl0 up; for f in all tunl0 e0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done'`);
+      sh(`ip netns exec rs${n} sh -c 'ip link set tunl0 up; ip link set ip6tnl0 up; for f in all tunl0 e0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done'`);
       const server = spawn('ip', ['netns', 'exec', `rs${n}`, process.execPath, '-e', SERVER, String(n)], { stdio: ['ignore', 'pipe', 'inherit'] });
       servers.push(server);
       await once(server.stdout, 'data');
