@@ -37,6 +37,6 @@ export function warmWeight(full: number, { from, windowMs, steps }: SlowStart, n
   // Step i begins at i/n of the window, as whole milliseconds that timers can hit.
   const beginOf = (i: number) => Math.ceil((i * windowMs) / n);
   let step = Math.floor((elapsed * n) / windowMs);
-  if (elapsed < beginOf(step)) step--;
+  while (elapsed < beginOf(step)) step--;
   return { weight: Math.round((full * (step + 1)) / (n + 1)), nextChangeAt: from + beginOf(step + 1) };
 }
