@@ -65,6 +65,8 @@ const MAX_OPEN = 4_096;
 const SLOW_SHARE = 0.75;
 /** Milliseconds between two looks at the sockets: a verdict is that much late at worst, and what happens in between costs one look. */
 const LOOK_MS = 10;
+/** Milliseconds that a check may begin late, so that those that are due together cost one turn. */
+const GATHER_MS = 20;
 /** Milliseconds of work before others have their turn on the event loop. */
 const SLICE_MS = 5;
 /** What is done between two looks at the clock. */
@@ -138,7 +140,7 @@ export class Checker {
     }
     for (const entry of this.#entries.values()) if (entry.generation !== generation) this.#forget(entry);
     this.#admit(this.#options.now() + SLICE_MS);
-    if (this.#running) this.#arm();
+    if (this.#running) this.#arm(this.#options.now());
   }
 
   /**
@@ -163,7 +165,7 @@ export class Checker {
       if (signal.aborted) return stop();
       signal.addEventListener('abort', stop);
       this.#running = true;
-      this.#arm();
+      this.#arm(this.#options.now());
     });
   }
 
@@ -204,23 +206,24 @@ export class Checker {
   #turn(): void {
     this.#timer = null;
     this.#timerAt = Infinity;
+    const { now } = this.#options;
     try {
-      const until = this.#options.now() + SLICE_MS;
-      this.#flights.look();
-      this.#flights.expire();
-      const all = this.#begin(until);
-      this.#admit(until + SLICE_MS);
-      if (this.#running) this.#arm(all && this.pending === 0 ? LOOK_MS : 1);
+      const moment = now();
+      this.#flights.look(moment);
+      this.#flights.expire(moment);
+      const all = this.#begin(moment);
+      if (this.pending > 0) this.#admit(now() + SLICE_MS);
+      if (this.#running) this.#arm(now(), all && this.pending === 0);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** Waits for the next moment at which there is something to do, and not shorter than a look where nothing is left over. */
-  #arm(atLeastMs = LOOK_MS): void {
-    const moment = this.#options.now();
-    const busy = this.pending > 0 || this.#flights.watched > 0 || this.#ready();
-    const at = Math.max(busy ? moment : Math.min(this.#due.next, this.#flights.nextDeadline), moment + atLeastMs);
+  /** Waits for the next moment at which there is something to do: at once where something is left over. */
+  #arm(moment: number, all = true): void {
+    const looks = this.#flights.watched > 0 || this.pending > 0 || this.#ready() ? moment + (all ? LOOK_MS : 1) : Infinity;
+    const gathers = Math.max(this.#due.next, moment + (all ? GATHER_MS : 1));
+    const at = Math.min(looks, gathers, Math.max(this.#flights.nextDeadline, moment + LOOK_MS));
     // Never later than it was: whoever calls set() all the time must not keep the turn from coming.
     if (at >= this.#timerAt) return;
     this.#timers.clear(this.#timer);
@@ -234,29 +237,37 @@ export class Checker {
   }
 
   /** Begins what is due and has a socket. Returns false when there was no time for all of it. */
-  #begin(until: number): boolean {
+  #begin(began: number): boolean {
     const { now } = this.#options;
-    let moment = now();
-    for (let begun = 0; ; begun++) {
-      if (begun % AT_ONCE === 0) moment = now();
-      // Whoever is told may have stopped us.
-      if (!this.#running) return true;
-      // What is late anyway may wait for the others' turn on the event loop.
-      if (moment >= until) return false;
+    const { begun } = this.counts;
+    let moment = began;
+    let all = true;
+    // Whoever is told may stop us.
+    for (let i = 1; this.#running; i++) {
       for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {
         entry.state = 'waiting';
         this.#waiting[entry.pace].add(entry);
       }
       const next = this.#nextWaiting();
-      if (next === null) return this.#short(moment);
+      if (next === null) {
+        this.#short(moment);
+        break;
+      }
       this.#takeOff(next, moment);
+      if (i % AT_ONCE > 0) continue;
+      moment = now();
+      // What is late anyway may wait for the others' turn on the event loop.
+      all = moment < began + SLICE_MS;
+      if (!all) break;
     }
+    // In a near network the first of them have answered meanwhile.
+    if (this.counts.begun > begun && this.#flights.watched > 0) this.#flights.look(now());
+    return all;
   }
 
   /** Notes that those which still wait do so for want of a socket. */
-  #short(moment: number): true {
+  #short(moment: number): void {
     for (const pace of ['quick', 'fresh', 'slow'] as const) if (this.#waiting[pace].size > 0) this.#shortAt[pace] = moment;
-    return true;
   }
 
   /** Those that answer come first, then those of which nothing is known, and what is left is for those that do not answer. */
@@ -275,7 +286,7 @@ export class Checker {
     if (entry.dueAt <= this.#shortAt[entry.pace]) this.counts.delayed++;
     entry.state = 'flying';
     if (entry.pace !== 'quick') this.#slowOpen++;
-    this.#flights.start(entry, entry.target);
+    this.#flights.start(entry, entry.target, moment);
     this.counts.mostOpen = Math.max(this.counts.mostOpen, this.#flights.size);
   }
 

@@ -29,7 +29,7 @@ interface Flight<Owner> extends Due {
 
 export interface FlightsOptions<Owner> {
   readonly sockets: Sockets;
-  /** Monotonic milliseconds. */
+  /** Monotonic milliseconds; for those that end by themselves. */
   readonly now: () => number;
   /** Called once for each start() that was not cancelled: from within start(), look() or expire(), or from the event loop. */
   readonly onEnd: (owner: Owner, result: Result) => void;
@@ -42,6 +42,8 @@ export class Flights<Owner extends object> {
   readonly #byFd = new Map<number, Flight<Owner>>();
   readonly #byOwner = new Map<Owner, Flight<Owner>>();
   readonly #deadlines = new DueQueue<Flight<Owner>>();
+  /** The moment of the call that is going on: a look at the clock is a system call where there is no vDSO, and it would be two a check. */
+  #moment: number | null = null;
 
   constructor(options: FlightsOptions<Owner>) {
     this.#options = options;
@@ -53,12 +55,17 @@ export class Flights<Owner extends object> {
   get watched(): number { return this.#byFd.size; }
   get nextDeadline(): number { return this.#deadlines.next; }
 
-  /** Begins a check. An owner has one at a time. */
-  start(owner: Owner, target: CheckTarget): void {
-    const { sockets, now } = this.#options;
+  /** Begins a check; `at` is now, within a few milliseconds. An owner has one at a time. */
+  start(owner: Owner, target: CheckTarget, at: number): void {
+    this.#moment = at;
+    this.#start(owner, target, at);
+    this.#moment = null;
+  }
+
+  #start(owner: Owner, target: CheckTarget, at: number): void {
+    const { sockets } = this.#options;
     const { check, path, family } = target;
     const conversation = conversationOf(target);
-    const at = now();
     const flight: Flight<Owner> = {
       owner, target, conversation, at, fd: -1, connected: false, heard: null, dueAt: 0, place: -1,
       abort: conversation.kind === 'upgrade' ? new AbortController() : null,
@@ -77,18 +84,21 @@ export class Flights<Owner extends object> {
   }
 
   /** Takes what has happened to the sockets. */
-  look(): void {
+  look(now: number): void {
     if (this.#byFd.size === 0) return;
+    this.#moment = now;
     for (const event of this.#options.sockets.take()) {
       const flight = this.#byFd.get(event.fd);
       if (flight) this.#happened(flight, event);
     }
+    this.#moment = null;
   }
 
   /** Ends what is over its deadline. */
-  expire(): void {
-    const now = this.#options.now();
+  expire(now: number): void {
+    this.#moment = now;
     for (let flight = this.#deadlines.take(now); flight !== null; flight = this.#deadlines.take(now)) this.#end(flight, silenceOf(flight));
+    this.#moment = null;
   }
 
   /** Ends the check of an owner without a result. Nothing happens when there is none. */
@@ -170,7 +180,7 @@ export class Flights<Owner extends object> {
   #end(flight: Flight<Owner>, outcome: Outcome): void {
     if (this.#byOwner.get(flight.owner) !== flight) return;
     this.#forget(flight);
-    const tookMs = Math.max(this.#options.now() - flight.at, 0);
+    const tookMs = Math.max((this.#moment ?? this.#options.now()) - flight.at, 0);
     this.#options.onEnd(flight.owner, { ...outcome, at: flight.at, tookMs });
   }
 

@@ -103,10 +103,10 @@ export function checkOnce(probe: Probe, port: number, { timeoutMs = timing.timeo
       },
     });
     const look = setInterval(() => {
-      flights.look();
-      flights.expire();
+      flights.look(performance.now());
+      flights.expire(performance.now());
     }, 2);
-    flights.start({}, checkTarget(address, { ...timing, timeoutMs, port, ...probe } as HealthCheck));
+    flights.start({}, checkTarget(address, { ...timing, timeoutMs, port, ...probe } as HealthCheck), performance.now());
   });
 }
 
