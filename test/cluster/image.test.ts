@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { read, root } from './files.ts';
+import { read, root } from '../unit/deploy/files.ts';
 
 interface Instruction { readonly name: string; readonly text: string }
 
