@@ -2,6 +2,7 @@
  * A whole IPVS table as values, in the order that people and `ipvsadm` read it: what `save`, `import` and their texts work on.
  * Not for comparing with the kernel: that is agent/plan's, on packed rows.
  */
+import { isCheckMark } from '../agent/health/forwarded.ts';
 import { ADDRESS_BITS, canonical, networkOf, toBytes, type Family } from '../ip/ip.ts';
 import type { IpvsObservation } from '../kernel/ipvs/contract.ts';
 import type { Destination, Protocol, Service } from '../kernel/ipvs/types.ts';
@@ -16,9 +17,9 @@ export interface TableEntry {
 
 const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 
-/** The kernel's table, sorted. */
+/** The kernel's table, sorted; without the services that only checks of real servers use, which are nobody's to keep. */
 export function tableOf(observation: IpvsObservation): TableEntry[] {
-  return sortTable([...observation.services.values()].map(({ service, destinations }) => ({ service, destinations: destinations.toArray(), line: 0 })));
+  return sortTable([...observation.services.values()].filter(({ service }) => !isCheckMark(service.fwmark)).map(({ service, destinations }) => ({ service, destinations: destinations.toArray(), line: 0 })));
 }
 
 /** Addresses first, fwmarks last; IPv4 before IPv6; by protocol, address as a number, port. Real servers by address and port. */
