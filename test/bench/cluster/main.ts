@@ -48,10 +48,9 @@ function merged(list: readonly Results[]): Results {
   return Object.assign({}, ...list, { pipeline: Object.assign({}, ...list.map((one) => one.pipeline)) as Results['pipeline'] }) as Results;
 }
 
-/** Out of what was measured here last, if that is everything. */
+/** Out of what was measured here last, of each row. */
 function writePage(loadBefore: number): void {
   const results = JSON.parse(readFileSync(lastFile, 'utf8')) as Results;
-  if (rowsOf(results).length < MEASURES.length) return;
   const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
   const section = formatSection(results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [loadBefore, loadavg()[0]!] });
   writeFileSync(page, withSection(readFileSync(page, 'utf8'), section));

@@ -26,9 +26,10 @@ function number(value: number): string {
 const withUnit = (text: string, unit: Unit): string => (unit === 'times' ? `${text}×` : `${text} ${unit}`);
 const HEAD = ['measure', 'result', 'must', 'aim', 'verdict'];
 
-function cells(row: Row): string[] {
-  const { measure: { what, unit, must, aim }, value } = row;
-  return [what, withUnit(number(value), unit), `≤ ${withUnit(String(must), unit)}`, `≤ ${withUnit(String(aim), unit)}`, verdictOf(row)];
+function cells({ measure, value }: { readonly measure: Measure; readonly value: number | null }): string[] {
+  const { what, unit, must, aim } = measure;
+  const [result, verdict] = value === null ? ['', 'not measured yet'] : [withUnit(number(value), unit), verdictOf({ measure, value })];
+  return [what, result, `≤ ${withUnit(String(must), unit)}`, `≤ ${withUnit(String(aim), unit)}`, verdict];
 }
 
 /** For the terminal. */
@@ -51,13 +52,13 @@ export interface Circumstances {
   readonly date: string;
   readonly cpu: string;
   readonly commit: string;
-  readonly load: readonly [before: number, after: number];
+  /** Null: not known. */
+  readonly load: readonly [before: number, after: number] | null;
 }
 
 const markdownRow = (row: readonly string[]): string => `| ${row.join(' | ')} |`;
 
 export function formatSection(results: Results, { date, cpu, commit, load }: Circumstances): string {
-  const rows = rowsOf(results);
   return `${SECTION}
 
 \`npm run bench:cluster\` measures what is in this section and writes it anew; it ends with exit code 1 when a "must" is missed.
@@ -66,11 +67,11 @@ export function formatSection(results: Results, { date, cpu, commit, load }: Cir
 
 Measured on ${date} at commit ${commit}: ${cpu}; Node ${results.node}. All kernels of directors are network namespaces of a guest of User-Mode Linux
 (${results.kernel}) on one pinned CPU. Rows 1, 2 and 5 to 7 run in it whole, controller, agents and bench on that one CPU, two guests side by side; in rows 3 and 4 API server
-and controller run beside the guest. Load average of the host: ${load[0].toFixed(1)} before, ${load[1].toFixed(1)} after.
+and controller run beside the guest.${load === null ? '' : ` Load average of the host: ${load[0].toFixed(1)} before, ${load[1].toFixed(1)} after.`}
 
 ${markdownRow(HEAD)}
 ${markdownRow(HEAD.map((_, i) => (i === 0 ? '---' : '---:')))}
-${rows.map((row) => markdownRow(cells(row))).join('\n')}
+${MEASURES.map((measure) => markdownRow(cells({ measure, value: measure.value(results) }))).join('\n')}
 
 ### How
 
@@ -92,11 +93,11 @@ ${rows.map((row) => markdownRow(cells(row))).join('\n')}
   A change alone costs more, for each director then reports by itself (under churn it reports every five seconds); that is in the table below. *Idle*: everything, Leases included, over half a minute.
 * **Rows 6 and 7.** VmRSS, read 35 s after the last write, of as many processes as the table says. Stand-in; the controller of row 7 has no directors. MB are 10^6 bytes.
 
-### Why rows 1 and 2 are what they are
+### What rows 1 and 2 meet
 
-Half of the changes take what the controller's pass and the agent's pass take, some milliseconds. The one in a hundred that is judged met something that does not let itself be
-interrupted: the agent's read-back of everything, every ten seconds, which a change waits for; a garbage collection; a report of the node with all that it runs. All of these grow with
-the number of VirtualServers, and on one CPU each of them also holds up the others.
+Half of the changes take what the controller's pass and the agent's pass take, some milliseconds. What the slowest one in a hundred met was not told apart one by one. Known not to let
+itself be interrupted are the agent's read-back of everything, every ten seconds, which a change waits for, garbage collections, and the report of a node with all that it runs. All of these
+grow with the number of VirtualServers, and on one CPU each of them holds up the others too.
 
 ### Samples
 
