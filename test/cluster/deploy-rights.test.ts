@@ -11,9 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ipvsNode, virtualIP, virtualServerProgram } from '../unit/api/cases-machines.ts';
 import { create, namespace, node } from './objects.ts';
 import { startCluster, type Cluster } from './server.ts';
+import { tokenOnNode } from './tokens.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ipvs-rights-'));
 const NAMESPACE = 'ipvs-system';
+const ACCOUNT = `${NAMESPACE}/ipvs-operator-agent`;
 const GROUP = 'ipvs-operator.dev';
 const API = `/apis/${GROUP}/v1alpha1`;
 let cluster: Cluster;
@@ -109,27 +111,14 @@ test('an agent may do what it needs and, of all that the server has, nothing els
   assert.deepEqual(elsewhere, namespaced.sort());
 });
 
-/** A token as a kubelet gives it to a pod of the agent on this node. */
-async function tokenOnNode(name: string): Promise<string> {
-  const pod = `agent-${name}`;
-  await create(cluster, node(name, []), {
-    apiVersion: 'v1', kind: 'Pod', metadata: { name: pod, namespace: NAMESPACE }, spec: { nodeName: name, serviceAccountName: 'ipvs-operator-agent', containers: [{ name: 'agent', image: 'none' }] },
-  });
-  const { body: { metadata: { uid } } } = await cluster.request<{ metadata: { uid: string } }>('GET', `/api/v1/namespaces/${NAMESPACE}/pods/${pod}`);
-  const { status, body } = await cluster.request<{ status: { token: string }; message?: string }>('POST', `/api/v1/namespaces/${NAMESPACE}/serviceaccounts/ipvs-operator-agent/token`, {
-    apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: 3600, boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: pod, uid } },
-  });
-  assert.equal(status, 201, body.message);
-  return body.status.token;
-}
-
 interface Refusal { readonly message?: string; readonly metadata?: { readonly resourceVersion: string } }
 const patch = (token: string, path: string, body: object) => cluster.request<Refusal>('PATCH', path, body, { token });
 const lease = (name: string) => ({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name, namespace: NAMESPACE }, spec: { holderIdentity: 'x', leaseDurationSeconds: 6 } });
 const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases`;
 
 test('the token of an agent\'s pod is good for its own node: IPVSNode, Lease, VIPs', async (t) => {
-  const [first, second] = [await tokenOnNode('n1'), await tokenOnNode('n2')];
+  await create(cluster, node('n1', []), node('n2', []));
+  const [first, second] = [await tokenOnNode(cluster, ACCOUNT, 'n1'), await tokenOnNode(cluster, ACCOUNT, 'n2')];
   const vip = virtualIP();
   for (const [path, object] of [[`${API}/ipvsnodes`, ipvsNode({}, { name: 'n1' })], [`${API}/ipvsnodes`, ipvsNode({}, { name: 'n2' })], [`${API}/virtualips`, vip]] as const) {
     const { status, body } = await cluster.request<Refusal>('POST', path, { ...object, status: undefined });
