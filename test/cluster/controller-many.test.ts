@@ -68,6 +68,8 @@ test('ten thousand senseless VirtualServers delay nobody, and each is told why',
     await coming;
   }
   await edit('while they are told');
+  // A list of all is 15 MB: it is asked for when there is reason to.
+  await bench.eventually('so many reports were written', async () => await controller.metric('ipvs_operator_controller_writes_total', { kind: 'VirtualServer', result: 'success' }) >= MANY);
   await bench.eventually('each is told', async () => (await told()).length === MANY);
   const wrong = (await told()).filter((s) => s.status!.conditions!.find((c) => c.type === 'Accepted')?.reason !== SENSELESS[Number(s.metadata.name.slice(1)) % SENSELESS.length]![0]);
   assert.deepEqual(wrong.map((s) => `${s.metadata.name} ${JSON.stringify(s.status?.conditions)}`).slice(0, 3), []);
