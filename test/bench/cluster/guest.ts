@@ -41,8 +41,10 @@ async function take(name: string, topology: Topology, what: (lab: Lab) => Promis
   // Its network is beside the topology, and the scenario knows nothing of it.
   await removeManagement(topology);
   if (error !== null) throw new Error(error);
-  writeFileSync(join(folder, 'results.json'), JSON.stringify(results));
+  save();
 }
+
+function save(): void { writeFileSync(join(folder, 'results.json'), JSON.stringify(results)); }
 
 const nothing: Topology = { name: 'nothing', bridges: [], hosts: {} };
 
@@ -77,9 +79,9 @@ if (rows.has(7)) {
 if (rows.has(3) || rows.has(4)) {
   await take('real', small, async (lab) => {
     const bed = await startReal(lab);
-    const connections = rows.has(3) ? await connectionSamples(bed, CONNECTIONS) : undefined;
-    const apply = rows.has(4) ? await applySample(bed, 1_000, REALS) : undefined;
-    return { ...(connections && { connections }), ...(apply && { apply }) };
+    if (rows.has(3)) results.connections = await connectionSamples(bed, CONNECTIONS);
+    save();
+    return rows.has(4) ? { apply: await applySample(bed, 1_000, REALS) } : {};
   });
 }
 if (rows.has(5)) {
