@@ -4,13 +4,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { resolve } from 'node:path';
 import type { HostContext } from './host.ts';
-import type { Daemon } from './lab.ts';
+import type { Daemon, DaemonOptions } from './lab.ts';
 import { inHost, killProcess, startProcess } from './process.ts';
 
 const program = resolve(import.meta.dirname, '../../dist/main.js');
 
 /** `host` null: in the root namespace, beside the API server. Resolves when the process is spawned, not when it is ready. */
-export async function startDaemon(context: HostContext, host: string | null, args: readonly string[]): Promise<Daemon> {
+export async function startDaemon(context: HostContext, host: string | null, args: readonly string[], { command = ['node', program], environment = {} }: DaemonOptions = {}): Promise<Daemon> {
   const name = `${host ?? 'root'} ${args[0]}`;
   let child: ChildProcess | null = null;
   let log = '';
@@ -20,12 +20,13 @@ export async function startDaemon(context: HostContext, host: string | null, arg
   });
   const daemon: Daemon = {
     get running() { return child !== null; },
+    get pid() { return child?.pid ?? null; },
     get log() { return log; },
     start: async () => {
       if (child !== null) throw new Error(`${name} runs already`);
       context.log(`${name} starts: ipvs-operator ${args.join(' ')}`);
-      const argv = ['node', program, ...args];
-      const started = startProcess(host === null ? argv : inHost(host, argv));
+      const argv = [...command, ...args];
+      const started = startProcess(host === null ? argv : inHost(host, argv), environment);
       child = started;
       for (const stream of [started.stdout!, started.stderr!]) {
         stream.setEncoding('utf8').on('data', (text: string) => {

@@ -75,7 +75,7 @@ export interface Lab {
   cli(host: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
 
   /** Starts a sub-command of the product that runs until it is stopped; `host` null: in the root namespace, beside the API server. */
-  daemon(host: string | null, args: readonly string[]): Promise<Daemon>;
+  daemon(host: string | null, args: readonly string[], options?: DaemonOptions): Promise<Daemon>;
 
   /**
    * A real API server in the root namespace, reached from every host through a NIC `m0` of its own. Started, and `m0` made,
@@ -90,9 +90,17 @@ export interface Lab {
   sleep(milliseconds: number): Promise<void>;
 }
 
+export interface DaemonOptions {
+  /** What the arguments are given to, default the product; must become the product by exec, as `setpriv ...` does. */
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** A process of the product; started when it is made. */
 export interface Daemon {
   readonly running: boolean;
+  /** Process id, while running. */
+  readonly pid: number | null;
   /** Everything it printed, over all its starts. */
   readonly log: string;
   start(): Promise<void>;

@@ -101,7 +101,7 @@ function createLab(scenario: Scenario, context: HostContext, { cluster }: Cluste
     },
     agent: (host, options) => createAgent(context, host, options),
     cli: (host, args, options) => runProduct(context, host, args, options),
-    daemon: (host, args) => startDaemon(context, host, args),
+    daemon: (host, args, options) => startDaemon(context, host, args, options),
     cluster: (options) => {
       if (scenario.tags?.includes('cluster') !== true) throw new Error(`${scenario.name} is not tagged cluster: its guest is too small for an API server`);
       return cluster(options);
