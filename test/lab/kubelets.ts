@@ -24,6 +24,8 @@ export interface Running {
   /** The product's process, and what its container's arguments say; null for servers of the lab. */
   readonly process: { readonly daemon: Daemon; readonly args: readonly string[] } | null;
   readonly ready: boolean;
+  /** Ends what runs, as SIGTERM does. */
+  readonly stop: () => Promise<unknown>;
 }
 
 export interface Kubelets {
@@ -61,7 +63,9 @@ export function createKubelets(lab: Lab, cluster: LabCluster, { workers, address
   const sourceOf = (node: string, { path, type = '' }: { path: string; type?: string }): Mount['source'] => (
     path.startsWith('/proc/') ? path : provide(path.startsWith('/run/') ? path : lab.host(node).path(`root${path}`), type.startsWith('File')));
 
-  const startProduct = async (pod: Pod, node: string): Promise<Running['process']> => {
+  type Started = Pick<Running, 'process' | 'stop'>;
+
+  const startProduct = async (pod: Pod, node: string): Promise<Started> => {
     const { spec: { serviceAccountName, volumes = [], containers: [container] }, metadata } = pod;
     const { status: { token } } = await told<{ status: { token: string } }>('POST', `/api/v1/namespaces/${metadata.namespace}/serviceaccounts/${serviceAccountName}/token`, {
       apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: 3607, boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: metadata.name, uid: metadata.uid } },
@@ -81,15 +85,15 @@ export function createKubelets(lab: Lab, cluster: LabCluster, { workers, address
       command: ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, ...privilegesOf(pod), '/app/node_modules/.bin/node', '/app/dist/main.js'],
       environment: { ...environmentOf(pod), KUBERNETES_SERVICE_HOST: cluster.address, KUBERNETES_SERVICE_PORT: String(cluster.port) },
     });
-    return { daemon, args };
+    return { process: { daemon, args }, stop: () => daemon.stop() };
   };
 
   /** The program of the examples: `netexec --http-port=8080`. */
-  const startServer = async (pod: Pod, node: string, address: string): Promise<null> => {
+  const startServer = async (pod: Pod, node: string, address: string): Promise<Started> => {
     const port = Number(/--http-port=(\d+)/.exec(pod.spec.containers[0].args.join(' '))?.[1]);
     if (Number.isNaN(port)) throw new Error(`${nameOf(pod)}: no test knows what ${pod.spec.containers[0].image} ${pod.spec.containers[0].args.join(' ')} is`);
-    await lab.serve(node, { name: pod.metadata.name, tcp: [port], ...(pod.spec.hostNetwork === true ? {} : { bind: [address] }) });
-    return null;
+    const server = await lab.serve(node, { name: pod.metadata.name, tcp: [port], ...(pod.spec.hostNetwork === true ? {} : { bind: [address] }) });
+    return { process: null, stop: () => server.stop() };
   };
 
   const start = async (pod: Pod, node: string): Promise<Running> => {
@@ -101,8 +105,8 @@ export function createKubelets(lab: Lab, cluster: LabCluster, { workers, address
       address = podAddress(node, used + 1);
       await lab.host(node).sh(`ip addr add ${address}/24 dev cni0`);
     }
-    const process = await (pod.spec.serviceAccountName?.startsWith('ipvs-operator-') ? startProduct(pod, node) : startServer(pod, node, address));
-    return { pod: pod.metadata.name, node, address, process, ready: false };
+    const running = await (pod.spec.serviceAccountName?.startsWith('ipvs-operator-') ? startProduct(pod, node) : startServer(pod, node, address));
+    return { pod: pod.metadata.name, node, address, ready: false, ...running };
   };
 
   const isReady = async (pod: Pod, { node, address, process }: Running): Promise<boolean> => {
@@ -124,7 +128,7 @@ export function createKubelets(lab: Lab, cluster: LabCluster, { workers, address
 
   const end = async (pod: Pod): Promise<void> => {
     const one = started.get(nameOf(pod));
-    await one?.process?.daemon.stop();
+    await one?.stop();
     if (one !== undefined && pod.spec.hostNetwork !== true) await lab.host(one.node).sh(`ip addr del ${one.address}/24 dev cni0`);
     started.delete(nameOf(pod));
     await told('DELETE', `${pathOf(pod)}?gracePeriodSeconds=0`);

@@ -22,7 +22,7 @@ const oneFailed = { passed: 0, failed: 1, skipped: 0 };
 const graceMs = 30_000;
 
 /** The CPU of the first guest: LAB_CPU, for two runs side by side on one machine. */
-const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
+export const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
 
 export interface SuiteOptions {
   /** `auto`: QEMU for scenarios tagged `nft`, User-Mode Linux for all others. */
@@ -179,7 +179,7 @@ export async function openShell(scenario: Scenario, runFirst: boolean, backend: 
 export const guestMegabytes = 512;
 
 /** The same with an API server in it: 860 MB measured, and room for ten agents and kube-controller-manager. */
-const clusterMegabytes = 1536;
+export const clusterMegabytes = 1536;
 
 function needsCluster(scenario: Scenario): boolean {
   return scenario.tags?.includes('cluster') === true;

@@ -2,18 +2,18 @@
 
 import { formatTable } from '../../../src/cli/table.ts';
 import { barLines } from './bars.ts';
-import { chapterCount, type Happening } from './story.ts';
+import type { Happening } from './story.ts';
 import { wrap, type Paint } from './text.ts';
 
 /** Columns that the story's own sentences use; outputs of programs are as wide as they are. */
 export const pageColumns = 80;
 const indent = '  ';
 
-/** What a happening leaves on the screen; nothing for those that only move, or only tell the host something. */
-export function drawHappening(what: Happening, chapter: number, paint: Paint): string[] {
+/** What a happening of one of so many chapters leaves on the screen; nothing for those that only move, or only tell the host something. */
+export function drawHappening(what: Happening, chapter: number, chapters: number, paint: Paint): string[] {
   switch (what.kind) {
     case 'chapter': {
-      const head = `${chapter}/${chapterCount}  ${what.title} `;
+      const head = `${chapter}/${chapters}  ${what.title} `;
       return ['', `${paint.bold(head)}${paint.dim('─'.repeat(Math.max(0, pageColumns - head.length)))}`, ...wrap(what.sentence, pageColumns)];
     }
     case 'say': return ['', ...wrap(what.text, pageColumns - indent.length).map((line) => indent + line)];

@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { prepareGuest } from '../prepare-guest.ts';
 import { runScenario } from '../run-scenario.ts';
 import type { Scenario } from '../lab.ts';
+import { cluster } from './act-cluster.ts';
 import { life } from './act-life.ts';
 import { dr, nat, tun } from './act-modes.ts';
 import { createStage, type Stage } from './stage.ts';
 import { acts, type ActName } from './story.ts';
 
-const play: Record<ActName, (stage: Stage) => Scenario> = { dr, nat, tun, life };
+const play: Record<ActName, (stage: Stage, shared: string) => Scenario> = { dr, nat, tun, life, cluster };
 
 prepareGuest();
 const [shared, ...names] = process.argv.slice(2) as [string, ...ActName[]];
@@ -22,7 +23,7 @@ for (const name of names) {
   const log = join(shared, `demo-${name}.log`);
   writeFileSync(log, '');
   const started = performance.now();
-  const result = await runScenario(play[name](createStage(shared, print)), (line) => {
+  const result = await runScenario(play[name](createStage(shared, print), shared), (line) => {
     appendFileSync(log, `${((performance.now() - started) / 1000).toFixed(2).padStart(7)}  ${line}\n`);
   }, 1);
   // The chapters that have ended already ignore this.

@@ -4,12 +4,13 @@
 import { barLines } from './bars.ts';
 import { drawHappening, drawSummary, readingTime, type Tally } from './draw.ts';
 import type { Screen } from './screen.ts';
-import { chapterCount } from './story.ts';
 import type { Telling } from './telling.ts';
 import type { Paint } from './text.ts';
 
 export interface ShowOptions {
   readonly telling: Telling;
+  /** How many there are. */
+  readonly chapters: number;
   readonly screen: Screen;
   readonly paint: Paint;
   /** Multiplies reading time; 0 shows everything as soon as it is there. */
@@ -44,7 +45,7 @@ export async function show(options: ShowOptions): Promise<Tally[]> {
     if (waiting && ms >= noticeMs) screen.moving([`  ${paint.cyan(frames[Math.floor(ms / frameMs) % frames.length]!)} ${paint.dim(`${doing}  ${Math.floor(ms / 1000)} s`)}`]);
   }, frameMs);
   try {
-    for (let chapter = 1; chapter <= chapterCount; chapter++) {
+    for (let chapter = 1; chapter <= options.chapters; chapter++) {
       const started = now();
       let tally: Tally = { chapter, title: '', connections: 0, lost: 0, claims: 0, held: 0, seconds: 0 };
       for await (const what of telling.chapter(chapter)) {
@@ -65,7 +66,7 @@ export async function show(options: ShowOptions): Promise<Tally[]> {
           continue;
         }
         const again = what.kind === 'failed' && what.error === lastError;
-        for (const line of drawHappening(again ? { ...what, error: `chapter ${chapter} cannot be told for the same reason` } : what, chapter, paint)) screen.line(line);
+        for (const line of drawHappening(again ? { ...what, error: `chapter ${chapter} cannot be told for the same reason` } : what, chapter, options.chapters, paint)) screen.line(line);
         if (what.kind === 'failed') lastError = what.error;
         const pause = now() - began > patienceMs ? 0 : readingTime(what) * options.pace;
         if (pause > 0) await read(pause, signal);

@@ -38,18 +38,28 @@ export interface Told {
   readonly what: Happening;
 }
 
+/** File in the folder that host and guests share: the chart as Helm rendered it on the host, where that is much faster. */
+export const chartName = 'chart.yaml';
+
 /** Folder in the shared one where the host makes a file for each turn. */
 export const turnsFolder = 'turns';
 
-/** The chapters that each act tells, in the order in which they are shown. */
-export const acts = {
-  dr: [1, 2],
-  nat: [3],
-  tun: [4],
-  life: [5, 6, 7],
+/** The chapters that each act of a story tells, in the order in which they are shown. */
+export const stories = {
+  /** `npm run demo` */
+  machine: { dr: [1, 2], nat: [3], tun: [4], life: [5, 6, 7] },
+  /** `npm run demo:cluster` */
+  cluster: { cluster: [1, 2, 3, 4, 5, 6] },
 } as const;
+
+export type StoryName = keyof typeof stories;
+
+/** Every act by name. */
+export const acts = { ...stories.machine, ...stories.cluster };
 
 export type ActName = keyof typeof acts;
 
-/** Chapters in all. */
-export const chapterCount = Object.values(acts).flat().length;
+/** Chapters of a story. */
+export function chapterCount(story: StoryName): number {
+  return Object.values<readonly number[]>(stories[story]).flat().length;
+}

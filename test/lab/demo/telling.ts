@@ -1,6 +1,6 @@
 // Brings what the guests tell into the order of the chapters: a queue for each, which is read while it is still being filled.
 
-import { chapterCount, type Happening, type Told } from './story.ts';
+import type { Happening, Told } from './story.ts';
 
 export interface Telling {
   /** One line of a guest's output; false when it is not part of the story. */
@@ -11,8 +11,9 @@ export interface Telling {
   chapter(number: number): AsyncGenerator<Happening>;
 }
 
-export function createTelling(): Telling {
-  const queues = Array.from({ length: chapterCount + 1 }, () => ({ waiting: [] as Happening[], wake: () => {}, closed: false }));
+/** For a story of so many chapters. */
+export function createTelling(chapters: number): Telling {
+  const queues = Array.from({ length: chapters + 1 }, () => ({ waiting: [] as Happening[], wake: () => {}, closed: false }));
   const put = (chapter: number, what: Happening): void => {
     const queue = queues[chapter];
     if (queue === undefined || queue.closed) return;

@@ -54,12 +54,22 @@ export async function watch(lab: Lab, stage: Stage, options: WatchOptions): Prom
   return { by, opened, lost, sources: [...sources].sort() };
 }
 
-/** Shows a stream of connections for a while; `caption` says what else is to be said of this moment. */
-export async function watchStream(lab: Lab, stage: Stage, stream: ProbeStream, options: { milliseconds: number; servers: readonly string[]; scale: number; caption: string }): Promise<StreamReport> {
+export interface WatchStreamOptions {
+  readonly milliseconds: number;
+  /** Ends before that when this is true. */
+  readonly until?: (report: StreamReport) => boolean;
+  readonly servers: readonly string[];
+  readonly scale: number;
+  /** What else is to be said of this moment. */
+  readonly caption: string;
+}
+
+/** Shows a stream of connections for a while. */
+export async function watchStream(lab: Lab, stage: Stage, stream: ProbeStream, options: WatchStreamOptions): Promise<StreamReport> {
   const until = performance.now() + options.milliseconds;
   for (;;) {
     const report = await stream.report();
-    const last = performance.now() >= until;
+    const last = performance.now() >= until || options.until?.(report) === true;
     stage.tell({ kind: 'bars', bars: bars(options.servers, report.by), scale: options.scale, last, caption: `${options.caption}: ${report.sent} new connections, ${report.lost} lost` });
     if (last) return report;
     await lab.sleep(150);

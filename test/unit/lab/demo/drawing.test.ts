@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { barColumns, barLines, barOf } from '../../../lab/demo/bars.ts';
+import { clusterPicture, topology } from '../../../lab/demo/cluster-network.ts';
 import { drawHappening, drawSummary, pageColumns, readingTime } from '../../../lab/demo/draw.ts';
 import { networkPicture } from '../../../lab/demo/network-picture.ts';
-import { acts, chapterCount, type Happening } from '../../../lab/demo/story.ts';
+import { chapterCount, stories, type Happening, type StoryName } from '../../../lab/demo/story.ts';
 import { createPaint, fit, widthOf, wrap } from '../../../lab/demo/text.ts';
 import * as topologies from '../../../lab/topologies.ts';
 
@@ -52,6 +53,12 @@ test('the pictures of the demo fit on the page', () => {
   }
 });
 
+test('so does that of the cluster, with every host in it', () => {
+  const lines = clusterPicture();
+  for (const line of lines) assert.ok(widthOf(line) + 2 <= pageColumns, line);
+  for (const host of Object.keys(topology.hosts)) assert.ok(lines.some((line) => new RegExp(`\\b${host}\\b`).test(line)), host);
+});
+
 test('without colours nothing but text is drawn, and with colours the same text', () => {
   const happenings: Happening[] = [
     { kind: 'chapter', title: 'DR', sentence: 'One sentence.' },
@@ -61,20 +68,20 @@ test('without colours nothing but text is drawn, and with colours the same text'
     { kind: 'claim', holds: false, text: 'it holds', found: 'expected 1, found 2' },
     { kind: 'failed', error: 'two\nlines', log: 'demo-dr.log' },
   ];
-  const lines = happenings.flatMap((what) => drawHappening(what, 2, plain));
+  const lines = happenings.flatMap((what) => drawHappening(what, 2, 7, plain));
   assert.deepEqual(lines.slice(1), [
-    `2/${chapterCount}  DR ${'─'.repeat(pageColumns - 8)}`, 'One sentence.',
+    `2/7  DR ${'─'.repeat(pageColumns - 8)}`, 'One sentence.',
     '', '  dir1$ ipvsadm -Ln', '  a Route b', '  ', '    c', '  ✓ it holds', '  ✗ does not hold: it holds', '    expected 1, found 2',
     '', 'two', 'lines', 'whole log: .lab/demo-dr.log',
   ]);
-  const painted = happenings.flatMap((what) => drawHappening(what, 2, coloured));
+  const painted = happenings.flatMap((what) => drawHappening(what, 2, 7, coloured));
   assert.deepEqual(painted.map((line) => line.replace(/\x1b\[\d+m/g, '')), lines);
   assert.ok(painted.some((line) => line.includes('\x1b[')));
 });
 
 test('what only moves or informs leaves nothing on the screen and takes no time to read', () => {
   for (const what of [{ kind: 'doing', text: 'x' }, { kind: 'counted', connections: 1, lost: 0 }, { kind: 'turn', name: '1-1' }, { kind: 'end' }] as const) {
-    assert.deepEqual(drawHappening(what, 1, plain), []);
+    assert.deepEqual(drawHappening(what, 1, 7, plain), []);
     assert.equal(readingTime(what), 0);
   }
   assert.ok(readingTime({ kind: 'output', text: 'long\n'.repeat(1000) }) <= 2000, 'nobody waits for ever');
@@ -109,6 +116,8 @@ test('wrapping keeps every word and breaks at spaces', () => {
   assert.deepEqual(wrap('unbreakable x', 4), ['unbreakable', 'x']);
 });
 
-test('every chapter is told by one act', () => {
-  assert.deepEqual(Object.values(acts).flat().toSorted((a, b) => a - b), Array.from({ length: chapterCount }, (_, i) => i + 1));
-});
+for (const story of Object.keys(stories) as StoryName[]) {
+  test(`every chapter of the ${story}'s story is told by one act`, () => {
+    assert.deepEqual(Object.values<readonly number[]>(stories[story]).flat().toSorted((a, b) => a - b), Array.from({ length: chapterCount(story) }, (_, i) => i + 1));
+  });
+}
