@@ -27,7 +27,7 @@ export async function kernelState(lab: Lab): Promise<string> {
 }
 
 interface Resource {
-  readonly metadata: { readonly name: string; readonly generation?: number; readonly resourceVersion: string };
+  readonly metadata: { readonly name: string; readonly generation?: number };
   readonly spec: Readonly<Record<string, unknown>>;
   readonly status?: Readonly<Record<string, unknown>> & { readonly conditions?: readonly Condition[] };
 }
@@ -41,13 +41,6 @@ async function list(cluster: LabCluster, plural: string): Promise<Resource[]> {
   const { status, body } = await cluster.request<{ items: Resource[] }>('GET', `/apis/ipvs-operator.dev/v1alpha1/${plural}`, undefined, { timeoutMs: 10_000 });
   if (status !== 200) throw new Error(`GET ${plural}: ${status}`);
   return body.items;
-}
-
-/** Which write of each object of the product was the last. */
-export async function versions(cluster: LabCluster): Promise<string> {
-  const lines: string[] = [];
-  for (const plural of resources) for (const { metadata } of await list(cluster, plural)) lines.push(`${plural} ${metadata.name} ${metadata.resourceVersion}`);
-  return lines.sort().join('\n');
 }
 
 /** One line an object, and `stale` in it where a status is not of the newest generation. Rejects when the API server does not answer for all. */
