@@ -31,6 +31,8 @@ export function startKubelet(lab: Lab, daemons: Readonly<Record<string, Daemon>>
   return {
     restarts,
     kill: async (daemon, downMs) => {
+      // Two kills may draw the same victim: who is dead already is started by the first.
+      if (killed.has(daemon)) return;
       killed.add(daemon);
       await daemon.kill();
       await lab.sleep(downMs);
