@@ -1,6 +1,6 @@
 // What `npm test` runs after tools/bootstrap.sh: type check, unit tests, tests against a real API server on the host, then kernel
 // tests and scenarios in lab guests (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft).
-// `npm run test:unit` and `npm run test:cluster` run a part of it. Each ends with one line: N passed, N failed.
+// `npm run test:unit` and `npm run test:cluster` run a part of it, `npm run test:long` what takes too long for every change. Each ends with one line: N passed, N failed.
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
 import { spawn } from 'node:child_process';
@@ -96,21 +96,31 @@ async function guests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
   return count;
 }
 
-const clusterTests = (): Promise<Count> => runClusterTests({ signal: interrupted.signal, print });
+const isLong = (file: string): boolean => file.endsWith('.long.test.ts');
+const clusterTests = (long: boolean) => (): Promise<Count> =>
+  runClusterTests({ signal: interrupted.signal, print, files: globSync('test/cluster/*.test.ts', { cwd: root }).filter((file) => isLong(file) === long).sort() });
+const takesLong = (scenario: Scenario): boolean => scenario.tags?.includes('long') === true;
 const needsCluster = (scenario: Scenario): boolean => scenario.tags?.includes('cluster') === true;
 
-/** Without a word: everything. `unit`: what needs neither lab nor server. `cluster`: what needs an API server, whose programs are built once, in six to ten minutes. */
+/** Without a word: everything but what is long. `unit`: what needs neither lab nor server. `cluster`: what needs an API server, whose programs are built once, in six to ten minutes. `long`: the rest. */
 const phases: Readonly<Record<string, readonly (readonly [name: string, work: () => Promise<Count>])[]>> = {
   '': [
     ['types', types],
     ['unit tests', units],
-    ['cluster tests against a real API server', clusterTests],
-    ['kernel tests and scenarios in lab guests', () => guests(() => true)],
+    ['cluster tests against a real API server', clusterTests(false)],
+    ['kernel tests and scenarios in lab guests', () => guests((scenario) => !takesLong(scenario))],
   ],
   unit: [['unit tests', units]],
   cluster: [
-    ['cluster tests against a real API server', clusterTests],
-    ['scenarios with an API server in lab guests', () => guests(needsCluster)],
+    ['cluster tests against a real API server', clusterTests(false)],
+    ['scenarios with an API server in lab guests', () => guests((scenario) => needsCluster(scenario) && !takesLong(scenario))],
+  ],
+  long: [
+    ['long cluster tests against a real API server', clusterTests(true)],
+    ['long scenarios, and twenty seeds of kill -9', () => {
+      process.env['LAB_SEEDS'] ??= '20';
+      return guests((scenario) => takesLong(scenario) || scenario.tags?.includes('kill') === true);
+    }],
   ],
 };
 const chosen = phases[process.argv[2] ?? ''];

@@ -22,7 +22,7 @@ export interface ScenarioSpec {
   readonly topology: Topology;
   /**
    * `nft` runs on the QEMU backend (Debian's kernel), everything else on User-Mode Linux. `cluster` may call `lab.cluster()`:
-   * its guest is larger, and the Kubernetes programs are built before. Others are for selection.
+   * its guest is larger, and the Kubernetes programs are built before. `long` is left to `npm run test:long`. Others are for selection.
    */
   readonly tags?: readonly string[];
   /** What its guest needs at most, in MB of /dev/shm. Default 512, with the tag `cluster` 1536. */

@@ -113,7 +113,7 @@ async function start(lab: Lab): Promise<{ operator: Operator; empty: Snapshots }
 }
 
 const manyOrders = (name: string, how: string, shifts: readonly number[], burst: boolean) => scenario({
-  name, tags: ['cluster'], topology: fleet, timeoutSeconds: 600,
+  name, tags: burst ? ['cluster'] : ['cluster', 'long'], topology: fleet, timeoutSeconds: 600,
   about: `VirtualServer, Service, pool, group and namespace deleted in ten orders, ${how}: nothing sticks, nothing of ours stays in a kernel, everything foreign does`,
   run: async (lab) => {
     const { operator, empty } = await start(lab);
@@ -166,7 +166,7 @@ export const kinds = scenario({
   name: 'cluster-deletion-kinds',
   about: 'the CRDs deleted before everything else, and in the middle of the rest: nothing sticks, nothing of ours stays in a kernel, and installed again they serve again, without a restart',
   topology: fleet,
-  tags: ['cluster'],
+  tags: ['cluster', 'long'],
   timeoutSeconds: 600,
   run: async (lab) => {
     const { operator, empty } = await start(lab);

@@ -53,7 +53,7 @@ const everyCondition = (mode: 'NAT' | 'DR') => scenario({
   name: mode === 'NAT' ? 'cluster-endpoints' : `cluster-endpoints-${mode.toLowerCase()}`,
   about: `${mode}: an endpoint added, unready, terminating, all terminating, removed, its Service deleted and recreated: new connections go where they should, held ones go on, nobody is refused who has a server`,
   topology: fleet,
-  tags: ['cluster'],
+  tags: mode === 'NAT' ? ['cluster'] : ['cluster', 'long'],
   timeoutSeconds: 400,
   run: async (lab) => {
     const targetPort = mode === 'NAT' ? 8080 : 80;
