@@ -1,5 +1,5 @@
-// Endpoints of a Service in every condition that Kubernetes knows: where new connections go, what becomes of held ones, and what
-// a director's table then has. Pods and kube-controller-manager make the conditions; nobody may be refused.
+// Endpoints of a Service in every condition that Kubernetes knows, and a thousand of them: where new connections go, what becomes
+// of held ones, and what a director's table then has. Pods and kube-controller-manager make the conditions; nobody may be refused.
 
 import assert from 'node:assert/strict';
 import { create, node, pathOf, pod, service, type PodOptions } from '../../cluster/objects.ts';
@@ -126,3 +126,81 @@ const everyCondition = (mode: 'NAT' | 'DR') => scenario({
 
 export const nat = everyCondition('NAT');
 export const dr = everyCondition('DR');
+
+/** The n-th of the many: 250 a host, in a network of its own that is routed to it. */
+const manyth = (n: number): { address: string; nodeName: string } => ({ address: `10.20.${(n % 4) + 1}.${Math.floor(n / 4) + 1}`, nodeName: `rs${(n % 4) + 1}` });
+
+const slicePath = '/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices';
+
+/** An EndpointSlice that no controller looks after, of these of the many. */
+function slice(name: string, numbers: readonly number[]): object {
+  return {
+    apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4', ports: [{ name: '', port: 8080, protocol: 'TCP' }],
+    metadata: { name, namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web', 'endpointslice.kubernetes.io/managed-by': 'scenario' } },
+    endpoints: numbers.map(manyth).map(({ address, nodeName }) => ({ addresses: [address], nodeName, conditions: { ready: true } })),
+  };
+}
+
+/** Connections that each destination of a director got since it was added: one that was deleted and added again begins at 0. */
+async function connections(lab: Lab, host: string): Promise<Record<string, number>> {
+  const lines = (await lab.host(host).sh('ipvsadm -Ln --stats --exact')).split('\n');
+  return Object.fromEntries(lines.map((line) => /^ +-> ([\d.]+):8080 +(\d+)/.exec(line)).filter((match) => match !== null).map(([, address, count]) => [address!, Number(count)]));
+}
+
+export const many = scenario({
+  name: 'cluster-endpoints-many',
+  about: '1,000 endpoints in 11 slices are 1,000 destinations that all get connections; a slice that changes or goes touches no other',
+  topology: fleet,
+  tags: ['cluster'],
+  timeoutSeconds: 400,
+  run: async (lab) => {
+    for (const [i, { name }] of realServers.entries()) {
+      await lab.host(name).sh(`ip route add local 10.20.${i + 1}.0/24 dev lo`);
+      await lab.serve(name, { tcp: [8080], byAddress: true });
+    }
+    for (const { name } of directors) await lab.host(name).sh(realServers.map(({ addresses }, i) => `ip route add 10.20.${i + 1}.0/24 via ${addresses[0]}`).join('\n'));
+    const operator = await startOperator(lab, directors, basics('10.0.1.192/27'));
+    const { cluster } = operator;
+    const { selector: _none, ...spec } = service('shop', 'web', {}, [{ port: 80, targetPort: 8080 }])['spec'] as Record<string, unknown>;
+    await create(cluster, ...realServers.map((one) => node(one.name, one.addresses)), { ...service('shop', 'web', {}, []), spec });
+    const parts = Array.from({ length: 11 }, (_, k) => Array.from({ length: k < 10 ? 91 : 90 }, (_, i) => k * 91 + i));
+    for (const [k, numbers] of parts.entries()) assert.equal((await cluster.request('POST', slicePath, slice(`web-${k}`, numbers))).status, 201);
+    await cluster.apply(virtualServer('NAT'));
+    await operator.ready('shop/web');
+    const all = parts.flat().map((n) => manyth(n).address);
+    assert.equal(new Set(all).size, 1000);
+    const has = async (addresses: readonly string[], what: string): Promise<void> => {
+      const wanted = Object.fromEntries(addresses.map((address) => [address, 1]));
+      for (const { name } of directors) await lab.eventually(async () => { assert.deepEqual(await weights(lab, name, vip, 80), wanted); }, { withinMs: 60_000, what: `${what} on ${name}` });
+    };
+    await has(all, '1,000 destinations');
+    const { backends } = (await operator.get<{ status: { backends: unknown } }>('virtualservers', 'shop/web'))!.status;
+    assert.deepEqual(backends, { total: 1000, ready: 1000 });
+
+    // rr: each of a thousand connections goes to another one.
+    const begun = performance.now();
+    const answers = await lab.get('c1', { address: vip, port: 80, count: 1000, parallel: 10, timeoutMs: 20_000 });
+    lab.log(`MANY 1000 connections in ${Math.round(performance.now() - begun)} ms`);
+    assert.deepEqual(answers.errors, {});
+    assert.deepEqual(answers.by, Object.fromEntries(all.map((address) => [address, 1])));
+    const owner = await operator.owner(vip);
+    // The kernel adds them up every two seconds.
+    await lab.eventually(async () => { assert.deepEqual(await connections(lab, owner), Object.fromEntries(all.map((address) => [address, 1]))); }, { withinMs: 30_000, what: 'each counted one' });
+
+    // Five endpoints of one slice are replaced by five others.
+    const changed = [...parts[4]!.slice(5), 1000, 1001, 1002, 1003, 1004];
+    const begunChange = performance.now();
+    assert.equal((await cluster.request('PUT', `${slicePath}/web-4`, slice('web-4', changed))).status, 200);
+    const rest = parts.flatMap((numbers, k) => (k === 4 ? changed : numbers)).map((n) => manyth(n).address);
+    await has(rest, 'five replaced');
+    lab.log(`MANY five of 1000 replaced on three directors after ${Math.round(performance.now() - begunChange)} ms`);
+    const added = new Set(changed.slice(-5).map((n) => manyth(n).address));
+    assert.deepEqual(await connections(lab, owner), Object.fromEntries(rest.map((address) => [address, added.has(address) ? 0 : 1])), 'nobody else was touched');
+
+    assert.equal((await cluster.request('DELETE', `${slicePath}/web-10`)).status, 200);
+    const gone = new Set(parts[10]!.map((n) => manyth(n).address));
+    await has(rest.filter((address) => !gone.has(address)), 'a slice less');
+    const after = await connections(lab, owner);
+    assert.deepEqual([Object.keys(after).length, Object.values(after).filter((count) => count !== 1).length], [910, added.size]);
+  },
+});
