@@ -129,7 +129,8 @@ export class ClusterHost {
 
   /** Why this node cannot do its work yet; null when it does. */
   notReady(): string | null {
-    if (this.#begunAt === null) return 'waiting for the API server, or for the controller to make the IPVSNode of this node';
+    // Before there is a DirectorGroup no node has an IPVSNode: then there is nothing to do, and that is done. Whoever installs a chart waits for it.
+    if (this.#begunAt === null) return this.#inputs.synced && !this.#inputs.node.store.has(this.#options.node) ? null : 'waiting for the API server to say what this node is to do';
     return this.#reporting.problem;
   }
 
