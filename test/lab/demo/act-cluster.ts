@@ -50,6 +50,8 @@ export async function story(lab: Lab, stage: Stage, chart: string): Promise<void
   // This kernel has no nftables, and an agent may not load what iptables would (docs/install.md): on a node kube-proxy has done it.
   await lab.host('ops').sh('modprobe -a ip_tables ip6_tables');
   await create(cluster, ...Object.entries(labels).map(([name, of]) => node(name, [nodeAddress(name)], of)));
+  // The API server taints each new node as not ready; taking that off is a kubelet's doing elsewhere, and no DaemonSet without a toleration comes before.
+  for (const name of Object.keys(labels)) await cluster.request('PATCH', `/api/v1/nodes/${name}`, { spec: { taints: null } });
   const nodes = await stage.type(lab, 'ops', 'kubectl get nodes');
   stage.claim('five nodes, two of them at the edge', [nodes.stdout.match(/ Ready /g)?.length, nodes.stdout.match(/^edge-\d .* edge /gm)?.length], [5, 2]);
   stage.say('There are no kubelets and no scheduler here: nodes are network namespaces, and the demo plays both. It runs the program of a container as a process.');
@@ -118,6 +120,7 @@ async function examples({ lab, stage, cluster, kubelets }: Scene): Promise<strin
   stage.claim('three VirtualServers have an address and are ready', shown.stdout.match(/^\w+ +virtualserver\S+ .*203\.0\.113\.\d+ .* True /gm)?.length, 3);
   const vip = await addressOf(cluster, 'shop', 'web');
   const owner = await ownerOf(cluster, vip);
+  await lab.eventually(async () => Object.keys(await weights(lab, owner, vip, 80) ?? {}).length === 3, { withinMs: 60_000, what: 'three pods are its real servers' });
   stage.say(`ops asks its LAN who has ${vip}:`);
   const answers = await lab.arp('ops', vip);
   stage.claim(`${owner} answers, and nobody else`, answers, [macAddress(lab.topology, owner, 'e0')]);
@@ -211,8 +214,8 @@ async function object<T>(cluster: LabCluster, path: string): Promise<T> {
 }
 
 async function addressOf(cluster: LabCluster, space: string, name: string): Promise<string> {
-  const { status } = await object<{ status: { addresses: { address: string }[] } }>(cluster, `/apis/ipvs-operator.dev/v1alpha1/namespaces/${space}/virtualservers/${name}`);
-  return status.addresses[0]!.address;
+  const { status } = await object<{ status: { addresses: { value: string }[] } }>(cluster, `/apis/ipvs-operator.dev/v1alpha1/namespaces/${space}/virtualservers/${name}`);
+  return status.addresses[0]!.value;
 }
 
 async function ownerOf(cluster: LabCluster, vip: string): Promise<string> {
