@@ -60,7 +60,7 @@ const clusterShow: Show = {
   guests: [['cluster']], prepare: renderChart, chapters: chapterCount('cluster'), megabytes: clusterMegabytes, memoryMegabytes: 2 * clusterMegabytes, guestTimeoutMs: 430_000,
   introduction: 'Linux IPVS in a Kubernetes cluster, in six short chapters, about two minutes.',
   opening: 'booting a Linux kernel',
-  lookAround: 'npm run lab -- --shell cluster-smoke --run', page: 'Your own: docs/install.md',
+  lookAround: 'npm run lab -- --shell demo-cluster-story --run', page: 'Your own: docs/install.md',
 };
 
 async function demo({ guests, prepare, chapters, megabytes, memoryMegabytes, guestTimeoutMs, introduction, opening, lookAround, page }: Show, fast: boolean): Promise<number> {

@@ -1,6 +1,5 @@
 // The story of `npm run demo:cluster`: the chart and examples/kubernetes on a real API server, pods behind a VIP, more pods, fewer
 // pods, and the death of the director that holds the VIP. Scheduler and kubelets are played (kubelets.ts); the story says so.
-// Not finished: seen on a machine as far as the start of controllers and agents in chapter 2. What follows has not been run yet.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
