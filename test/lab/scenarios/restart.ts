@@ -63,7 +63,9 @@ function kills(name: string, seed: number, times: number) {
           await lab.sleep(next() * 1500);
         } else {
           // The process says so right before it sends.
-          while (agent.log.indexOf('"applying"', mark) < 0) await lab.sleep(2);
+          for (const deadline = performance.now() + 60_000; agent.log.indexOf('"applying"', mark) < 0; await lab.sleep(2)) {
+            if (performance.now() > deadline) throw new Error(`after ${i - 1} kills nothing is applied within a minute (seed ${seed}):\n${await processesOf(lab, agent.pid)}`);
+          }
           await lab.sleep(next() * APPLY_MS);
         }
         await agent.kill();
@@ -84,6 +86,11 @@ function kills(name: string, seed: number, times: number) {
       await lab.eventually(async () => assert.deepEqual(difference(tableOf(times % 3).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n')), []), { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
     },
   });
+}
+
+/** What a process and its children do, for one that hangs. */
+async function processesOf(lab: Lab, pid: number | null): Promise<string> {
+  return lab.host('dir1').sh(`ps -e -o pid,ppid,stat,wchan:24,time,args --forest | tail -40; cat /proc/${pid}/stack; for t in /proc/${pid}/task/*; do cat $t/comm $t/wchan; echo; done; ls -l /proc/${pid}/fd | tail -40`);
 }
 
 /** Whether the bulk services are between two variants: some of their real servers are of one and serve, others of another, or only some have been told to leave. */
