@@ -113,7 +113,7 @@ async function start(lab: Lab): Promise<{ operator: Operator; empty: Snapshots }
 }
 
 const manyOrders = (name: string, how: string, shifts: readonly number[], burst: boolean) => scenario({
-  name, tags: burst ? ['cluster'] : ['cluster', 'long'], topology: fleet, timeoutSeconds: 600,
+  name, tags: ['cluster', 'long'], topology: fleet, timeoutSeconds: 600,
   about: `VirtualServer, Service, pool, group and namespace deleted in ten orders, ${how}: nothing sticks, nothing of ours stays in a kernel, everything foreign does`,
   run: async (lab) => {
     const { operator, empty } = await start(lab);

@@ -149,7 +149,7 @@ export const policies = scenario({
   name: 'cluster-policies',
   about: 'trafficPolicy Local: the VIP goes where a real server is, and only that one answers, in NAT and DR; static real servers with weights; NAT that hides the client, and NAT that shows it, changed under held connections',
   topology: fleet,
-  tags: ['cluster'],
+  tags: ['cluster', 'long'],
   timeoutSeconds: 600,
   run: async (lab) => {
     const [podVip, nodeVip, plainVip] = ['10.0.1.200', '10.0.1.201', '10.0.1.202'];

@@ -63,7 +63,7 @@ export const machines = scenario({
   name: 'cluster-garbage-machines',
   about: 'programs, reports and labels that were written by hand: refused by whoever may refuse, named by the agents, put right, and nobody is disturbed',
   topology: fleet,
-  tags: ['cluster'],
+  tags: ['cluster', 'long'],
   timeoutSeconds: 600,
   run: async (lab) => {
     const operator = await start(lab);

@@ -70,7 +70,7 @@ const nodesMode = (mode: 'DR' | 'TUN') => scenario({
   name: `cluster-${mode.toLowerCase()}`,
   about: `nodes as real servers in ${mode}: their agents receive for the VIP before any director sends, and clients are balanced`,
   topology: lan,
-  tags: ['cluster'],
+  tags: mode === 'DR' ? ['cluster'] : ['cluster', 'long'],
   timeoutSeconds: 400,
   run: async (lab) => {
     await serve(lab, [80]);
