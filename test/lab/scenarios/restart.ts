@@ -57,7 +57,8 @@ function kills(name: string, seed: number, times: number) {
       let inside = 0;
       for (let i = 1; i <= times; i++) {
         const mark = agent.log.length;
-        agent.write('a.yaml', many(i % 3));
+        // Never one that stood before: a kill that comes early leaves the table of the last but one, and then nothing would be applied.
+        agent.write('a.yaml', many(i));
         if (i % BLIND === 0) {
           // Reading, compiling, writing the ledger, or a start that has hardly begun.
           await lab.sleep(next() * 1500);
@@ -83,7 +84,7 @@ function kills(name: string, seed: number, times: number) {
       const { alive, broken } = await held.check();
       assert.deepEqual({ alive, broken }, { alive: 200, broken: 0 }, `seed ${seed}`);
       // Nothing is lost and nothing too much, once what drains has gone (nothing has connections there).
-      await lab.eventually(async () => assert.deepEqual(difference(tableOf(times % 3).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n')), []), { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
+      await lab.eventually(async () => assert.deepEqual(difference(tableOf(times).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n')), []), { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
     },
   });
 }
