@@ -119,7 +119,7 @@ const phases: Readonly<Record<string, readonly (readonly [name: string, work: ()
     ['long cluster tests against a real API server', clusterTests(true)],
     ['long scenarios, and twenty seeds of kill -9', () => {
       process.env['LAB_SEEDS'] ??= '20';
-      return guests((scenario) => takesLong(scenario) || scenario.tags?.includes('kill') === true);
+      return guests(takesLong);
     }],
   ],
 };

@@ -135,7 +135,7 @@ export const kill = Array.from({ length: Math.ceil(seeds.length / SEEDS_PER_SCEN
   name: `cluster-kill-${i + 1}`,
   about: `kill -9 of controller, agents, API server and etcd in a rollout (${mine.length === 1 ? `seed ${mine[0]}` : `seeds ${mine[0]} to ${mine.at(-1)}`}): the same end state, no held connection broken, no VIP moved`,
   topology: fleet,
-  tags: ['cluster', 'kill'],
+  tags: ['cluster', 'kill', 'long'],
   memoryMegabytes: 2_560,
   timeoutSeconds: 300 + 150 * mine.length,
   run: async (lab) => {
