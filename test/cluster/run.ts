@@ -1,5 +1,5 @@
-// Runs the tests against a real API server, test/cluster/*.test.ts, on the host, two files at a time: each has a cluster of
-// its own, and waits more than it works. `npm test` calls `runClusterTests`; alone:
+// Runs the tests against a real API server, test/cluster/*.test.ts, on the host, one file after the other: each has a
+// cluster of its own, and two at once only make each other slow. `npm test` calls `runClusterTests`; alone:
 //   node test/cluster/run.ts [FILE ...]
 // It starts no server (the tests do) and builds nothing (tools/bootstrap.sh cluster does).
 
@@ -30,7 +30,7 @@ export async function runClusterTests({ signal, print, files = globSync('test/cl
   mkdirSync(labFolder, { recursive: true });
   rmSync(report, { force: true });
   const code = await runNode([
-    '--test', '--test-concurrency=2', '--test-timeout=600000',
+    '--test', '--test-concurrency=1', '--test-timeout=600000',
     '--test-reporter=dot', '--test-reporter-destination=stdout', '--test-reporter=tap', `--test-reporter-destination=${report}`, ...files,
   ], signal);
   const text = existsSync(report) ? readFileSync(report, 'utf8') : ''; // Interrupted before it began.
