@@ -14,10 +14,10 @@ import type { Ways } from './source.ts';
 export function pathOf(program: Program, at: number, r: RealServer, index: NodeIndex, ways: Ways): CheckPath | null {
   const { spec } = program;
   if (!isForwarded(program)) return DIRECT;
-  const all = spec.services[at];
+  const part = spec.services[at];
   const vip = spec.addresses.find((a) => a.family === familyOf(r.address)) ?? spec.addresses.find((a) => realServersFor(spec.mode, [r], a.family).length > 0);
-  if (!all || !vip) return null;
-  const mark = ways.get(wayName(forwardedTo(program, all, r, vip.family)))?.mark;
+  if (!part || !vip) return null;
+  const mark = ways.get(wayName(forwardedTo(program, part, r, vip.family)))?.mark;
   const source = sourceFor(vip.address, r.address, vip.family, index);
   return mark === undefined || source === null ? null : { kind: 'Forwarded', vip: vip.address, mark, source };
 }

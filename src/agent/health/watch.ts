@@ -69,7 +69,6 @@ export class HealthWatch implements HealthSource {
   /** When it is to be looked at anew although nothing changed. */
   #guardAt = Infinity;
   #told = new Set<string>();
-  #targetsStale = false;
   #sync: unknown = null;
   #timer: unknown = null;
   readonly #timers: Timers;
@@ -103,8 +102,9 @@ export class HealthWatch implements HealthSource {
       this.#forget(owner, before);
       return;
     }
+    // The same program on the same node has the same real servers.
+    if (before?.program === program) return;
     const services = checkedHere(program, index);
-    if (before !== undefined && before.program === program && sameServers(before.services, services)) return;
     const keys = services.map((realServers, at) => realServers.map((r) => {
       const target = this.#target(program, at, r, index, ways);
       if (target === null) return '';
@@ -204,11 +204,9 @@ export class HealthWatch implements HealthSource {
 
   /** The checker gets its targets once for however many programs changed in this turn. */
   #ask(): void {
-    this.#targetsStale = true;
     this.#sync ??= this.#timers.set(() => {
       this.#sync = null;
-      if (this.#stopped || !this.#targetsStale) return;
-      this.#targetsStale = false;
+      if (this.#stopped) return;
       this.#checker.set([...this.#watched.values()].map((w) => w.target));
     }, 0);
   }
@@ -257,8 +255,4 @@ export class HealthWatch implements HealthSource {
       this.#options.onChange();
     }, Math.min(Math.max(at - this.#options.now(), 0) + 1, MAX_TIMEOUT_MS));
   }
-}
-
-function sameServers(a: readonly (readonly RealServer[])[], b: readonly (readonly RealServer[])[]): boolean {
-  return a.length === b.length && a.every((list, i) => list.length === b[i]!.length && list.every((r, k) => r.address === b[i]![k]!.address && r.port === b[i]![k]!.port && r.weight === b[i]![k]!.weight));
 }

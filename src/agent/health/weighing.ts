@@ -2,7 +2,7 @@
  * Weighing: a program's real servers with the weights that they are to have now, from what is known of their checks. Pure; one service at a
  * time, since panic is a matter of a service. Who is checked, and with what, comes from here too: so that both speak of the same keys.
  */
-import type { ProgramHealthCheck, ProgramSpec, RealServer } from '../../api/v1alpha1/program.ts';
+import { formatRealServer, type ProgramHealthCheck, type ProgramSpec, type RealServer } from '../../api/v1alpha1/program.ts';
 import { checkTarget, type CheckPath, type CheckTarget, type HealthCheck } from './check.ts';
 import { panics } from './guard.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
@@ -25,7 +25,7 @@ export interface Weights {
 
 /** A real server of service `index` of its program. */
 export function weightKey(index: number, r: RealServer): string {
-  return `${index} ${r.address}|${r.port}|${r.weight}|${r.node}`;
+  return `${index} ${formatRealServer(r)}`;
 }
 
 /** The target by which a real server is checked; null when it has no port that could be: its service takes every port. */
@@ -49,7 +49,7 @@ function checkOf(check: ProgramHealthCheck, port: number): HealthCheck {
   }
 }
 
-/** `services`: the real servers of each service of the program that are used here. `know` is asked with keys of targetFor(). */
+/** `services`: the real servers of each service of the program that are used here. `know` tells what is known of one of them, null: it is not checked. */
 export function weigh(spec: ProgramSpec, services: readonly (readonly RealServer[])[], know: (index: number, r: RealServer, position: number) => Known | null, now: number): Weights {
   const check = spec.healthCheck!;
   const byServer = new Map<string, EffectiveWeight>();
