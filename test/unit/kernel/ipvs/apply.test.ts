@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { openIpvs } from '../../../../src/kernel/ipvs/client.ts';
 import type { IpvsFailure, IpvsOperation } from '../../../../src/kernel/ipvs/contract.ts';
 import { CHUNK_WEIGHT, MH_WEIGHT } from '../../../../src/kernel/ipvs/chunk.ts';
+import { DestinationTable } from '../../../../src/kernel/ipvs/destinations.ts';
 import { destinationKey, serviceKey, type Destination, type Service } from '../../../../src/kernel/ipvs/types.ts';
 import { KernelError } from '../../../../src/kernel/netlink/errors.ts';
 import { FakeKernel } from './fake-kernel.ts';
@@ -85,6 +86,16 @@ describe('an apply', () => {
     await client.apply([add(S), addDest(S, D)]);
     await client.apply([addDest(S, { ...D, weight: 1 }), setDest(S, { ...D, weight: 9 })]);
     assert.equal(kernel.destinationsOf(S).get(destinationKey(D))!.weight, 9);
+  });
+
+  test('a row of a long table that is there already is set, each to its own weight, in whichever batch it comes', async () => {
+    const { kernel, client } = setUp();
+    const rows = Array.from({ length: 1_300 }, (_, i) => ({ ...numbered(0x0a0000 + i), weight: 1 + (i % 50) }));
+    const early = rows.filter((_, i) => i % 97 === 5);
+    await client.apply([add(S), ...early.map((d) => addDest(S, { ...d, weight: 99 }))]);
+    assert.deepEqual(await client.apply([{ kind: 'addTable', service: S, destinations: DestinationTable.from(rows) }]), []);
+    assert.ok(kernel.batches.length > 4, 'the table takes several batches');
+    assert.deepEqual([...kernel.destinationsOf(S).values()].map((d) => [d.address, d.weight]).sort(), rows.map((d) => [d.address, d.weight]).sort());
   });
 
   test('reports a converted operation that fails again', async () => {
