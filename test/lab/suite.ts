@@ -88,7 +88,7 @@ async function runOn(backend: Backend, megabytes: number, scenarios: readonly Sc
     const { passed, failed, skipped } = result.count;
     const inside = passed + failed + skipped > 1 ? `  (${passed} tests passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} SKIPPED` : ''})` : '';
     options.print(`${result.passed ? 'ok    ' : 'FAILED'} ${seconds} s  ${result.name}${inside}${backend === 'qemu' ? '  [qemu]' : ''}`);
-    if (result.error !== null) options.print(`${result.error.split('\n').slice(0, 12).map((line) => `          ${line}`).join('\n')}\n          whole log: .lab/${result.name}.log`);
+    if (result.error !== null) options.print(`${result.error.split('\n').slice(0, 40).map((line) => `          ${line}`).join('\n')}\n          whole log: .lab/${result.name}.log`);
   };
 
   const oneGuest = async (index: number): Promise<void> => {

@@ -72,6 +72,16 @@ export function open(target: Target): Promise<OpenConnection | string> {
   });
 }
 
+// UDP source ports of a probe, each used once. The kernel's choice is random: now and then it takes one again within the five
+// minutes that IPVS remembers its flow, and the datagram follows that flow and not the scheduler. Below the range the kernel chooses from.
+const udpPorts = { from: 20_000, to: 30_000, next: 20_000 };
+
+function unusedUdpPort(): number {
+  const port = udpPorts.next;
+  udpPorts.next = port + 1 < udpPorts.to ? port + 1 : udpPorts.from;
+  return port;
+}
+
 function askUdp(target: Target): Promise<Greeting | string> {
   return new Promise((done) => {
     const socket = createSocket(target.address.includes(':') ? 'udp6' : 'udp4');
@@ -86,7 +96,7 @@ function askUdp(target: Target): Promise<Greeting | string> {
     const timer = setTimeout(() => finish('TIMEOUT'), target.timeoutMs);
     socket.on('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message));
     socket.on('message', (message) => finish(JSON.parse(message.toString()) as Greeting));
-    socket.bind(target.localPort ?? 0, target.sourceAddress, () => {
+    socket.bind(target.localPort ?? unusedUdpPort(), target.sourceAddress, () => {
       // Connected, so that an answer from any other address than the VIP does not count.
       socket.connect(target.port, target.address, (error?: Error) => {
         if (error) finish((error as NodeJS.ErrnoException).code ?? error.message);
