@@ -7,7 +7,6 @@ import { VIPPoolModel, type IVIPPool } from '../api/v1alpha1/models.ts';
 import { MAX_BLOCKS, MAX_STATIC_CIDRS } from '../api/v1alpha1/vippool.ts';
 import { ADDRESS_BITS, fromBigInt, toBigInt, type Family } from '../ip/ip.ts';
 import { familyOfAddress, type TableEntry } from './ipvs-table.ts';
-import type { ManifestOptions } from './to-manifests.ts';
 
 /** Addresses from first to last, both included. */
 interface Interval {
@@ -22,8 +21,8 @@ export interface Pools {
   readonly coarse: string[];
 }
 
-/** `entries` sorted by address. */
-export function poolsFor(entries: readonly TableEntry[], { namespace, pool }: ManifestOptions): Pools {
+/** `entries` sorted by address; `namespace` of the VirtualServers that take from the pools, `pool` the name of the one pool or of all, numbered. */
+export function poolsFor(entries: readonly TableEntry[], { namespace, pool }: { readonly namespace: string; readonly pool: string }): Pools {
   const byVip = Map.groupBy(entries, ({ service }) => service.address);
   const drafts: { blocks: Interval[]; servers: Interval[] }[] = [];
   const coarse: string[] = [];

@@ -3,7 +3,13 @@
  * come the instruments (instrumentsOf), docs/metrics.md, and the names that dashboards and alerts use. The tables are in catalogue.ts.
  */
 import { Counter, Gauge, Histogram, type MetricType } from './instruments.ts';
-import type { Metrics } from './metrics.ts';
+
+/** What makes instruments by name. All three throw TypeError when the name is no metric name, or taken. */
+export interface Registry {
+  counter<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Counter<Record<L, string>>;
+  gauge<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Gauge<Record<L, string>>;
+  histogram<const L extends string = never>(name: string, help: string, labelNames?: readonly L[], buckets?: readonly number[]): Histogram<Record<L, string>>;
+}
 
 /** The values that a label can have; null: not known beforehand. */
 export type LabelValues = Readonly<Record<string, readonly string[] | null>>;
@@ -36,10 +42,10 @@ export function histogram<const V extends LabelValues = NoLabels>(name: string, 
 }
 
 /** Makes every instrument of a table, and its series where all values of all labels are known. Throws TypeError when a name is taken. */
-export function instrumentsOf<const C extends Catalogue>(metrics: Pick<Metrics, 'counter' | 'gauge' | 'histogram'>, catalogue: C): InstrumentsOf<C> {
+export function instrumentsOf<const C extends Catalogue>(registry: Registry, catalogue: C): InstrumentsOf<C> {
   return Object.fromEntries(Object.entries(catalogue).map(([key, { type, name, help, labels, buckets }]) => {
     const names = Object.keys(labels);
-    const made = type === 'counter' ? metrics.counter(name, help, names) : type === 'gauge' ? metrics.gauge(name, help, names) : metrics.histogram(name, help, names, buckets);
+    const made = type === 'counter' ? registry.counter(name, help, names) : type === 'gauge' ? registry.gauge(name, help, names) : registry.histogram(name, help, names, buckets);
     for (const one of combinations(labels)) made.zero(one);
     return [key, made];
   })) as InstrumentsOf<C>;

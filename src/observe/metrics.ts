@@ -3,7 +3,7 @@
  * stands in catalogue.ts; how the text is served, in server.ts.
  */
 import { OWN_METRICS, PROCESS_METRICS } from './catalogue.ts';
-import { instrumentsOf } from './definition.ts';
+import { instrumentsOf, type Registry } from './definition.ts';
 import { expose } from './exposition.ts';
 import { Counter, Gauge, Histogram, type Exposable, type Labels } from './instruments.ts';
 import { measureProcess } from './process.ts';
@@ -17,11 +17,7 @@ export interface MetricsOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-export interface Metrics {
-  /** These three throw TypeError when the name is no metric name, or taken. */
-  counter<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Counter<Record<L, string>>;
-  gauge<const L extends string = never>(name: string, help: string, labelNames?: readonly L[]): Gauge<Record<L, string>>;
-  histogram<const L extends string = never>(name: string, help: string, labelNames?: readonly L[], buckets?: readonly number[]): Histogram<Record<L, string>>;
+export interface Metrics extends Registry {
   /** Runs before each scrape. A hook that clears an instrument fills it again without waiting for anything in between. */
   collect(hook: () => void | Promise<void>): void;
   /** Text in Prometheus' format 0.0.4, in pieces. Never rejects because of a hook. */
@@ -43,7 +39,7 @@ export function createMetrics({ prefix = '', process = true, onError = () => {} 
     instruments.set(name, instrument);
     return instrument;
   }
-  const registry = (before: string): Pick<Metrics, 'counter' | 'gauge' | 'histogram'> => ({
+  const registry = (before: string): Registry => ({
     counter: (name, help, labelNames = []) => withZero(add(new Counter(before + name, help, labelNames))),
     gauge: (name, help, labelNames = []) => add(new Gauge(before + name, help, labelNames)),
     histogram: (name, help, labelNames = [], buckets) => withZero(add(new Histogram(before + name, help, labelNames, buckets))),

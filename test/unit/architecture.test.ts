@@ -73,6 +73,32 @@ test('the check sees every way to import', () => {
   assert.equal(fault('agent/x.ts', { target: 'koffi', typeOnly: true }), 'agent/x.ts imports koffi');
 });
 
+/** A loop of imports as `a -> b -> a`, or null. Types count: files that need each other's types are one concept, or lack a third file. */
+function loopIn(graph: ReadonlyMap<string, readonly string[]>): string | null {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string | null => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file].join(' -> ');
+    if (done.has(file)) return null;
+    for (const next of graph.get(file) ?? []) {
+      const loop = visit(next, [...path, file]);
+      if (loop !== null) return loop;
+    }
+    done.add(file);
+    return null;
+  };
+  for (const file of graph.keys()) {
+    const loop = visit(file, []);
+    if (loop !== null) return loop;
+  }
+  return null;
+}
+
+test('no files import each other in a loop', () => {
+  const graph = new Map(sources.map(({ file, text }) => [file, importsOf(text).filter(({ target }) => target.startsWith('.')).map(({ target }) => normalize(join(dirname(file), target)))]));
+  assert.equal(loopIn(graph), null);
+  assert.equal(loopIn(new Map([['a', ['b', 'c']], ['b', []], ['c', ['d']], ['d', ['b', 'a']]])), 'a -> c -> d -> a');
+});
+
 test(`no file is longer than ${MAX_LINES} lines`, () => {
   assert.deepEqual(sources.flatMap(({ file, text }) => { if (file.endsWith('.generated.ts')) return []; const n = text.split('\n').length; return n > MAX_LINES ? [`${file}: ${n}`] : []; }), []);
 });

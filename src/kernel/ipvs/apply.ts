@@ -3,7 +3,8 @@
  * expects. Knows the order inside what it was given and never changes it; what the order should be is decided in agent/plan.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { NetlinkConnection, Refusal } from '../netlink/connection.ts';
+import type { NetlinkConnection } from '../netlink/connection.ts';
+import type { Refusal } from '../netlink/refusal.ts';
 import { NLM_F } from '../netlink/constants.ts';
 import { ERRNO, KernelError, type KernelErrorCode } from '../netlink/errors.ts';
 import type { GenericFamily } from '../netlink/genl.ts';

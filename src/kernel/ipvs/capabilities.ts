@@ -4,7 +4,8 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { release } from 'node:os';
-import { NetlinkConnection, type Refusal } from '../netlink/connection.ts';
+import { NetlinkConnection } from '../netlink/connection.ts';
+import type { Refusal } from '../netlink/refusal.ts';
 import { NETLINK, NLM_F } from '../netlink/constants.ts';
 import type { NetlinkDebug } from '../netlink/debug.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';

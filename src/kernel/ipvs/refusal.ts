@@ -2,7 +2,7 @@
  * What the kernel's errnos mean for each operation: IPVS tells nothing else, and several of them have more than one meaning.
  * Tables and texts; apply.ts acts on them.
  */
-import type { Refusal } from '../netlink/connection.ts';
+import type { Refusal } from '../netlink/refusal.ts';
 import { ERRNO, KernelError, type KernelErrorCode } from '../netlink/errors.ts';
 import type { IpvsOperation } from './contract.ts';
 import { NO_SCHEDULER } from './types.ts';

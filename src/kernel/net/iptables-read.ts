@@ -4,7 +4,7 @@
  */
 import type { Family } from '../../ip/ip.ts';
 import { canonical, contains, familyOf } from '../../ip/ip.ts';
-import { BUCKET_PREFIX, OWN_CHAINS, isOwnChain, jumpTo, type IptablesTable, type OwnChain } from './iptables.ts';
+import { BUCKET_PREFIX, OWN_CHAINS, isOwnChain, jumpTo, type IptablesTable, type OwnChain } from './iptables-chains.ts';
 import { unreadable } from './nft-read.ts';
 import { EVERY_PORT, protocolOf, sortRules } from './rules.ts';
 import type { MarkRule, MssRule, NetfilterRules, SourceNatRule } from './types.ts';

@@ -6,41 +6,13 @@
  */
 import type { Family } from '../../ip/ip.ts';
 import { networkOf, toBytes } from '../../ip/ip.ts';
-import { PROTOCOL_NUMBER, isEveryPort } from './rules.ts';
+import { BUCKET_PREFIX, OWN_CHAINS, jumpTo, type IptablesTable, type OwnChain } from './iptables-chains.ts';
 import type { IptablesState } from './iptables-read.ts';
+import { PROTOCOL_NUMBER, isEveryPort } from './rules.ts';
 import type { MarkRule, MssRule, NetfilterRules, SourceNatRule } from './types.ts';
-
-export type IptablesTable = 'mangle' | 'nat';
-
-export interface OwnChain {
-  readonly table: IptablesTable;
-  /** At most 28 characters (XT_EXTENSION_MAXNAMELEN - 1); bucket names are built from `bucket`. */
-  readonly name: string;
-  readonly bucket: string;
-  /** Where the jump hangs. */
-  readonly hook: string;
-  /** Match that sends a network to its bucket, without the network. */
-  readonly match: string;
-  /** Option of a rule that holds the VIP. */
-  readonly vipOption: string;
-}
-
-export const OWN_CHAINS = {
-  marks: { table: 'mangle', name: 'IPVS-OPERATOR-MARK', bucket: 'IVO-M-', hook: 'PREROUTING', match: '-d', vipOption: '-d' },
-  mss: { table: 'mangle', name: 'IPVS-OPERATOR-MSS', bucket: 'IVO-C-', hook: 'OUTPUT', match: '-s', vipOption: '-s' },
-  // In POSTROUTING the packet no longer tells the VIP; connection tracking remembers it.
-  sourceNat: { table: 'nat', name: 'IPVS-OPERATOR-SNAT', bucket: 'IVO-S-', hook: 'POSTROUTING', match: '-m conntrack --ctorigdst', vipOption: '--vaddr' },
-} as const satisfies Record<string, OwnChain>;
-
-/** Whether a chain is ours, a bucket included. */
-export function isOwnChain(name: string): boolean {
-  return Object.values(OWN_CHAINS).some((chain) => chain.name === name || name.startsWith(chain.bucket));
-}
 
 /** More rules than this in one chain are spread over buckets. */
 const FLAT_LIMIT = 64;
-/** Networks of the buckets: a /24 and a /120 hold 256 VIPs. */
-export const BUCKET_PREFIX: Record<Family, number> = { IPv4: 24, IPv6: 120 };
 /** `-m multiport` takes 15 ports, a range counts twice (xt_multiport.h XT_MULTI_PORTS). */
 const MULTIPORT_SLOTS = 15;
 
@@ -95,9 +67,6 @@ function chainLines(chain: OwnChain, family: Family, rules: readonly ChainRule[]
     lines.push(`:${name} - [0:0]`, `-X ${name}`);
   }
 }
-
-/** The rule of the hook, without its command. */
-export function jumpTo(chain: OwnChain): string { return `${chain.hook} -j ${chain.name}`; }
 
 /** Prefix and the network in hex without its host part: `IVO-M-0a0001`, `IVO-M-` and 30 digits are too long, so IPv6 hashes. */
 export function bucketName(chain: OwnChain, network: string): string {

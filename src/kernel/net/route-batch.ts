@@ -3,7 +3,8 @@
  * A thousand VIPs are a few sends. Order is kept: a batch is sent before anything that must see its effect.
  */
 import { ADDRESS_BITS } from '../../ip/ip.ts';
-import type { NetlinkConnection, Refusal } from '../netlink/connection.ts';
+import type { NetlinkConnection } from '../netlink/connection.ts';
+import type { Refusal } from '../netlink/refusal.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 import { MessageWriter } from '../netlink/writer.ts';
 import type { Links } from './links.ts';

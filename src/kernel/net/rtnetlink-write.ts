@@ -6,7 +6,7 @@ import { ADDRESS_BITS, toBytes, type Family } from '../../ip/ip.ts';
 import { AF } from '../netlink/libc.ts';
 import { NLM_F } from '../netlink/constants.ts';
 import { ERRNO, KernelError, type KernelErrorCode } from '../netlink/errors.ts';
-import { refusalError, type Refusal } from '../netlink/connection.ts';
+import { refusalError, type Refusal } from '../netlink/refusal.ts';
 import type { MessageWriter } from '../netlink/writer.ts';
 import {
   FOREVER, GRE_CSUM, IFA, IFA_F, IFF, IFLA, IFLA_GRE, IFLA_INFO, IFLA_IPTUN, RTA, RTM, RTN_LOCAL, RTPROT_KERNEL, RT_SCOPE, RT_TABLE_LOCAL,

@@ -3,22 +3,13 @@
  * queued, and reading without blocking until the last one is correct and simple. Sequence numbers tie answers to requests.
  * Knows errors, acknowledgements and dumps; knows no family. Events are in subscription.ts.
  */
-import { BUFFER_BYTES, NLM_F, NLMSG, NLMSGERR_ATTR } from './constants.ts';
+import { BUFFER_BYTES, NLM_F, NLMSG } from './constants.ts';
 import type { NetlinkDebug } from './debug.ts';
 import { ERRNO, KernelError } from './errors.ts';
 import { MessageReader } from './reader.ts';
+import { extendedAck, refusalError, refusalIn, type Refusal, type RequestName } from './refusal.ts';
 import { openNetlinkSocket, type NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';
 import { MessageWriter } from './writer.ts';
-
-/** The kernel's no to one message. */
-export interface Refusal {
-  /** Positive. */
-  readonly errno: number;
-  /** Extended ACK: the kernel's own words, '' where it has none (IPVS never has). */
-  readonly message: string;
-  /** Extended ACK: offset of the attribute at fault in the request, -1 if not told. */
-  readonly offset: number;
-}
 
 /** What became of a batch. */
 export interface BatchOutcome {
@@ -41,16 +32,8 @@ export interface ConnectionOptions extends NetlinkSocketOptions {
   readonly socket?: NetlinkSocket;
 }
 
-/** Names a request in errors. */
-export interface RequestName {
-  readonly operation: string;
-  readonly object?: string;
-}
-
 /** A dump that was interrupted is tried this often in all. */
 export const DUMP_ATTEMPTS = 4;
-/** Bytes of `int error` and the echoed header in struct nlmsgerr. */
-const ERROR_BODY = 4 + 16;
 
 export class NetlinkConnection {
   readonly #socket: NetlinkSocket;
@@ -206,33 +189,4 @@ export class NetlinkConnection {
   #discard(): void {
     for (let length = this.#receiveOnce(); length >= 0 || length === -ERRNO.ENOBUFS;) length = this.#receiveOnce();
   }
-}
-
-/** What an NLMSG_ERROR says: null is an acknowledgement. */
-export function refusalIn(reader: MessageReader): Refusal | null {
-  const errno = -(reader.word(0) | 0);
-  if (errno <= 0) return null;
-  // Without NETLINK_CAP_ACK the request is echoed whole after its header; extended attributes follow whichever it is.
-  const echoed = reader.flags & NLM_F.CAPPED ? 16 : reader.word(4);
-  return { errno, ...(reader.flags & NLM_F.ACK_TLVS ? extendedAck(reader, Math.max(ERROR_BODY, 4 + ((echoed + 3) & ~3))) : { message: '', offset: -1 }) };
-}
-
-function extendedAck(reader: MessageReader, skip: number): { message: string; offset: number } {
-  let message = '';
-  let offset = -1;
-  if (reader.end - reader.start <= skip) return { message, offset };
-  for (const attributes = reader.attributes(skip); attributes.next();) {
-    if (attributes.type === NLMSGERR_ATTR.MSG) message = attributes.string();
-    else if (attributes.type === NLMSGERR_ATTR.OFFS) offset = attributes.u32();
-  }
-  return { message, offset };
-}
-
-/** The exception for a refused request. */
-export function refusalError(refusal: Refusal, name: RequestName): KernelError {
-  const permission = refusal.errno === ERRNO.EPERM || refusal.errno === ERRNO.EACCES;
-  return new KernelError({
-    code: permission ? 'PERMISSION_DENIED' : 'KERNEL_REFUSED', errno: refusal.errno, operation: name.operation, object: name.object ?? '',
-    message: [refusal.message, permission ? 'CAP_NET_ADMIN is needed' : ''].filter(Boolean).join('; '),
-  });
 }

@@ -5,9 +5,9 @@
  */
 import { fromBytes } from '../../ip/ip.ts';
 import { CTRL_ATTR, CTRL_CMD, GENL_HEADER, GENL_ID_CTRL, NLM_F, NLMSG } from './constants.ts';
-import { refusalIn } from './connection.ts';
 import { errnoName, KernelError } from './errors.ts';
 import { MessageReader, type AttributeReader } from './reader.ts';
+import { refusalIn } from './refusal.ts';
 
 /** What a connection tells about: whole datagrams. */
 export interface NetlinkDebug {
