@@ -131,11 +131,12 @@ export class Controller {
   async #pass(signal: AbortSignal): Promise<boolean> {
     const { world, now } = this.#options;
     const vips = this.#writing.virtualIPs.objects;
-    await this.#absent.ask(vips.values(), signal);
+    await this.#absent.ask(world.virtualIPs.store.values(), signal);
     // From here to the end of compile nothing waits: caches and changes are of one moment.
     const changes = world.take();
     this.#dirty.begin(now());
     this.#hear(changes);
+    this.#writing.lookForDoubts();
     if (this.#reports.setLive(world.observer.live(now())) || changes.everything) {
       for (const key of world.virtualServers.store.keys()) this.#statuses.server(key);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);

@@ -130,6 +130,9 @@ export class World {
     return this.#sources.map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
   }
 
+  /** What `take` would return. */
+  get untaken(): Readonly<Changes> { return this.#changes; }
+
   /** What changed since the last call. */
   take(): Changes {
     const changes = this.#changes;

@@ -1,7 +1,8 @@
 /**
- * OwnWrites: objects of one kind as the server has them, as far as is known: what was written counts at once, before the cache has heard
- * of it, or every second reconcile would repeat the first. What is newer than the own write ends it, and so does a time without news: the
- * cache has the last word.
+ * OwnWrites: objects of one kind as the server has them, as far as decisions know of it: what was written counts at once, before the cache
+ * has heard of it, or every second reconcile would repeat the first. What is newer than the own write ends it, and so does a time without
+ * news: the cache has the last word. And a spec that somebody wrote counts from when it was taken notice of (`heard`), not before: or what
+ * was decided without it would be written over it, in its own version, where the server would have refused.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '../../kube/types.ts';
@@ -32,38 +33,65 @@ export interface Cache<T> {
   values(): Iterable<T>;
 }
 
+/** What a cache heard and `heard` was not told yet, by key. */
+export type Untaken<T> = ReadonlyMap<string, Heard<T>>;
+const NOTHING: Untaken<never> = new Map();
+
 export class OwnWrites<T extends KubeObject> {
   readonly #cache: Cache<T>;
   readonly #now: () => number;
+  readonly #untaken: () => Untaken<T>;
   readonly #own = new Map<string, Own<T>>();
   readonly #doubted = new Set<string>();
 
-  /** `now`: monotonic milliseconds. */
-  constructor(cache: Cache<T>, now: () => number) {
+  /** `now`: monotonic milliseconds. `untaken` absent: nobody else writes specs of this kind that matter. */
+  constructor(cache: Cache<T>, now: () => number, untaken: () => Untaken<T> = () => NOTHING) {
     this.#cache = cache;
     this.#now = now;
+    this.#untaken = untaken;
   }
 
   get(key: string): T | undefined {
+    const own = this.#own.get(key);
+    if (own) return own.object ?? undefined;
+    const object = this.#cache.get(key);
+    const untaken = this.#untaken().get(key);
+    // With the newest status and version all the same, or each report of an agent would be a conflict.
+    return untaken !== undefined && newsOf(untaken.old, object) === 'spec' ? untaken.old : object;
+  }
+
+  /** As last heard of, whether it was taken notice of or not. */
+  latest(key: string): T | undefined {
     const own = this.#own.get(key);
     return own ? own.object ?? undefined : this.#cache.get(key);
   }
 
   /** Everything that is there. */
   *keys(): Generator<string, void, undefined> {
-    for (const key of this.#cache.keys()) if (this.#own.get(key)?.object !== null) yield key;
+    const untaken = this.#untaken();
+    for (const key of this.#cache.keys()) if (!(this.#own.has(key) || untaken.has(key)) || this.get(key) !== undefined) yield key;
     for (const [key, { object }] of this.#own) if (object !== null && this.#cache.get(key) === undefined) yield key;
+    for (const key of untaken.keys()) if (!this.#own.has(key) && this.#cache.get(key) === undefined && this.get(key) !== undefined) yield key;
   }
 
   *values(): Generator<T, void, undefined> {
-    if (this.#own.size > 0) for (const key of this.keys()) yield this.get(key)!;
+    if (this.#own.size + this.#untaken().size > 0) for (const key of this.keys()) yield this.get(key)!;
     // As nearly always: thousands are looked at in each pass.
     else yield* this.#cache.values();
   }
 
-  /** The answer to a write; null: deleted. */
+  /** The answer to a write that was made upon what is believed, or upon nothing; null: deleted. */
   wrote(key: string, object: T | null): void {
     this.#own.set(key, { object, version: (object ?? this.get(key))?.metadata.resourceVersion, at: this.#now() });
+  }
+
+  /**
+   * The answer to a write of status, which is made upon whatever there is: what somebody else wrote and no cache has heard of may be in it.
+   * Its event will be no news then, for this is newer; so the object is one to be looked at.
+   */
+  wroteStatus(key: string, object: T): void {
+    if (newsOf(this.get(key), object) === 'spec') this.#doubted.add(key);
+    this.wrote(key, object);
   }
 
   /** The server refused a write in a way that proves what is believed of the object wrong. Other failures prove nothing. */
@@ -85,7 +113,7 @@ export class OwnWrites<T extends KubeObject> {
     return own.object === null && object === undefined ? 'none' : newsOf(own.object ?? undefined, object);
   }
 
-  /** Objects that are to be looked at although nothing was heard of them: own writes that were refuted, or that no cache has heard of for too long. */
+  /** Objects that are to be looked at whatever is heard of them: own writes that were refuted, that no cache has heard of for too long, or that somebody else's are in. */
   doubts(): string[] {
     const before = this.#now() - UNHEARD_MS;
     for (const [key, { at }] of this.#own) if (at < before) this.refuted(key);

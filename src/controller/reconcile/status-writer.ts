@@ -98,7 +98,7 @@ export class StatusWriter<T extends WithStatus<S>, S> {
     await budget.take(signal);
     try {
       const written = await send();
-      this.objects.wrote(key, resource.parse?.(written) ?? written);
+      this.objects.wroteStatus(key, resource.parse?.(written) ?? written);
       count(resource.kind, 'status', true);
     } catch (error) {
       if (refutes(error)) this.objects.refuted(key);

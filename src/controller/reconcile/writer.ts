@@ -6,7 +6,7 @@ import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { keyOf, partsOf, type KubeObject, type Resource } from '../../kube/types.ts';
 import type { Budget } from './budget.ts';
-import { OwnWrites, type Cache } from './own-writes.ts';
+import { OwnWrites, type Cache, type Untaken } from './own-writes.ts';
 
 export type WriteVerb = 'create' | 'update' | 'delete' | 'status';
 /** Counts writes, for metrics. */
@@ -16,6 +16,8 @@ export interface WriterOptions<T extends KubeObject> {
   readonly client: Pick<KubeClient, 'create' | 'update' | 'delete'>;
   readonly resource: Resource<T>;
   readonly cache: Cache<T>;
+  /** What the cache heard that no decision knows of: nothing is written over it. */
+  readonly untaken?: () => Untaken<T>;
   /** Whether what is there says what is wanted. */
   readonly same: (present: T, wanted: T) => boolean;
   readonly budget: Budget;
@@ -34,7 +36,7 @@ export class Writer<T extends KubeObject> {
 
   constructor(options: WriterOptions<T>) {
     this.#options = options;
-    this.objects = new OwnWrites(options.cache, options.now);
+    this.objects = new OwnWrites(options.cache, options.now, options.untaken);
   }
 
   /** Makes it so. Returns whether anything was written. Rejects with ApiError: ALREADY_EXISTS or CONFLICT mean that somebody else was quicker. */

@@ -64,7 +64,7 @@ export class Writing {
     this.#options = options;
     const { client, world, budget, count, now } = options;
     const common = { client, budget, count, now, before: () => this.#unlessAway() };
-    this.virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, same: sameVirtualIP });
+    this.virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, untaken: () => world.untaken.virtualIPs, same: sameVirtualIP });
     this.programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, same: sameProgram });
     this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, same: sameNode });
   }
@@ -74,7 +74,6 @@ export class Writing {
   /** Everything that is dirty. */
   async write(compiler: Compiler, signal: AbortSignal): Promise<void> {
     this.#away = false;
-    this.#lookForDoubts();
     await this.#writeVirtualIPs(compiler, signal);
     await this.#writeNodes(compiler, signal);
     await this.#writePrograms(compiler, signal);
@@ -97,8 +96,8 @@ export class Writing {
     this.#waiting.clear();
   }
 
-  /** What was believed of own writes and proved wrong, or was never confirmed. */
-  #lookForDoubts(): void {
+  /** What was believed of own writes and proved wrong, or was never confirmed: before anything is decided. */
+  lookForDoubts(): void {
     const { dirty } = this.#options;
     if (this.virtualIPs.objects.doubts().length > 0) dirty.mark('claims', 'virtualIPs');
     if (this.nodes.objects.doubts().length > 0) dirty.mark('nodes');
@@ -117,7 +116,7 @@ export class Writing {
       this.#tell('VirtualIP', vip.metadata.name, error);
       // Somebody else was quicker, or nobody knows: what the server says decides.
       dirty.failed('claims', 'virtualIPs');
-      const there = this.virtualIPs.objects.get(vip.metadata.name)?.spec.claims ?? [];
+      const there = this.virtualIPs.objects.latest(vip.metadata.name)?.spec.claims ?? [];
       for (const claim of vip.spec.claims) {
         if (!there.some((c) => isDeepStrictEqual(c, claim))) this.#unwritten.set(`${claim.namespace}/${claim.name}`, `${vip.spec.address} is not claimed yet: ${(error as Error).message}`);
       }

@@ -165,6 +165,44 @@ test('somebody deletes a VirtualIP: its address is nobody else\'s, although one 
   await b.stopAll();
 });
 
+test('somebody empties the claims of a VirtualIP just before its status is written: the answer has both, and the claims are put right', async () => {
+  const b = bench(server('shop', pin('203.0.113.2')));
+  let emptied = 0;
+  b.api.arrives = ({ verb, kind }) => {
+    const vip = b.get('VirtualIP', '203.0.113.2');
+    if (verb !== 'apply' || kind !== 'VirtualIP' || emptied++ > 0) return;
+    b.put({ ...vip!, spec: { ...vip!.spec, claims: [] } });
+  };
+  b.start();
+  await b.settle();
+  assert.ok(emptied > 0);
+  assert.deepEqual(b.get('VirtualIP', '203.0.113.2')?.spec.claims.map((c) => c.name), ['shop']);
+  await b.stopAll();
+});
+
+test('an address that another controller claims while our pass runs is not given back at its end, and not written over', async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const b = new Bench(seed);
+    b.put(pool(), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), server('ours', pin('203.0.113.2')));
+    const others = [] as string[];
+    b.api.arrives = ({ who, verb, kind, object }) => {
+      if (who !== 'one' || verb !== 'create' || kind !== 'VirtualIP' || others.length > 0) return;
+      for (const last of [3, 4]) {
+        const [address, key] = [`203.0.113.${last}`, `other/s${last}`];
+        b.put(server(key, pin(address)));
+        b.put({ ...object!, metadata: { ...object!.metadata, name: address }, spec: { ...(object as never as { spec: object }).spec, address, claims: [{ namespace: 'other', name: `s${last}`, uid: b.get('VirtualServer', key)!.metadata.uid!, ports: ['TCP/80-80'] }] } });
+        others.push(address);
+      }
+    };
+    b.start();
+    await b.settle();
+    assert.equal(others.length, 2);
+    assert.deepEqual(b.api.asked.filter((c) => c.kind === 'VirtualIP' && (c.verb === 'delete' || (c.verb !== 'apply' && others.includes(c.key)))).map((c) => `${c.verb} ${c.key}`), [], `seed ${seed}`);
+    assert.equal(b.all('VirtualServerProgram').length, 3);
+    await b.stopAll();
+  }
+});
+
 test('what was written and deleted by somebody before any cache heard of it is written again', async () => {
   const b = bench(server('shop', pin('203.0.113.2')));
   // The watches break in the moment of the create, and when they are back there is nothing.

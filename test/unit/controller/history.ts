@@ -29,7 +29,7 @@ export type Step =
   | { readonly do: 'lease'; readonly n: number; readonly drop: boolean }
   | { readonly do: 'report' }
   | { readonly do: 'wait'; readonly ms: number }
-  | { readonly do: 'spoil'; readonly kind: 'VirtualIP' | 'VirtualServerProgram' | 'IPVSNode'; readonly nth: number }
+  | { readonly do: 'spoil'; readonly kind: 'VirtualIP' | 'VirtualServerProgram' | 'IPVSNode'; readonly nth: number; readonly emptied: boolean }
   | { readonly do: 'break' | 'compact' | 'garbage' | 'restart' };
 
 const NAMES = ['a/one', 'a/two', 'a/three', 'b/one', 'b/four'] as const;
@@ -76,7 +76,7 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('lease' as const), n: fc.integer({ min: 1, max: NODES }), drop: rarely }) },
   { weight: 3, arbitrary: fc.constant({ do: 'report' as const }) },
   { weight: 8, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(5, 60, 300, 2_000) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('spoil' as const), kind: fc.constantFrom('VirtualIP' as const, 'VirtualServerProgram' as const, 'IPVSNode' as const), nth: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('spoil' as const), kind: fc.constantFrom('VirtualIP' as const, 'VirtualServerProgram' as const, 'IPVSNode' as const), nth: fc.nat(5), emptied: flag }) },
   { weight: 3, arbitrary: fc.constantFrom<Step>({ do: 'break' }, { do: 'compact' }, { do: 'garbage' }, { do: 'restart' }) },
 );
 
@@ -138,7 +138,13 @@ export async function happen(b: Bench, s: Exclude<Step, Written>): Promise<void>
     case 'wait': await b.pass(s.ms); return;
     case 'spoil': {
       const keys = [...b.api.all<KubeObject>(RESOURCES[s.kind] as unknown as Resource<KubeObject>).keys()].sort();
-      if (keys.length > 0) b.drop(s.kind, keys[s.nth % keys.length]!);
+      const key = keys[s.nth % keys.length];
+      if (key === undefined) return;
+      const object = b.get(s.kind, key)!;
+      if (!s.emptied) b.drop(s.kind, key);
+      else if (object.kind === 'VirtualIP') b.put({ ...object, spec: { ...object.spec, claims: [] } });
+      else if (object.kind === 'IPVSNode') b.put({ ...object, spec: { ...object.spec, directorGroups: [], realServer: { binds: [] } } });
+      else b.put({ ...object, spec: { ...object.spec, services: object.spec.services.map((one) => ({ ...one, realServers: [] })) } });
       return;
     }
     case 'break': b.api.breakWatches(); return;

@@ -12,17 +12,27 @@ const thing = (version: string, more: { uid?: string; generation?: number; label
 class Case {
   now = 0;
   readonly cache = new Map<string, Thing>();
-  readonly own = new OwnWrites<Thing>({ get: (k) => this.cache.get(k), keys: () => this.cache.keys(), values: () => this.cache.values() }, () => this.now);
-  /** The cache hears of these states, one after the other, before anybody asks. */
-  hears(...states: readonly (Thing | null)[]): News {
-    const old = this.cache.get('a');
-    let last = old;
+  readonly untaken = new Map<string, Heard<Thing>>();
+  readonly own = new OwnWrites<Thing>({ get: (k) => this.cache.get(k), keys: () => this.cache.keys(), values: () => this.cache.values() }, () => this.now, () => this.untaken);
+  /** The cache hears of these states, one after the other, and nobody takes notice yet. */
+  gets(...states: readonly (Thing | null)[]): void {
     for (const s of states) {
+      const before = this.cache.get('a');
       if (s === null) this.cache.delete('a');
-      else this.cache.set('a', last = s);
+      else this.cache.set('a', s);
+      const heard = this.untaken.get('a');
+      this.untaken.set('a', { old: heard ? heard.old : before, object: s ?? undefined, last: s ?? before! });
     }
-    const heard: Heard<Thing> = { old, object: this.cache.get('a'), last: last! };
-    return this.own.heard('a', heard);
+  }
+  /** What the cache heard is taken notice of. */
+  takes(): News | undefined {
+    const heard = this.untaken.get('a');
+    this.untaken.clear();
+    return heard && this.own.heard('a', heard);
+  }
+  hears(...states: readonly (Thing | null)[]): News {
+    this.gets(...states);
+    return this.takes()!;
   }
   get version(): string | undefined { return this.own.get('a')?.metadata.resourceVersion; }
 }
@@ -103,6 +113,95 @@ test('a deletion after our write is news, also when both are heard of at once', 
   const created = new Case();
   created.own.wrote('a', thing('20'));
   assert.deepEqual([created.hears(thing('20'), null), created.version], ['spec', undefined]);
+});
+
+test('what somebody else wrote and came in with the answer to our write of status is looked at, once, although its event is none any more', () => {
+  const table: [string, Thing | null, Thing, string[]][] = [
+    ['nothing of somebody else\'s', thing('10'), thing('12'), []],
+    ['a spec', thing('10'), thing('12', { generation: 2 }), ['a']],
+    ['a label', thing('10'), thing('12', { labels: { a: 'b' } }), ['a']],
+    ['another object of the name', thing('10'), thing('12', { uid: 'u2' }), ['a']],
+    ['an object that was believed gone', null, thing('12'), ['a']],
+  ];
+  for (const [name, was, answer, doubts] of table) {
+    for (const before of [true, false]) {
+      const c = new Case();
+      if (was) c.hears(was);
+      // The events may be in the cache before the answer, or come after it.
+      if (before) c.gets(answer);
+      c.own.wroteStatus('a', answer);
+      if (!before) c.gets(answer);
+      assert.deepEqual([c.takes(), c.version, c.own.doubts(), c.own.doubts()], ['none', '12', doubts, []], `${name}, heard of ${before ? 'before' : 'after'} the answer`);
+    }
+  }
+});
+
+test('what somebody else wrote is not known before notice was taken of it: nothing is written over it, in its own version', () => {
+  const table: [string, Thing | null, (Thing | null)[], string | undefined, string | undefined][] = [
+    ['a spec', thing('10'), [thing('11', { generation: 2 })], '10', '11'],
+    ['a label, and then a status', thing('10'), [thing('11', { labels: { a: 'b' } }), thing('12', { labels: { a: 'b' } })], '10', '12'],
+    ['one that is new', null, [thing('11')], undefined, '11'],
+    ['one that is gone', thing('10'), [null], '10', undefined],
+    ['one that was made anew', thing('10'), [null, thing('12', { uid: 'u2' })], '10', '12'],
+    ['one that came and went', null, [thing('11'), null], undefined, undefined],
+    ['a status: its version is the one to write upon', thing('10'), [thing('11')], '11', '11'],
+  ];
+  for (const [name, was, states, before, after] of table) {
+    const c = new Case();
+    if (was) c.hears(was);
+    c.gets(...states);
+    const there = (version: string | undefined) => (version === undefined ? [] : ['a']);
+    assert.deepEqual([c.version, [...c.own.keys()], [...c.own.values()].map((o) => o.metadata.resourceVersion)], [before, there(before), before === undefined ? [] : [before]], name);
+    assert.equal(c.own.latest('a')?.metadata.resourceVersion, after, name);
+    c.takes();
+    assert.deepEqual([c.version, [...c.own.keys()]], [after, there(after)], `${name}, afterwards`);
+  }
+});
+
+/** All ways to put the second list into the first, each in its order. */
+function interleaved<T>(a: readonly T[], b: readonly T[]): T[][] {
+  if (a.length === 0 || b.length === 0) return [[...a, ...b]];
+  return [...interleaved(a.slice(1), b).map((rest) => [a[0]!, ...rest]), ...interleaved(a, b.slice(1)).map((rest) => [b[0]!, ...rest])];
+}
+
+test('in every order of answers, events and notices, what others wrote is news or doubted, and in the end the cache is believed', () => {
+  // What the server went through after version 10; `ours`: written by us, and how.
+  const histories: { readonly name: string; readonly states: readonly (Thing | null)[]; readonly ours: number; readonly by: 'spec' | 'status' | 'delete'; readonly others: boolean }[] = [
+    { name: 'our spec', states: [thing('11', { generation: 2 })], ours: 0, by: 'spec', others: false },
+    { name: 'our spec, somebody\'s spec', states: [thing('11', { generation: 2 }), thing('12', { generation: 3 })], ours: 0, by: 'spec', others: true },
+    { name: 'our spec, a deletion', states: [thing('11', { generation: 2 }), null], ours: 0, by: 'spec', others: true },
+    { name: 'our spec, a deletion, another one', states: [thing('11', { generation: 2 }), null, thing('13', { uid: 'u2' })], ours: 0, by: 'spec', others: true },
+    { name: 'our status', states: [thing('11')], ours: 0, by: 'status', others: false },
+    { name: 'somebody\'s spec, our status', states: [thing('11', { generation: 2 }), thing('12', { generation: 2 })], ours: 1, by: 'status', others: true },
+    { name: 'our status, somebody\'s spec', states: [thing('11'), thing('12', { generation: 2 })], ours: 0, by: 'status', others: true },
+    { name: 'somebody\'s spec, our status, somebody\'s spec', states: [thing('11', { generation: 2 }), thing('12', { generation: 2 }), thing('13', { generation: 3 })], ours: 1, by: 'status', others: true },
+    { name: 'made anew, our status', states: [null, thing('12', { uid: 'u2' }), thing('13', { uid: 'u2' })], ours: 2, by: 'status', others: true },
+    { name: 'our deletion', states: [null], ours: 0, by: 'delete', others: false },
+    { name: 'our deletion, another one', states: [null, thing('12', { uid: 'u2' })], ours: 0, by: 'delete', others: true },
+  ];
+  let orders = 0;
+  for (const { name, states, ours, by, others } of histories) {
+    // The cache gets the states one by one; a notice may be taken after our answer, never between our request and its answer: passes are one after the other.
+    for (const order of interleaved<'get' | 'answer' | 'take'>(states.map(() => 'get' as const), ['answer', 'take', 'take'])) {
+      const c = new Case();
+      c.hears(thing('10'));
+      let [told, i] = [false, 0];
+      const take = (): void => { if (c.takes() === 'spec' || c.own.doubts().length > 0) told = true; };
+      for (const step of order) {
+        if (step === 'get') c.gets(states[i++]!);
+        else if (step === 'take') take();
+        else if (by === 'status') c.own.wroteStatus('a', states[ours]!);
+        else c.own.wrote('a', states[ours]!);
+      }
+      take();
+      const last = states.at(-1);
+      const where = `${name}: ${order.join(' ')}`;
+      assert.equal(told, others, where);
+      assert.equal(c.version, last?.metadata.resourceVersion, where);
+      orders++;
+    }
+  }
+  assert.ok(orders > 100, `${orders} orders`);
 });
 
 test('a write of which no cache hears within half a minute is not believed any longer, and looked at', () => {
