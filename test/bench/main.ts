@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { repositoryRoot, runInGuest, shellQuote } from '../lab/boot.ts';
 import { makeRunFolder } from '../lab/suite.ts';
-import { sectionOf, withSection } from './cluster/report.ts';
 import { commit } from './commit.ts';
 import { MEASURES, type Results } from './measures.ts';
+import { withFirstPart } from './page.ts';
 import { formatDocument, formatTable, rowsOf } from './report.ts';
 
 const usage = `usage: npm run bench -- [options]
@@ -82,9 +82,7 @@ async function main(): Promise<number> {
     if (values.only === undefined && samples >= LEAST_SAMPLES) {
       const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
       const document = formatDocument(rows, results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [before, loadavg()[0]!] });
-      // The section of the other bench stays.
-      const section = sectionOf(readFileSync(page, 'utf8'));
-      writeFileSync(page, section === '' ? document : withSection(document, section));
+      writeFileSync(page, withFirstPart(readFileSync(page, 'utf8'), document));
       process.stdout.write('\nwrote docs/benchmarks.md\n');
     }
     return rows.some((row) => row.verdict === 'MISSED') ? 1 : 0;

@@ -8,9 +8,10 @@ import { parseArgs } from 'node:util';
 import { repositoryRoot, runInGuest } from '../../lab/boot.ts';
 import { makeRunFolder, requireMemory } from '../../lab/suite.ts';
 import { commit } from '../commit.ts';
+import { withSection } from '../page.ts';
 import { withCluster } from './beside.ts';
 import { MEASURES, type Results } from './measures.ts';
-import { formatSection, formatTable, rowsOf, sampleLines, verdictOf, withSection } from './report.ts';
+import { SECTION, formatSection, formatTable, rowsOf, sampleLines, verdictOf } from './report.ts';
 
 const usage = `usage: npm run bench:cluster -- [options]
   --only 1,3         these rows only (1 to 7); docs/benchmarks.md stays as it is
@@ -53,7 +54,7 @@ function writePage(loadBefore: number): void {
   const results = JSON.parse(readFileSync(lastFile, 'utf8')) as Results;
   const cpu = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`;
   const section = formatSection(results, { date: new Date().toISOString().slice(0, 10), cpu, commit: commit(), load: [loadBefore, loadavg()[0]!] });
-  writeFileSync(page, withSection(readFileSync(page, 'utf8'), section));
+  writeFileSync(page, withSection(readFileSync(page, 'utf8'), SECTION, section));
   process.stdout.write('\nwrote docs/benchmarks.md\n');
 }
 

@@ -1,9 +1,10 @@
 // The cluster bench's results as text: a table for the terminal, and the section of docs/benchmarks.md. Pure, no file is written here.
 
+import type { Section } from '../page.ts';
 import { MEASURES, quantile, type Line, type Measure, type Results, type Unit } from './measures.ts';
 
-/** The section begins with it and goes to the end of the page. */
-export const SECTION = '## In a cluster';
+/** What the section begins with. */
+export const SECTION = '## In a cluster' satisfies Section;
 
 export interface Row { readonly measure: Measure; readonly value: number }
 
@@ -105,16 +106,4 @@ grow with the number of VirtualServers, and on one CPU each of them holds up the
 |---|---:|---:|---:|---:|---:|---|
 ${sampleLines(results).map(markdownRow).join('\n')}
 `;
-}
-
-/** The page with this section instead of the one that it has, or behind what it has. */
-export function withSection(page: string, section: string): string {
-  const at = page.indexOf(`\n${SECTION}\n`);
-  return `${(at < 0 ? page : page.slice(0, at)).trimEnd()}\n\n${section}`;
-}
-
-/** The section that a page has, or ''. */
-export function sectionOf(page: string): string {
-  const at = page.indexOf(`\n${SECTION}\n`);
-  return at < 0 ? '' : page.slice(at + 1);
 }

@@ -1,20 +1,21 @@
 // The health-check benchmark inside the guest: ours and keepalived in turns, against the same listener; leaves numbers in
 // $LAB_WORK/health.json. It judges nothing.
-//   node test/bench/health/guest.ts LISTENER SAMPLES KEEPALIVED   (KEEPALIVED may be empty)
+//   node test/bench/health/guest.ts LISTENER DYING SAMPLES KEEPALIVED   (KEEPALIVED may be empty)
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Figures } from './main.ts';
+import { deaths } from './death.ts';
+import type { Figures } from './report.ts';
 
-const [listener = '', samples = '3', keepalived = ''] = process.argv.slice(2);
+const [listener = '', dying = '', samples = '3', keepalived = ''] = process.argv.slice(2);
 const TARGETS = 2_000;
 const SERVICES = 10;
 const PERIOD_MS = 2_000;
 const WARM_UP_MS = 8_000;
-const MEASURED_MS = 15_000;
+const MEASURED_MS = 12_000;
 const TICKS_PER_SECOND = 100;
 
 interface Sample { readonly checks: number; readonly cpuSeconds: number }
@@ -76,12 +77,20 @@ async function peers(targets: number, services: number): Promise<Sample> {
   }
 }
 
+/** "Keepalived v2.2.7 (01/16,2022)" on standard error. */
+function versionOf(program: string): string {
+  return program === '' ? '' : /v([0-9.]+)/.exec(execFileSync('sh', ['-c', `'${program}' --version 2>&1`], { encoding: 'utf8' }))?.[1] ?? '?';
+}
+
 const rate = ({ checks, cpuSeconds }: Sample, each = 1): number => (checks * each) / cpuSeconds;
 
 execFileSync('sh', ['-c', 'ip link set lo up; modprobe -a ip_vs ip_vs_rr']);
 const server = spawn(listener, { stdio: ['ignore', 'pipe', 'inherit'] });
 await once(server.stdout, 'data');
-const figures: Figures = { distinct: { ours: [], peer: [] }, shared: { ours: [], peer: [] }, latenessP99: [], pauseMs: [], missed: 0, failed: 0 };
+const figures: Figures = {
+  kernel: execFileSync('uname', ['-sr'], { encoding: 'utf8' }).trim(), keepalived: versionOf(keepalived), distinct: { ours: [], peer: [] }, shared: { ours: [], peer: [] }, latenessP99: [], pauseMs: [],
+  beyondMs: [], missed: 0, failed: 0,
+};
 for (let i = 0; i < Number(samples); i++) {
   const all = ours(TARGETS);
   figures.distinct.ours.push(rate(all));
@@ -94,6 +103,8 @@ for (let i = 0; i < Number(samples); i++) {
   const shared = ours(TARGETS / SERVICES);
   figures.shared.ours.push(rate(shared, SERVICES));
   process.stdout.write(`ours, shared ${JSON.stringify(shared)}\n`);
+  figures.beyondMs.push(await deaths(dying));
+  process.stdout.write(`deaths, ms beyond ${JSON.stringify(figures.beyondMs.at(-1)!.map(Math.round).sort((a, b) => a - b))}\n`);
   if (keepalived === '') continue;
   for (const [name, sample] of [['distinct', await peers(TARGETS, 1)], ['shared', await peers(TARGETS / SERVICES, SERVICES)]] as const) {
     figures[name].peer.push(rate(sample));

@@ -5,7 +5,7 @@ import { createClient } from '../../../src/kube/client.ts';
 import { Transport } from '../../../src/kube/transport.ts';
 import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { MEASURES, quantile, type Results } from '../../bench/cluster/measures.ts';
-import { formatSection, rowsOf, sectionOf, verdictOf, withSection } from '../../bench/cluster/report.ts';
+import { rowsOf, verdictOf } from '../../bench/cluster/report.ts';
 import { StandIn, type Write } from '../../bench/cluster/stand-in.ts';
 import { endpointsOf, PATHS, slice, virtualServer } from '../../bench/cluster/workload.ts';
 
@@ -87,13 +87,4 @@ test('rows are judged by the worst that one in a hundred may be, without the win
   ]);
   assert.equal(rowsOf({ ...results, pipeline: {} }).length, MEASURES.length - 2, 'what was not measured is no row');
   assert.deepEqual([quantile([3, 1, 2], 0.5), quantile(Array.from({ length: 100 }, (_, i) => i), 0.99), quantile([7], 0)], [2, 98, 7]);
-});
-
-test('the section of the cluster goes into the page in place of the one before, and what stands before it stays', () => {
-  const section = formatSection(results, { date: '2026-01-01', cpu: 'x', commit: 'abc', load: [0, 1] });
-  const once = withSection('# Benchmarks\n\ntext\n', section);
-  assert.equal(withSection(once, section), once);
-  assert.equal(sectionOf(once), section);
-  assert.equal(sectionOf('# Benchmarks\n'), '');
-  assert.ok(once.startsWith('# Benchmarks\n\ntext\n\n## In a cluster\n'));
 });
