@@ -131,7 +131,8 @@ export class Controller {
   async #pass(signal: AbortSignal): Promise<boolean> {
     const { world, now } = this.#options;
     const vips = this.#writing.virtualIPs.objects;
-    await this.#absent.ask(world.virtualIPs.store.values(), signal);
+    const moved = this.#ownersMoved(world.untaken);
+    if (moved) await this.#absent.ask(world.virtualIPs.store.values(), signal);
     // From here to the end of compile nothing waits: caches and changes are of one moment.
     const changes = world.take();
     this.#dirty.begin(now());
@@ -142,12 +143,20 @@ export class Controller {
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
     }
     if (changes.everything) for (const name of world.pools.store.keys()) this.#statuses.pool(name);
-    const unread = new Set([...world.unread, ...this.#absent.unconfirmed(vips.values()).map((owner) => `VirtualServer/${owner}`)]);
+    const absent = moved || this.#ownersMoved(changes) ? this.#absent.unconfirmed(vips.values()) : [];
+    const unread = new Set([...world.unread, ...absent.map((owner) => `VirtualServer/${owner}`)]);
     const compiler = this.#compile(changes, unread);
     await this.#writing.write(compiler, signal);
     const ok = this.#dirty.end(now());
     await this.#statuses.write(compiler, this.#writing.unwritten, signal);
     return ok;
+  }
+
+  /** Whether a claim has to be looked at for who has it: it is another, or a VirtualServer came or went. Or else thousands would be, in each pass. */
+  #ownersMoved({ virtualIPs, written }: Readonly<Changes>): boolean {
+    if (!this.#absent.complete || virtualIPs.size > 0 || this.#unread.size + this.#options.world.unread.size > 0 || this.#dirty.has('claims')) return true;
+    for (const key of written) if (key.startsWith('VirtualServer/')) return true;
+    return false;
   }
 
   /** Takes what the caches heard: own writes come back, others' are looked at. */

@@ -7,7 +7,8 @@ import type { DirectorReport, Holder } from './status/virtualserver.ts';
 
 interface Report {
   readonly groups: readonly string[];
-  readonly applied: ReadonlyMap<string, string>;
+  /** Content hashes by `namespace/name`, as the lines say that it was read from. */
+  readonly applied: Map<string, string>;
   readonly failures: ReadonlyMap<string, { readonly code: string; readonly message: string }>;
   readonly backends: ReadonlyMap<string, BackendReport>;
   readonly bound: ReadonlySet<string>;
@@ -31,16 +32,14 @@ export class Reports {
       return new Set([...old?.applied.keys() ?? [], ...old?.failures.keys() ?? [], ...old?.backends.keys() ?? []]);
     }
     const { status, spec } = node;
+    const { applied, changed } = nextApplied(old, status?.applied ?? []);
     const next: Report = {
-      node, groups: spec.directorGroups, applied: readApplied(status?.applied ?? []),
+      node, groups: spec.directorGroups, applied,
       failures: new Map((status?.failures ?? []).map(({ virtualServer, code, message }) => [virtualServer, { code, message }])),
       backends: new Map((status?.backends ?? []).map((b) => [b.virtualServer, b])),
       bound: new Set(status?.boundVIPs ?? []),
     };
     this.#reports.set(name, next);
-    const changed = new Set<string>();
-    for (const [key, hash] of next.applied) if (old?.applied.get(key) !== hash) changed.add(key);
-    for (const key of old?.applied.keys() ?? []) if (!next.applied.has(key)) changed.add(key);
     for (const [key, { code, message }] of next.failures) if (old?.failures.get(key)?.message !== message || old.failures.get(key)?.code !== code) changed.add(key);
     for (const key of old?.failures.keys() ?? []) if (!next.failures.has(key)) changed.add(key);
     for (const key of new Set([...next.backends.keys(), ...old?.backends.keys() ?? []])) if (!sameBackends(next.backends.get(key), old?.backends.get(key))) changed.add(key);
@@ -77,6 +76,32 @@ export class Reports {
     const duplicate = conditions.find((c) => c.type === 'DuplicateAddress' && c.status === 'True');
     return { node: activeNode, live: this.#live.has(activeNode), duplicate: duplicate?.message ?? '' };
   }
+}
+
+/** Reads thousands of lines of which a few are others than before: those alone, into the map of before. They are sorted; where they are not, all are read. */
+function nextApplied(old: Report | undefined, lines: readonly string[]): { applied: Map<string, string>; changed: Set<string> } {
+  const was = old?.node.status?.applied ?? [];
+  const applied = old?.applied ?? new Map<string, string>();
+  if (!isSorted(was) || !isSorted(lines)) {
+    const next = readApplied(lines);
+    return { applied: next, changed: new Set([...applied.keys(), ...next.keys()].filter((key) => applied.get(key) !== next.get(key))) };
+  }
+  const [gone, come]: [string[], string[]] = [[], []];
+  for (let i = 0, j = 0; i < was.length || j < lines.length;) {
+    const [a, b] = [was[i], lines[j]];
+    if (a === b) [i, j] = [i + 1, j + 1];
+    else if (b === undefined || (a !== undefined && a < b)) gone.push(was[i++]!);
+    else come.push(lines[j++]!);
+  }
+  const [before, now] = [readApplied(gone), readApplied(come)];
+  for (const key of before.keys()) applied.delete(key);
+  for (const [key, hash] of now) applied.set(key, hash);
+  return { applied, changed: new Set([...before.keys(), ...now.keys()]) };
+}
+
+function isSorted(lines: readonly string[]): boolean {
+  for (let i = 1; i < lines.length; i++) if (lines[i - 1]! >= lines[i]!) return false;
+  return true;
 }
 
 /** What a VirtualServer's status says of them; how many connections are left and until when is the node's to say. */

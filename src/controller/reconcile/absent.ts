@@ -22,10 +22,14 @@ export class Absent {
   /** Claims whose VirtualServer the server does not have: `namespace/name uid`. */
   #gone: ReadonlySet<string> = new Set();
   readonly #owners = new WeakMap<VirtualIP['spec']['claims'], readonly string[]>();
+  #complete = false;
 
   constructor(options: AbsentOptions) {
     this.#options = options;
   }
+
+  /** Whether the last look found every VirtualServer that has a claim: while none of either comes or goes, nobody need look. */
+  get complete(): boolean { return this.#complete; }
 
   /** Asks the server about those of whom nothing is known. What fails is not known. */
   async ask(vips: Iterable<VirtualIP>, signal: AbortSignal): Promise<void> {
@@ -39,7 +43,9 @@ export class Absent {
 
   /** VirtualServers, as namespace/name, that have a claim, are in no cache, and may exist all the same. */
   unconfirmed(vips: Iterable<VirtualIP>): string[] {
-    return [...this.#missing(vips)].filter(([claim]) => !this.#gone.has(claim)).map(([, owner]) => owner);
+    const missing = [...this.#missing(vips)];
+    this.#complete = missing.length === 0;
+    return missing.filter(([claim]) => !this.#gone.has(claim)).map(([, owner]) => owner);
   }
 
   /** VirtualServers of claims, as namespace/name: put together once for each form of a VirtualIP, for all are looked at twice a pass. */

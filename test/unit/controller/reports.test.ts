@@ -23,6 +23,24 @@ test('a report concerns the VirtualServers of which it says something else than 
   assert.deepEqual([...r.update('e1', undefined)], []);
 });
 
+test('whatever the lines of before, those of now count: also where they are in no order, and where one is there twice', () => {
+  const lists: string[][] = [[], ['ns/a|1'], ['ns/a|1', 'ns/b|1'], ['ns/a-b|1', 'ns/a|1'], ['ns/a|2', 'ns/b|1', 'ns/c|9'], ['ns/b|1', 'ns/a|1'], ['ns/c|9', 'ns/b|2', 'ns/a|1'], ['ns/b|1', 'ns/b|1', 'garbage']];
+  for (const before of lists) {
+    for (const now of lists) {
+      const r = new Reports();
+      r.update('e1', node(['edge'], before));
+      const hashes = (): (string | undefined)[] => ['ns/a', 'ns/a-b', 'ns/b', 'ns/c'].map((key) => r.directors('edge', key)[0]!.hash);
+      const was = hashes();
+      const changed = r.update('e1', node(['edge'], now));
+      const fresh = new Reports();
+      fresh.update('e1', node(['edge'], now));
+      const expected = ['ns/a', 'ns/a-b', 'ns/b', 'ns/c'].map((key) => fresh.directors('edge', key)[0]!.hash);
+      assert.deepEqual(hashes(), expected, `${before} then ${now}`);
+      for (const [i, key] of ['ns/a', 'ns/a-b', 'ns/b', 'ns/c'].entries()) if (was[i] !== expected[i]) assert.ok(changed.has(key), `${key}: ${before} then ${now}`);
+    }
+  }
+});
+
 test('real servers that are down or drain concern their VirtualServer; how many connections they still have does not', () => {
   const r = new Reports();
   const sick = (more: object = {}) => ({ virtualServer: 'ns/a', unhealthy: 1, ignored: 0, draining: 1, connections: 50, message: 'm', ...more });

@@ -26,7 +26,7 @@ function bench(answers: Record<string, ApiErrorCode | 'there'>, known: string[] 
 test('who is known is asked about by nobody', async () => {
   const b = bench({}, ['ns/a']);
   await b.absent.ask([vip(['ns/a', 'u1'])], signal);
-  assert.deepEqual([b.asked, b.absent.unconfirmed([vip(['ns/a', 'u1'])])], [[], []]);
+  assert.deepEqual([b.asked, b.absent.complete, b.absent.unconfirmed([vip(['ns/a', 'u1'])]), b.absent.complete], [[], false, [], true]);
 });
 
 test('who is not known may exist, until the server says that there is none; that is asked once', async () => {
@@ -39,7 +39,9 @@ test('who is not known may exist, until the server says that there is none; that
   await b.absent.ask(vips, signal);
   assert.deepEqual(b.asked.splice(0).sort(), ['ns/dark', 'ns/late'], 'the one that is gone is not asked about again');
   b.known.push('ns/late');
-  assert.deepEqual(b.absent.unconfirmed(vips), ['ns/dark']);
+  assert.deepEqual([b.absent.unconfirmed(vips), b.absent.complete], [['ns/dark'], false]);
+  b.known.push('ns/dark');
+  assert.deepEqual([b.absent.unconfirmed(vips), b.absent.complete], [[], false], 'one that is gone may come back with nothing but its name');
 });
 
 test('another claim of the same name is another question, and what is answered is forgotten with its claim', async () => {
