@@ -45,7 +45,7 @@ export interface AgentOptions {
 export interface Report {
   readonly operations: number;
   readonly failures: readonly Failure[];
-  /** False when something asked for is not in the kernel: failures, refusals, incomplete reads. Drains that wait are settled. */
+  /** False when something asked for is not in the kernel: failures, refusals, incomplete reads, real servers on their way to another mode. Drains that wait are settled. */
   readonly settled: boolean;
 }
 
@@ -232,7 +232,7 @@ export class Agent {
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
     if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
-    return { operations: countOperations(p.operations), failures, settled: p.complete && this.#settled() };
+    return { operations: countOperations(p.operations), failures, settled: p.complete && !p.unfinished && this.#settled() };
   }
 
   /** Removes exactly what is ours and restores what stood before. */

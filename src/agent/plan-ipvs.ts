@@ -49,6 +49,8 @@ export interface IpvsPlan {
   readonly drained: Set<string>;
   /** Connections of those that go on draining, by drain key. */
   readonly remaining: Map<string, number>;
+  /** Services with real servers that have to go before they can be as they are wanted: the next pass goes on. */
+  readonly remade: Set<string>;
   readonly conflicts: { readonly key: string; readonly owner: string }[];
   /** Services of others, by key. */
   readonly foreign: string[];
@@ -62,7 +64,7 @@ const NONE_TRICK_FROM = 33;
 export function planIpvs(input: IpvsPlanInput): IpvsPlan {
   const plan: IpvsPlan = {
     create: [], addDestinations: [], setServices: [], setDestinations: [], delDestinations: [], setSchedulers: [], delServices: [],
-    entries: new Map(), gone: [], drains: new Map(), drained: new Set(), remaining: new Map(), conflicts: [], foreign: [], kept: [],
+    entries: new Map(), gone: [], drains: new Map(), drained: new Set(), remaining: new Map(), remade: new Set(), conflicts: [], foreign: [], kept: [],
   };
   const drains = drainsByService(input.drains);
   for (const key of input.scope ?? input.desired.keys()) {
@@ -175,6 +177,7 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
     } else {
       const when = remade.size > 0 ? remade.get(destinationKey(a.row(i))) : undefined;
       if (when) {
+        plan.remade.add(key);
         if (when === 'now' && mayDelete(input)) remake(key, service, b.get(k), draining ??= new Set(), input, plan);
       } else if (rowsDiffer(a.words, i, b.words, k) && !keepsWeight(wanted, a, i, b, k)) {
         const destination = a.get(i);

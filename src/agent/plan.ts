@@ -57,6 +57,8 @@ export interface Plan {
   readonly remaining: ReadonlyMap<string, number>;
   /** Whether everything that was looked at was seen whole. */
   readonly complete: boolean;
+  /** Whether it takes another pass, soon, until all is as it is wanted. */
+  readonly unfinished: boolean;
   /** Key -> owner. */
   readonly conflicts: ReadonlyMap<string, string>;
   readonly refusals: readonly Refusal[];
@@ -102,6 +104,7 @@ export function plan(input: PlanInput): Plan {
     ledgerAfter: withServices(node?.after ?? ledger, ledger, entriesAfter(services, ipvs)),
     drainsBefore, drainsAfter: drainsLeft(drainsBefore, ipvs), remaining: ipvs.remaining,
     complete: observed.ipvs.complete && !additive && (observed.node?.complete ?? true) && [...observed.ipvs.services.values()].every((s) => s.complete),
+    unfinished: ipvs.remade.size > 0,
     conflicts,
     refusals: [...conflicts].map(([key, owner]) => conflict(key, owner, desired.services.get(key))),
     foreign: { services: ipvs.foreign, destinations: ipvs.kept, addresses: node?.leftovers ?? [] },

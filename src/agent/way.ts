@@ -6,7 +6,7 @@
  *
  *   to DR, or from DR to TUN   a second destination, told apart by a port that these modes do not use; the first one drains
  *   from DR to NAT             the port is NAT's, so there is no second one: deleted, which resets its connections, and made anew in the next
- *                              pass, one half after the other. Not needed where NAT goes to another port of the real server than the VIP's
+ *                              pass, one half after the other. Without connections in place. Not needed where NAT goes to another port than the VIP's
  *   between NAT and TUN        in place
  */
 import { compareKeys, DestinationTable } from '../kernel/ipvs/destinations.ts';
@@ -32,8 +32,10 @@ export function waysOf(wanted: DestinationTable, observed: DestinationTable): Wa
     const other = { ...d, port: otherPort(d.port) };
     const second = d.method === 'masq' ? undefined : at(other);
     if (second?.method === d.method && first?.method !== d.method) return other;
-    if (!first || first.idle || together(first.method, d.method)) return d;
+    if (!first || together(first.method, d.method)) return d;
+    // Even without connections: one may begin before the kernel hears of it, and DR would lose all that follow.
     if (d.method !== 'masq' && !second) return other;
+    if (first.idle) return d;
     remade.push(destinationKey(d));
     return d;
   });

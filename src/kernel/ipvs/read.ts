@@ -69,9 +69,11 @@ export class IpvsReader {
       }
       const listed = list.services[i]!;
       const slot = slots[i];
-      if (slot?.listed === listed && this.#is(list, i, slot.observed.destinations)) continue;
-      changed = true;
       const wish = expected?.get(listed.key);
+      // Connections are not compared, so what was read before may be old there: it will do where nothing is to change, and nobody asks for them.
+      const settled = wish === undefined || wish.destinations === slot?.observed.destinations;
+      if (slot?.listed === listed && settled && this.#is(list, i, slot.observed.destinations)) continue;
+      changed = true;
       const same = wish !== undefined && sameService(listed.service, wish.service);
       // The same value, once in memory.
       if (same) listed.service = wish.service;

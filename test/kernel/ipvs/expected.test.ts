@@ -1,7 +1,7 @@
 /** Reading with an expectation: what is as expected is the expected object itself, and whatever differs is told all the same. */
 import { afterEach, beforeEach, test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { IpvsClient } from '../../../src/kernel/ipvs/contract.ts';
+import type { IpvsClient, IpvsObservation } from '../../../src/kernel/ipvs/contract.ts';
 import { DestinationTable } from '../../../src/kernel/ipvs/destinations.ts';
 import { serviceKey, type Destination, type Service } from '../../../src/kernel/ipvs/types.ts';
 import { destination, service } from '../../unit/kernel/ipvs/values.ts';
@@ -62,6 +62,25 @@ for (const [what, command] of changes) {
     assert.notDeepEqual(withExpectation, plain({ services: new Map([...expected].map(([key, e]) => [key, { ...e, complete: true }])), complete: true }));
   });
 }
+
+test('connections of a service that is to become another are told as they are, although its table was known without them', async () => {
+  const ipvs = await loaded();
+  await ipvs.readAll(undefined, expected);
+  run('ip', 'link', 'set', 'lo', 'up');
+  run('ip', 'addr', 'add', `${last.address}/32`, 'dev', 'lo');
+  run('ip', 'route', 'add', 'local', '172.16.0.0/24', 'dev', 'lo');
+  // Refused by every real server, and counted.
+  for (let i = 0; i < 4; i++) assert.throws(() => run('bash', '-c', `exec 3<>/dev/tcp/${last.address}/80`));
+  const counts = ({ services: all }: IpvsObservation, key = serviceKey(last)): number[] => {
+    const { destinations: table } = all.get(key)!;
+    return reals.map((_, i) => table.active(i) + table.inactive(i));
+  };
+  const now = counts(await client().readAll());
+  assert.ok(now.some((n) => n > 0), now.join());
+  assert.deepEqual(counts(await ipvs.readAll(undefined, expected)), [0, 0, 0, 0], 'nobody asks');
+  const lighter = DestinationTable.from(reals.map((d) => ({ ...d, weight: 0 })));
+  assert.deepEqual(counts(await ipvs.readAll(undefined, new Map([...expected, [serviceKey(last), { service: last, destinations: lighter }]]))), now);
+});
 
 test('destinations in another order than ours are the same destinations', async () => {
   const ipvs = client();

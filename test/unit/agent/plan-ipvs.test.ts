@@ -85,7 +85,7 @@ test('every field of a service and of a real server that differs is set, and onl
     const p = await planned({ desired: [wanted(service(fields), [rs(1)])], there: [{ service: service(), destinations: [rs(1)] }], ledger: ours });
     assert.deepEqual(operations(p).map((o) => /\((.*)\)$/.exec(o)?.[1]), [changed], name);
   }
-  const destinationChanges: Partial<Destination>[] = [{ method: 'direct' }, { weight: 5 }, { upper: 10 }, { lower: 3 }, { tunnelType: 'gue' }, { tunnelPort: 6080 }, { tunnelFlags: 1 }];
+  const destinationChanges: Partial<Destination>[] = [{ method: 'tunnel' }, { weight: 5 }, { upper: 10 }, { lower: 3 }, { tunnelType: 'gue' }, { tunnelPort: 6080 }, { tunnelFlags: 1 }];
   for (const fields of destinationChanges) {
     const p = await planned({ desired: [wanted(service(), [rs(1, fields), rs(2)])], there: [{ service: service(), destinations: [rs(1), rs(2)] }], ledger: ours });
     const [o, ...others] = [...p.setDestinations];

@@ -107,7 +107,10 @@ export function assertReached(kernel: FakeKernel, wanted: NodeState, conflicts: 
     assert.ok(there, `${key} is missing`);
     assert.deepEqual(there.service, s, key);
     const byKey = (list: Iterable<ReturnType<typeof destination>>) => Object.fromEntries([...list].map((d) => [destinationKey(d), d]));
-    assert.deepEqual(byKey([...there.destinations.values()].map((d) => d.destination)), byKey(destinations.toArray()), key);
+    // A real server that came to DR, or from it, may have a second key for ever (agent/way.ts); never two.
+    const found = [...there.destinations.values()].map(({ destination: d }) => (d.method !== 'masq' && d.port < 2 ? { ...d, port: s.port } : d));
+    assert.equal(found.length, destinations.length, key);
+    assert.deepEqual(byKey(found), byKey(destinations.toArray()), key);
   }
   const { shared } = wanted;
   for (const [key, { value: { vip } }] of shared.vips) {

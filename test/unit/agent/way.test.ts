@@ -24,9 +24,12 @@ class Director {
   /** What the kernel has after one more pass, without what each real server's address begins with. */
   async pass(seconds = 1): Promise<string[]> {
     this.#node.now += seconds * 1000;
-    await this.#agent.reconcile('changes');
+    this.settled = (await this.#agent.reconcile('changes')).settled;
     return this.table;
   }
+
+  /** What the last pass said of itself. */
+  settled = false;
 
   /** Opens connections on every real server that takes them. */
   load(): void {
@@ -40,11 +43,19 @@ class Director {
   }
 }
 
-test('without connections a mode is changed in place', async (t) => {
+test('without connections DR becomes NAT in place', async (t) => {
+  const d = new Director(t, 'DR');
+  await d.pass();
+  assert.deepEqual(await d.become('NAT'), ['21:80 masq 1', '22:80 masq 1']);
+});
+
+test('a connection that begins while NAT becomes DR cost every new one: DR gets destinations of its own even where there are none', async (t) => {
   const d = new Director(t, 'NAT');
   await d.pass();
-  assert.deepEqual(await d.become('DR'), ['21:80 direct 1', '22:80 direct 1']);
-  assert.deepEqual(await d.become('NAT'), ['21:80 masq 1', '22:80 masq 1']);
+  assert.deepEqual(await d.become('DR'), ['21:0 direct 1', '21:80 masq 0', '22:0 direct 1', '22:80 masq 0']);
+  assert.deepEqual(await d.pass(), ['21:0 direct 1', '22:0 direct 1'], 'nobody had to be waited for');
+  assert.deepEqual(await d.become('NAT'), ['21:0 direct 0', '21:80 masq 1', '22:0 direct 0', '22:80 masq 1']);
+  assert.deepEqual(await d.pass(), ['21:80 masq 1', '22:80 masq 1']);
 });
 
 test('NAT to DR under connections lost every new one: DR gets destinations of its own, and those of NAT drain', async (t) => {
@@ -83,8 +94,11 @@ test('DR to NAT under connections: deleted and made anew, one half after the oth
   d.load();
   assert.deepEqual(await d.become('NAT'), ['22:80 direct 1']);
   assert.ok(d.draining, 'the next pass comes soon');
+  assert.equal(d.settled, false);
   assert.deepEqual(await d.pass(), ['21:80 masq 1']);
+  assert.equal(d.settled, false);
   assert.deepEqual(await d.pass(), ['21:80 masq 1', '22:80 masq 1']);
+  assert.equal(d.settled, true);
   await d.pass();
   assert.equal(d.draining, false);
 });
