@@ -1,11 +1,12 @@
-// What stands beside a guest for rows 3 and 4, on the machine itself: a real API server with etcd, a controller, and a wire (a tap device)
-// that leads into the guest. In the guest an API server alone takes the one CPU. Needs root, for the wire.
+// What stands beside a guest for rows 3 and 4, on the machine itself: a real API server with etcd, a controller, who types kubectl, and a
+// wire (a tap device) that leads into the guest. In the guest an API server alone takes the one CPU. Needs root, for the wire.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startCluster } from '../../cluster/server.ts';
+import { applyWhenAsked } from './kubectl.ts';
 import { startController } from './product.ts';
 import { DIRECTORS } from './real.ts';
 import { director, group, namespaces, PATHS, pool, post } from './workload.ts';
@@ -16,6 +17,8 @@ export interface Beside {
   readonly caFile: string;
   readonly token: string;
   readonly kubeconfig: string;
+  /** Where kubectl is asked for (kubectl.ts). */
+  readonly folder: string;
 }
 
 const WIRE = 'ipvs-bench0';
@@ -48,8 +51,15 @@ export async function withCluster<T>(workDirectory: string, signal: AbortSignal,
       const controller = await startController({ folder, kubeconfig: cluster.kubeconfig });
       try {
         const file = join(folder, 'beside.json');
-        writeFileSync(file, JSON.stringify({ url: cluster.url, caFile: cluster.caFile, token: cluster.adminToken, kubeconfig: cluster.kubeconfig } satisfies Beside));
-        return await work(file, [`vec0:transport=tap,ifname=${WIRE},depth=128,gro=1`]);
+        writeFileSync(file, JSON.stringify({ url: cluster.url, caFile: cluster.caFile, token: cluster.adminToken, kubeconfig: cluster.kubeconfig, folder } satisfies Beside));
+        const ended = new AbortController();
+        const typing = applyWhenAsked(folder, cluster.kubeconfig, AbortSignal.any([signal, ended.signal]));
+        try {
+          return await work(file, [`vec0:transport=tap,ifname=${WIRE},depth=128,gro=1`]);
+        } finally {
+          ended.abort();
+          await typing;
+        }
       } finally {
         process.stderr.write(controller.tail());
         await controller.kill();
