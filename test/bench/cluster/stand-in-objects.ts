@@ -38,6 +38,8 @@ export class Objects {
   onChange: (entry: Entry) => void = () => {};
   readonly #collections = new Map<string, Map<string, Stored>>();
   readonly #pages = new Map<string, { readonly version: number; readonly rest: readonly Stored[] }>();
+  /** Pages that had another behind them. Several kinds are listed at once, and no two of their tokens may be the same. */
+  #turned = 0;
   /** Fields of status that each manager applied last. */
   readonly #applied = new Map<string, Record<string, unknown>>();
   #history: Entry[] = [];
@@ -58,7 +60,7 @@ export class Objects {
     if (token !== null) this.#pages.delete(token);
     const items = limit > 0 ? page.rest.slice(0, limit) : page.rest;
     const rest = page.rest.slice(items.length);
-    const next = rest.length > 0 ? `page-${this.version}-${rest.length}-${this.#pages.size}` : undefined;
+    const next = rest.length > 0 ? `page-${++this.#turned}` : undefined;
     if (next !== undefined) this.#pages.set(next, { version: page.version, rest });
     return { items, version: page.version, next };
   }

@@ -67,6 +67,19 @@ test('the stand-in lists in pages, and a watch tells of what begins and ceases t
   assert.deepEqual(seen, ['ADDED d', 'DELETED a', 'MODIFIED b']);
 });
 
+test('two kinds that are listed in pages at once are not mixed up', async (t) => {
+  const { api, client } = await standIn(t);
+  const gadgets = { ...WIDGETS, kind: 'Gadget', plural: 'gadgets' };
+  for (let i = 0; i < 6; i++) {
+    api.objects.create(COLLECTION, `default/w${i}`, widget(`w${i}`));
+    api.objects.create('/apis/example.org/v1/gadgets', `default/g${i}`, { ...widget(`g${i}`), kind: 'Gadget' });
+  }
+  for (let i = 0; i < 10; i++) {
+    const [widgets, others] = await Promise.all([client.listAll(WIDGETS, { pageSize: 2 }), client.listAll(gadgets, { pageSize: 2 })]);
+    assert.deepEqual([widgets.items.map((o) => o.metadata.name), others.items.map((o) => o.metadata.name)], [['w0', 'w1', 'w2', 'w3', 'w4', 'w5'], ['g0', 'g1', 'g2', 'g3', 'g4', 'g5']]);
+  }
+});
+
 test('each VirtualServer of the workload has endpoints that no other has, whichever was replaced', () => {
   const all = Array.from({ length: 5_000 }, (_, s) => [...endpointsOf(s, 10), ...Array.from({ length: 15 }, (_, turn) => endpointsOf(s, 10, turn + 1)[0]!)]).flat();
   assert.equal(new Set(all).size, all.length);
