@@ -44,7 +44,7 @@ export class OwnWrites<T extends KubeObject> {
   readonly #own = new Map<string, Own<T>>();
   readonly #doubted = new Set<string>();
 
-  /** `now`: monotonic milliseconds. `untaken` absent: nobody else writes specs of this kind that matter. */
+  /** `now`: monotonic milliseconds. `untaken` absent: specs of this kind are nobody's to write here. */
   constructor(cache: Cache<T>, now: () => number, untaken: () => Untaken<T> = () => NOTHING) {
     this.#cache = cache;
     this.#now = now;

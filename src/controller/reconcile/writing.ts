@@ -65,8 +65,8 @@ export class Writing {
     const { client, world, budget, count, now } = options;
     const common = { client, budget, count, now, before: () => this.#unlessAway() };
     this.virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, untaken: () => world.untaken.virtualIPs, same: sameVirtualIP });
-    this.programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, same: sameProgram });
-    this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, same: sameNode });
+    this.programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, untaken: () => world.untaken.programs, same: sameProgram });
+    this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, untaken: () => world.untaken.ipvsNodes, same: sameNode });
   }
 
   get unwritten(): ReadonlyMap<string, string> { return this.#unwritten; }
@@ -110,7 +110,11 @@ export class Writing {
     dirty.mark('release');
     const before = [...this.#unwritten.keys()];
     this.#unwritten.clear();
-    await inParallel(this.#wantedVirtualIPs(compiler).values(), WIDTH, signal, async (vip) => {
+    const wanted = this.#wantedVirtualIPs(compiler);
+    const served = this.#servedByOthers(wanted.values());
+    await inParallel(wanted.values(), WIDTH, signal, async (vip) => {
+      const owner = served.get(vip.metadata.name);
+      if (owner !== undefined) throw new StillServed(owner);
       if (await this.virtualIPs.ensure(vip, signal)) onVirtualIP(vip.metadata.name);
     }, (vip, error) => {
       this.#tell('VirtualIP', vip.metadata.name, error);
@@ -127,6 +131,23 @@ export class Writing {
       onUnwritten(owner);
     }
     for (const owner of before) if (!this.#unwritten.has(owner)) onUnwritten(owner);
+  }
+
+  /**
+   * Of VirtualIPs that are to be made: who has a program for the address and no claim to it. Another controller wrote that, and nobody gets
+   * an address that still leads to somebody else. By name.
+   */
+  #servedByOthers(wanted: Iterable<ServerObjects['VirtualIP']>): Map<string, string> {
+    const made = new Map([...wanted].filter((vip) => this.virtualIPs.objects.get(vip.metadata.name) === undefined).map((vip) => [vip.spec.address, vip]));
+    const served = new Map<string, string>();
+    if (made.size === 0) return served;
+    for (const { metadata, spec } of this.#options.world.programs.store.values()) {
+      for (const { address } of spec.addresses) {
+        const vip = made.get(address);
+        if (vip && !vip.spec.claims.some((c) => c.namespace === metadata.namespace && c.name === spec.virtualServer.name)) served.set(vip.metadata.name, `${metadata.namespace}/${spec.virtualServer.name}`);
+      }
+    }
+    return served;
   }
 
   #wantedVirtualIPs(compiler: Compiler): Map<string, ServerObjects['VirtualIP']> {
@@ -163,7 +184,7 @@ export class Writing {
     return desiredNodes({
       nodes: world.nodes.store.values(), groups: compiler.groups.values(), unreadGroups, bindings: serving.bindings, reserved: reserved(),
       present: (name) => this.nodes.objects.get(name), kept: (owner) => compiler.programs.has(owner) && compiler.verdicts.get(owner)?.accepted !== true,
-      sends: (owner, node) => this.present(owner).some((program) => sends(program, node)),
+      sends: (owner, node) => [...this.present(owner), ...world.programs.store.by('owner', owner)].some((program) => sends(program, node)),
     });
   }
 
@@ -199,12 +220,13 @@ export class Writing {
 
   /** Addresses that nobody has any more: after the programs are gone, so that nobody gets one that still leads to somebody else. */
   async #release(compiler: Compiler, signal: AbortSignal): Promise<void> {
-    const { dirty } = this.#options;
+    const { dirty, world } = this.#options;
     if (!dirty.take('release')) return;
     const wanted = this.#wantedVirtualIPs(compiler);
     const gone = [...this.virtualIPs.objects.values()].filter((vip) => !wanted.has(vip.metadata.name));
     if (gone.length === 0) return;
-    const served = new Set([...this.programs.objects.values()].flatMap((p) => p.spec.addresses.map((a) => a.address)));
+    // What another controller wrote meanwhile counts too, although it was not taken notice of.
+    const served = new Set([...this.programs.objects.values(), ...world.programs.store.values()].flatMap((p) => p.spec.addresses.map((a) => a.address)));
     this.#wait('release', gone.some((vip) => served.has(vip.spec.address)));
     await inParallel(gone.filter((vip) => !served.has(vip.spec.address)), WIDTH, signal, async ({ metadata: { name } }) => {
       await this.virtualIPs.remove(name, signal);
@@ -231,13 +253,17 @@ export class Writing {
   #tell(kind: string, key: string, error: unknown): void {
     if (error instanceof NotSent) return;
     if (error instanceof ApiError && AWAY.has(error.code)) this.#away = true;
-    const quiet = isConflict(error) || isAlreadyExists(error);
+    const quiet = isConflict(error) || isAlreadyExists(error) || error instanceof StillServed;
     this.#options.log[quiet ? 'info' : 'warn']({ kind, object: key, err: error }, 'not written');
   }
 }
 
 class NotSent extends Error {
   constructor() { super('the API server is away'); }
+}
+
+class StillServed extends Error {
+  constructor(owner: string) { super(`the program of ${owner} still leads there`); }
 }
 
 /** VirtualServers with the metadata of the server. */
