@@ -1,6 +1,7 @@
 /** The page of the benchmarks: each bench writes its part of it and leaves those of the others. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { formatSection as clusterSection } from '../../bench/cluster/report.ts';
 import type { Results } from '../../bench/cluster/measures.ts';
 import { formatSection as healthSection, rowsOf, type Figures } from '../../bench/health/report.ts';
@@ -25,6 +26,12 @@ test('a section goes into its place whatever is written first, and what is there
   assert.equal(withSection(both, CLUSTER!, '## In a cluster\n\nnew\n'), `${FIRST}\n## In a cluster\n\nnew\n\n${health.trimEnd()}\n`);
   assert.equal(withFirstPart(both, '# Benchmarks\n\nnew\n'), `# Benchmarks\n\nnew\n\n${cluster.trimEnd()}\n\n${health.trimEnd()}\n`);
   assert.equal(withFirstPart(FIRST, '# Benchmarks\n\nnew\n'), '# Benchmarks\n\nnew\n');
+});
+
+test('the page as it is has all sections, in order', () => {
+  const page = readFileSync(new URL('../../../docs/benchmarks.md', import.meta.url), 'utf8');
+  const at = [CLUSTER!, HEALTH!].map((heading) => page.indexOf(`\n${heading}\n`));
+  assert.ok(at[0]! > 0 && at[1]! > at[0]!, `${at}`);
 });
 
 test('health checks are judged by the median of the pairs, and deaths by the p99 of all of them', () => {
