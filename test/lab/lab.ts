@@ -56,6 +56,8 @@ export interface Lab {
 
   /** Listens on a host until it is stopped or the scenario ends. Resolves when all sockets are bound; rejects when one cannot be. */
   serve(host: string, options: ServeOptions): Promise<Server>;
+  /** A server of one protocol that misbehaves on command, for health checks to find. Begins well. */
+  faulty(host: string, options: FaultyOptions): Promise<Faulty>;
   /** Opens `count` connections (or sends `count` datagrams) one after the other, or `parallel` at a time; never rejects for failed ones. */
   get(host: string, options: GetOptions): Promise<Answers>;
   /** Opens connections and keeps echoing numbered lines on them until closed. Rejects when one cannot be opened. */
@@ -156,6 +158,25 @@ export interface ServeOptions {
 export interface Server {
   /** Stops as a process that exits: nobody listens any more, and its connections are closed. */
   stop(): Promise<void>;
+}
+
+export interface FaultyOptions {
+  /** GRPC and GRPCS: grpc.health.v1, without and with TLS. UDP: sends back what it gets. DNS: NOERROR. */
+  readonly protocol: 'HTTP' | 'HTTPS' | 'GRPC' | 'GRPCS' | 'UDP' | 'DNS';
+  readonly port: number;
+}
+
+/**
+ * `refuses`: nobody listens. `hangs`: accepts, says nothing. `wrong`: answers that it is not well. `late`: answers well after 2.5 s. `half-closes`: closes its
+ * half at once; DNS: half an answer. `flaps`: well every other time, hangs in between.
+ */
+export type Mood = 'well' | 'refuses' | 'hangs' | 'wrong' | 'late' | 'half-closes' | 'flaps';
+
+export interface Faulty {
+  /** Resolves when it is so. */
+  mood(mood: Mood): Promise<void>;
+  /** Connections, or datagrams, since the mood was set. */
+  asked(): Promise<number>;
 }
 
 export interface GetOptions {

@@ -1,4 +1,4 @@
-// The scenario's end of the probes: starts one probe process a host when it is first needed and turns lab.serve, get,
+// The scenario's end of the probes: starts one probe process a host when it is first needed and turns lab.serve, faulty, get,
 // hold, stream, big, arp and nd into its operations. The probe itself is probe/main.ts.
 
 import { createInterface } from 'node:readline';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { HeldConnections, Lab, StreamReport } from './lab.ts';
 import { inHost, startProcess } from './process.ts';
 
-export type Traffic = Pick<Lab, 'serve' | 'get' | 'hold' | 'stream' | 'big' | 'arp' | 'nd'>;
+export type Traffic = Pick<Lab, 'serve' | 'faulty' | 'get' | 'hold' | 'stream' | 'big' | 'arp' | 'nd'>;
 
 interface Probe {
   ask(operation: string, options: object): Promise<unknown>;
@@ -35,6 +35,13 @@ export function createTraffic(log: (line: string) => void): Traffic {
     serve: async (host, options) => {
       const server = await ask(host, 'serve', { name: host, tcp: [], udp: [], bind: [], ...options });
       return { stop: async () => { await ask(host, 'stopServing', { server }); } };
+    },
+    faulty: async (host, options) => {
+      const server = await ask(host, 'faulty', options);
+      return {
+        mood: async (mood) => { await ask(host, 'setMood', { server, mood }); },
+        asked: async () => await ask(host, 'askedSince', { server }) as number,
+      };
     },
     get: async (host, options) => await ask(host, 'get', options) as Awaited<ReturnType<Lab['get']>>,
     hold: async (host, options) => {

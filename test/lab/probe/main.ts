@@ -11,7 +11,11 @@ import { reportStream, startStream, stopStream } from './stream.ts';
 
 const operations: Record<string, (options: never) => unknown> = {
   serve, stopServing, get, hold, checkHeld, closeHeld, startStream, reportStream, stopStream, big,
-  // Loaded on first use: the foreign function library costs a quarter of a second in a guest.
+  // Loaded on first use, as few scenarios want it: TLS and HTTP/2.
+  faulty: async (options: never) => (await import('./faulty.ts')).faulty(options),
+  setMood: async (options: never) => (await import('./faulty.ts')).setMood(options),
+  askedSince: async (options: never) => (await import('./faulty.ts')).askedSince(options),
+  // The foreign function library costs a quarter of a second in a guest.
   solicit: async (options: never) => (await import('./neighbours.ts')).solicit(options),
 };
 
