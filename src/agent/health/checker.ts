@@ -3,7 +3,7 @@
  * program, no service and no weight. One clock and one timer for all targets; a check that nobody answers costs a socket until its timeout,
  * and those cannot take the sockets of others away.
  *
- *     due (heap) ── time ──> waiting for a socket ──> under way (flights.ts) ── result ──> verdict.ts ──> onChange
+ *     due (heaps) ─ time ──> waiting for a socket ──> under way (flights.ts) ── result ──> verdict.ts ──> onChange
  *        ^                                                                         │
  *        └──────────────────────────── next moment of its grid (schedule.ts) <─────┘
  */
@@ -54,6 +54,8 @@ interface Entry extends Due {
   /** What is known of the time that a check takes: never checked, answered in time, or took all of it, and a socket as long. */
   pace: Pace;
   state: 'due' | 'waiting' | 'flying';
+  /** Which queue it waits in until it is due. */
+  doubted: boolean;
   /** Of the set() that last wanted it. */
   generation: number;
 }
@@ -67,6 +69,8 @@ const SLOW_SHARE = 0.75;
 const LOOK_MS = 10;
 /** Milliseconds that a check may begin late, so that those that are due together cost one turn. */
 const GATHER_MS = 20;
+/** So many at most: when everything fails at once, it is gathered as ever. */
+const DOUBTED = 64;
 /** Milliseconds of work before others have their turn on the event loop. */
 const SLICE_MS = 5;
 /** What is done between two looks at the clock. */
@@ -79,6 +83,8 @@ export class Checker {
   readonly #maxOpen: number;
   readonly #entries = new Map<string, Entry>();
   readonly #due = new DueQueue<Entry>();
+  /** The same of those that failed and are not down yet: their next check may decide, so it begins when it is due and is not gathered with others. */
+  readonly #doubted = new DueQueue<Entry>();
   /** Those that are due and have no socket yet, in the order in which they came; in this order they get one. */
   readonly #waiting: Record<Pace, Set<Entry>> = { quick: new Set(), fresh: new Set(), slow: new Set() };
   readonly #flights: Flights<Entry>;
@@ -90,6 +96,10 @@ export class Checker {
   #slowOpen = 0;
   /** When one of them last had to go on waiting. */
   readonly #shortAt: Record<Pace, number> = { quick: -Infinity, fresh: -Infinity, slow: -Infinity };
+  /** When the last check of a doubted one began: looked for soon, and then less and less often. */
+  #doubtedAt = -Infinity;
+  /** When any last began. */
+  #gatheredAt = -Infinity;
   #timer: unknown = null;
   #timerAt = Infinity;
   #running = false;
@@ -183,7 +193,7 @@ export class Checker {
         continue;
       }
       const fraction = fractionOf(target.key, salt);
-      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, pace: 'fresh', state: 'due', generation: this.#generation, dueAt: 0, place: -1 };
+      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, pace: 'fresh', state: 'due', doubted: false, generation: this.#generation, dueAt: 0, place: -1 };
       this.#entries.set(target.key, entry);
       this.#due.put(entry, firstDue(fraction, target.check.periodMs, all, moment));
     }
@@ -194,7 +204,7 @@ export class Checker {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.target.key);
-    this.#due.remove(entry);
+    (entry.doubted ? this.#doubted : this.#due).remove(entry);
     this.#waiting[entry.pace].delete(entry);
     if (entry.state === 'flying') {
       this.#flights.cancel(entry);
@@ -221,9 +231,11 @@ export class Checker {
 
   /** Waits for the next moment at which there is something to do: at once where something is left over. */
   #arm(moment: number, all = true): void {
-    const looks = this.#flights.watched > 0 || this.pending > 0 || this.#ready() ? moment + (all ? LOOK_MS : 1) : Infinity;
-    const gathers = Math.max(this.#due.next, moment + (all ? GATHER_MS : 1));
-    const at = Math.min(looks, gathers, Math.max(this.#flights.nextDeadline, moment + LOOK_MS));
+    const lookIn = Math.min(LOOK_MS, Math.max(1, moment - this.#doubtedAt));
+    const looks = this.#flights.watched > 0 || this.pending > 0 || this.#ready() ? moment + (all ? lookIn : 1) : Infinity;
+    // Counted from when some last began: a timer that came a little early must not cost those that are due then a whole turn more.
+    const gathers = Math.max(this.#due.next, all ? this.#gatheredAt + GATHER_MS : 0, moment + 1);
+    const at = Math.min(looks, gathers, Math.max(this.#doubted.next, moment + 1), Math.max(this.#flights.nextDeadline, moment + LOOK_MS));
     // Never later than it was: whoever calls set() all the time must not keep the turn from coming.
     if (at >= this.#timerAt) return;
     this.#timers.clear(this.#timer);
@@ -244,7 +256,7 @@ export class Checker {
     let all = true;
     // Whoever is told may stop us.
     for (let i = 1; this.#running; i++) {
-      for (let entry = this.#due.take(moment); entry !== null; entry = this.#due.take(moment)) {
+      for (let entry = this.#takeDue(moment); entry !== null; entry = this.#takeDue(moment)) {
         entry.state = 'waiting';
         this.#waiting[entry.pace].add(entry);
       }
@@ -263,6 +275,10 @@ export class Checker {
     // In a near network the first of them have answered meanwhile.
     if (this.counts.begun > begun && this.#flights.watched > 0) this.#flights.look(now());
     return all;
+  }
+
+  #takeDue(moment: number): Entry | null {
+    return this.#doubted.take(moment) ?? this.#due.take(moment);
   }
 
   /** Notes that those which still wait do so for want of a socket. */
@@ -285,6 +301,8 @@ export class Checker {
     countBegun(this.counts, late);
     if (entry.dueAt <= this.#shortAt[entry.pace]) this.counts.delayed++;
     entry.state = 'flying';
+    this.#gatheredAt = moment;
+    if (entry.doubted) this.#doubtedAt = moment;
     if (entry.pace !== 'quick') this.#slowOpen++;
     this.#flights.start(entry, entry.target, moment);
     this.counts.mostOpen = Math.max(this.counts.mostOpen, this.#flights.size);
@@ -297,9 +315,10 @@ export class Checker {
     entry.pace = result.tookMs > check.timeoutMs - 1 ? 'slow' : 'quick';
     entry.state = 'due';
     countResult(this.counts, check.type, result.reason);
-    this.#due.put(entry, this.#nextOf(entry, result.at));
     const health = advance(before, result, check);
     entry.health = health;
+    entry.doubted = health.failingSince !== null && health.state === 'Up' && this.#doubted.size < DOUBTED;
+    (entry.doubted ? this.#doubted : this.#due).put(entry, this.#nextOf(entry, result.at));
     if (health.turns !== before.turns) this.counts.turns++;
     if (health.state !== before.state || (health.failingSince === null) !== (before.failingSince === null)) this.#tell(entry.target, health, before);
   }

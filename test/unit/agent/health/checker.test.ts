@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { checkTarget, type CheckTarget, type CheckTiming } from '../../../../src/agent/health/check.ts';
 import { latenessBelow } from '../../../../src/agent/health/counts.ts';
+import { fractionOf } from '../../../../src/agent/health/schedule.ts';
 import { FakeNetwork, checkerOn } from './fake-sockets.ts';
 
 const timing: CheckTiming = { port: 80, periodMs: 2_000, timeoutMs: 1_000, rise: 2, fall: 3 };
@@ -41,6 +42,26 @@ test('death is told after fall failures, a period apart, and recovery after rise
   network.pass(4_100);
   assert.deepEqual(told, ['10.0.0.1 Down Down passing', '10.0.0.1 Down Up passing']);
   assert.equal(checker.counts.turns, 2);
+});
+
+test('who failed is asked again at its moment, and is not gathered with the thousand others; when all fail they are gathered', () => {
+  const network = new FakeNetwork();
+  const { checker } = checkerOn(network);
+  const all = addresses(1_000, 1);
+  checker.set(all.map((a) => target(a, { fall: 10 })));
+  network.pass(10_000);
+  const some = all.slice(0, 20);
+  for (const address of some) network.hosts.set(address, 'refuses');
+  network.pass(12_000);
+  for (const address of some) {
+    // Its moments are drawn from its key.
+    const phase = fractionOf(target(address, { fall: 10 }).key, 'edge-1') * 2_000;
+    for (const at of network.asked(address).slice(-4)) assert.ok((at - phase) % 2_000 <= 2, `${address} was asked ${(at - phase) % 2_000} ms late`);
+  }
+  for (const address of all) network.hosts.set(address, 'refuses');
+  network.pass(6_000);
+  const moments = new Set(network.log.filter(({ at }) => at > network.now - 2_000).map(({ at }) => Math.floor(at)));
+  assert.ok(moments.size < 350, `${moments.size} turns in 2 s`);
 });
 
 test('death by silence is told a timeout later', () => {
