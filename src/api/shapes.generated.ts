@@ -363,6 +363,14 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
            "maximum": 65535,
            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
            "maxLength": 63
+          },
+          "podWeights": {
+           "type": "string",
+           "default": "Ignore",
+           "enum": [
+            "Ignore",
+            "Annotation"
+           ]
           }
          }
         },

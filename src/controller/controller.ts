@@ -67,8 +67,8 @@ export class Controller {
     const budget = new Budget({ perSecond: writesPerSecond, burst: BURST, now, ...(sleep && { sleep }) });
     this.#surroundings = new Surroundings({
       services: world.services.store, slices: world.slices.store, endpoints: world.endpoints.store, nodes: world.nodes.store, namespaces: world.namespaces.store,
-      serviceCIDRs: world.serviceCIDRs.store, grants: world.grants.store, ipvsNodes: world.ipvsNodes.store,
-    }, (node, vip, way) => this.#serving.sendsTo(node, vip, way));
+      serviceCIDRs: world.serviceCIDRs.store, grants: world.grants.store, ipvsNodes: world.ipvsNodes.store, pods: world.pods.store,
+    }, (node, vip, way) => this.#serving.sendsTo(node, vip, way), () => world.pods.synced);
     this.#writing = new Writing({
       ...options, budget, dirty: this.#dirty, serving: this.#serving, unread: () => this.#unread, reserved: () => this.#surroundings.ownAddresses,
       onVirtualIP: (name) => this.#statuses.vip(name),

@@ -2,6 +2,7 @@
  * The kinds of Kubernetes that the controller reads, with the fields that it reads, and how each is cut down before it is kept: a
  * thousand EndpointSlices with everything in them are 30 MB. Not our own kinds (api/) and not how they are fetched (kube/).
  */
+import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { KubeObject, Resource } from '../kube/types.ts';
 
 export interface Service extends KubeObject {
@@ -26,6 +27,10 @@ export interface SliceEndpoint {
   readonly addresses: readonly string[];
   readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean };
   readonly nodeName?: string;
+  /** As the server sends it. */
+  readonly targetRef?: { readonly kind?: string; readonly name?: string };
+  /** What is kept of it: the Pod, which is in the slice's namespace. */
+  readonly pod?: string;
 }
 
 /** `name` is that of the Service's port, '' for the only one; `port` absent means every port. */
@@ -54,6 +59,9 @@ export interface Node extends KubeObject {
 
 export type Namespace = KubeObject;
 
+/** Metadata only, and only where a VirtualServer asks for weights of Pods. */
+export type Pod = KubeObject;
+
 /** networking.k8s.io/v1 since Kubernetes 1.33. */
 export interface ServiceCIDR extends KubeObject {
   readonly spec?: { readonly cidrs?: readonly string[] };
@@ -74,6 +82,7 @@ export const SERVICES: Resource<Service> = { group: '', version: 'v1', kind: 'Se
 export const ENDPOINT_SLICES: Resource<EndpointSlice> = { group: 'discovery.k8s.io', version: 'v1', kind: 'EndpointSlice', plural: 'endpointslices', namespaced: true };
 export const ENDPOINTS: Resource<Endpoints> = { group: '', version: 'v1', kind: 'Endpoints', plural: 'endpoints', namespaced: true };
 export const NODES: Resource<Node> = { group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false };
+export const PODS: Resource<Pod> = { group: '', version: 'v1', kind: 'Pod', plural: 'pods', namespaced: true, metadataOnly: true };
 export const NAMESPACES: Resource<Namespace> = { group: '', version: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false };
 export const SERVICE_CIDRS: Resource<ServiceCIDR> = { group: 'networking.k8s.io', version: 'v1', kind: 'ServiceCIDR', plural: 'servicecidrs', namespaced: false };
 export const REFERENCE_GRANTS: Resource<ReferenceGrant> = { group: 'gateway.networking.k8s.io', version: 'v1beta1', kind: 'ReferenceGrant', plural: 'referencegrants', namespaced: true };
@@ -99,7 +108,12 @@ export function trimService(s: Service): Service {
   };
 }
 
-/** Zones, hints, host names and target references go. */
+/** Name of the Pod behind an endpoint; '' where there is none. */
+export function podOf({ pod, targetRef }: SliceEndpoint): string {
+  return pod ?? (targetRef?.kind === 'Pod' ? targetRef.name ?? '' : '');
+}
+
+/** Zones, hints and host names go; of target references the name of a Pod stays. */
 export function trimSlice(s: EndpointSlice): EndpointSlice {
   const service = s.metadata.labels?.[SERVICE_NAME_LABEL];
   return {
@@ -107,9 +121,11 @@ export function trimSlice(s: EndpointSlice): EndpointSlice {
     metadata: { ...metadata(s.metadata, false), ...(service === undefined ? {} : { labels: { [SERVICE_NAME_LABEL]: service } }) },
     addressType: s.addressType,
     ports: s.ports ?? [],
-    endpoints: (s.endpoints ?? []).map(({ addresses, conditions, nodeName }) => ({
-      addresses, ...(conditions === undefined ? {} : { conditions }), ...(nodeName === undefined ? {} : { nodeName }),
-    })),
+    endpoints: (s.endpoints ?? []).map((e) => {
+      const { addresses, conditions, nodeName } = e;
+      const pod = podOf(e);
+      return { addresses, ...(conditions === undefined ? {} : { conditions }), ...(nodeName === undefined ? {} : { nodeName }), ...(pod === '' ? {} : { pod }) };
+    }),
   };
 }
 
@@ -124,4 +140,16 @@ export function trimNode(n: Node): Node {
 
 export function trimNamespace(n: Namespace): Namespace {
   return { apiVersion: n.apiVersion, kind: n.kind, metadata: metadata(n.metadata, true) };
+}
+
+/** One annotation of a Pod is read, so of most nothing is kept but that they are there. */
+export function trimPod({ metadata: { name, namespace, resourceVersion, annotations } }: Pod): Pod {
+  const weight = annotations?.[WEIGHT_NAME];
+  return {
+    apiVersion: 'v1', kind: 'Pod',
+    metadata: {
+      name, ...(namespace === undefined ? {} : { namespace }), ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      ...(weight === undefined ? {} : { annotations: { [WEIGHT_NAME]: weight } }),
+    },
+  };
 }

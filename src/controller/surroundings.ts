@@ -2,14 +2,14 @@
  * Surroundings: the answers to compile's questions about the cluster, from the caches. It also says whom a change concerns: which
  * VirtualServers have to be compiled again when a Service, a slice or a node changed. Reads stores and keeps indexes; writes nothing.
  */
-import { NODE_WEIGHT_LABEL } from '../api/v1alpha1/metadata.ts';
+import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
 import { ADDRESS_BITS, canonical, contains, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
 import { inRanges, type Range } from './compile/pools.ts';
-import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
+import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
 
 /** A store as it is read here. */
 type Reader<T extends KubeObject> = Pick<Store<T>, 'get' | 'values' | 'by'>;
@@ -24,6 +24,8 @@ export interface Caches {
   readonly serviceCIDRs: Reader<ServiceCIDR>;
   readonly grants: Reader<ReferenceGrant>;
   readonly ipvsNodes: Reader<IPVSNode & KubeObject>;
+  /** Absent: nobody reads them. */
+  readonly pods?: Reader<Pod>;
 }
 
 /** Index function of slices: the Service they belong to, as `namespace/name`. */
@@ -51,6 +53,7 @@ export class Surroundings implements Cluster {
   readonly #caches: Caches;
   /** Whether the last program of a VirtualServer sent packets to a node already: then it goes on. */
   readonly #served: (node: string, vip: string, way: Way) => boolean;
+  readonly #podsKnown: () => boolean;
   #nodes: ClusterNode[] = [];
   #nodeOf = new Map<string, string>();
   /** Of nodes that have the label. */
@@ -59,9 +62,10 @@ export class Surroundings implements Cluster {
   #networks: Network[] = [];
   #stale = true;
 
-  constructor(caches: Caches, served: (node: string, vip: string, way: Way) => boolean) {
+  constructor(caches: Caches, served: (node: string, vip: string, way: Way) => boolean, podsKnown: () => boolean = () => caches.pods !== undefined) {
     this.#caches = caches;
     this.#served = served;
+    this.#podsKnown = podsKnown;
   }
 
   /** A Node, a ServiceCIDR or the API server's endpoints changed. */
@@ -84,6 +88,10 @@ export class Surroundings implements Cluster {
   nodeOf(address: string): string | null { return this.#fresh().#nodeOf.get(address) ?? null; }
 
   weightLabel(node: string): string | null { return this.#fresh().#weightLabels.get(node) ?? null; }
+
+  podWeight(pod: string): string | null { return this.#caches.pods?.get(pod)?.metadata.annotations?.[WEIGHT_NAME] ?? null; }
+
+  get podsKnown(): boolean { return this.#podsKnown(); }
 
   /** Gateway API's ReferenceGrant: who may refer to what in the grant's namespace. */
   permits(fromNamespace: string, serviceKey: string): boolean {
@@ -149,7 +157,7 @@ export class Surroundings implements Cluster {
       const { name, labels = {} } = node.metadata;
       const addresses = nodeAddresses(node, true);
       this.#nodes.push({ name, labels, addresses });
-      if (labels[NODE_WEIGHT_LABEL] !== undefined) this.#weightLabels.set(name, labels[NODE_WEIGHT_LABEL]);
+      if (labels[WEIGHT_NAME] !== undefined) this.#weightLabels.set(name, labels[WEIGHT_NAME]);
       for (const address of addresses) this.#nodeOf.set(address, name);
       for (const address of nodeAddresses(node, false)) this.#own.set(address, `an address of node ${name}`);
       for (const cidr of node.spec?.podCIDRs ?? []) this.#reserve(cidr, `in the Pod network of node ${name} (${cidr})`);

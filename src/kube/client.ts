@@ -91,6 +91,9 @@ export interface KubeClient {
 /** Objects a page: what client-go uses. */
 export const PAGE_SIZE = 500;
 
+/** What is asked for instead of whole objects. A server that cannot (before 1.15) answers with an error, as nothing else is accepted. */
+const METADATA = { list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1', watch: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' } as const;
+
 const EVENT_TYPES: ReadonlySet<unknown> = new Set<WatchEvent['type']>(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
 
 export function createClient(transport: Pick<Transport, 'request' | 'stream'>): KubeClient {
@@ -103,7 +106,7 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
 
   async function list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal, namespace, ...query } = options;
-    const spec: RequestSpec = { method: 'GET', path: collectionPath(resource, namespace), query, signal };
+    const spec: RequestSpec = { method: 'GET', path: collectionPath(resource, namespace), query, signal, ...(resource.metadataOnly === true && { accept: METADATA.list }) };
     const { json } = await transport.request(spec);
     const { items, metadata } = (json ?? {}) as { items?: unknown; metadata?: { resourceVersion?: unknown; continue?: unknown } };
     if (!Array.isArray(items) || typeof metadata?.resourceVersion !== 'string') throw badResponse(spec, `the answer is no list of ${nameOf(resource)}`);
@@ -133,7 +136,7 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
   }
 
   async function* watch<T extends KubeObject>(resource: Resource<T>, { signal, namespace, ...query }: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
-    const spec: StreamSpec = { path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal };
+    const spec: StreamSpec = { path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal, ...(resource.metadataOnly === true && { accept: METADATA.watch }) };
     let line = 0;
     for await (const text of transport.stream(spec)) {
       line += 1;

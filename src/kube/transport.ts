@@ -23,6 +23,8 @@ export interface RequestSpec {
   readonly path: string;
   /** Members that are undefined are left out. */
   readonly query?: Query;
+  /** Default: application/json. */
+  readonly accept?: string | undefined;
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly contentType?: string;
@@ -34,6 +36,8 @@ export interface RequestSpec {
 export interface StreamSpec {
   readonly path: string;
   readonly query?: Query;
+  /** Default: application/json. */
+  readonly accept?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** From the call to the headers of the answer; how long the stream may be silent is the reader's. */
   readonly timeoutMs?: number | undefined;
@@ -209,7 +213,7 @@ export class Transport {
   #send({ spec, target, stop }: Call, access: Access): Promise<IncomingMessage> {
     const { secure, options } = this.#connections.optionsFor(access, target);
     const payload = spec.body === undefined ? undefined : Buffer.from(JSON.stringify(spec.body));
-    const headers: OutgoingHttpHeaders = { ...access.headers, accept: 'application/json', 'user-agent': this.#options.userAgent };
+    const headers: OutgoingHttpHeaders = { ...access.headers, accept: spec.accept ?? 'application/json', 'user-agent': this.#options.userAgent };
     if (payload) Object.assign(headers, { 'content-type': spec.contentType ?? 'application/json', 'content-length': payload.length });
     return new Promise((resolve, reject) => {
       const request = (secure ? https : http).request({ ...options, method: spec.method, headers });

@@ -44,6 +44,8 @@ export interface Resource<T extends KubeObject = KubeObject> {
   /** Lower case, as in the URL. */
   readonly plural: string;
   readonly namespaced: boolean;
+  /** Lists and watches fetch metadata only (meta/v1 PartialObjectMetadata): of thousands of large objects the part that is wanted. */
+  readonly metadataOnly?: boolean;
   /** Checks and completes an object as read from the server; throws when it fails the schema. Only the reflector calls it. */
   readonly parse?: (value: unknown) => T;
 }

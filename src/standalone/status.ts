@@ -195,7 +195,7 @@ function degraded(verdict: Verdict, broken: string | undefined, sick: readonly U
 function snapshotStatus(program: Program, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[], draining: ReadonlyMap<string, number>, error: string): ServerStatus {
   const { owner, spec } = program;
   const message = 'its manifest cannot be read; the form of before the restart is served until it can';
-  const verdict: Verdict = { accepted: true, reason: 'Accepted', message: '', addresses: spec.addresses.map((a) => a.address), pool: '', group: spec.directorGroup, backends: spec.services[0]?.realServers.length ?? 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], binds: [], waiting: [], program };
+  const verdict: Verdict = { accepted: true, reason: 'Accepted', message: '', addresses: spec.addresses.map((a) => a.address), pool: '', group: spec.directorGroup, backends: spec.services[0]?.realServers.length ?? 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false, binds: [], waiting: [], program };
   const accepted: Condition = { type: 'Accepted', status: 'Unknown', reason: 'Pending', message };
   const role = view.fragments.get(owner)?.role ?? 'none';
   const weights = spec.services[0]?.realServers.map((r) => parseRealServer(r)?.weight ?? 0) ?? [];

@@ -71,6 +71,27 @@ test('the Pods of a Service are the real servers of its VirtualServer: as they c
   await becomes('one again', 'shop/web', ['10.1.0.3|8080|1|w1']);
 });
 
+test('a Pod says what share of the weight it gets, where that is asked for, and only its metadata is read', async () => {
+  const rbac = { group: 'rbac.authorization.k8s.io', apiVersion: 'rbac.authorization.k8s.io/v1', path: '/apis/rbac.authorization.k8s.io/v1' };
+  await bench.send('POST', `${rbac.path}/clusterroles`, { apiVersion: rbac.apiVersion, kind: 'ClusterRole', metadata: { name: 'read-pods' }, rules: [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }] });
+  await bench.send('POST', `${rbac.path}/clusterrolebindings`, {
+    apiVersion: rbac.apiVersion, kind: 'ClusterRoleBinding', metadata: { name: 'read-pods' }, roleRef: { apiGroup: rbac.group, kind: 'ClusterRole', name: 'read-pods' },
+    subjects: [{ kind: 'ServiceAccount', name: 'ipvs-operator-controller', namespace: 'ipvs-system' }],
+  });
+  const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user: 'system:serviceaccount:ipvs-system:ipvs-operator-controller', resourceAttributes: { verb: 'list', resource: 'pods' } } };
+  await bench.eventually('it may list Pods', async () => (await bench.send<{ status: { allowed: boolean } }>('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', review)).status.allowed);
+  const annotated = (object: object, weight: string): object => ({ ...object, metadata: { ...(object as { metadata: object }).metadata, annotations: { 'ipvs-operator.dev/weight': weight } } });
+  await bench.post(annotated(web('c2', '10.1.0.4'), '10'));
+  await bench.post(virtualServer('shop/shares', { backends: [{ weight: 100, serviceRef: { name: 'web', podWeights: 'Annotation' } }] }));
+  await becomes('as the Pod says', 'shop/shares', ['10.1.0.3|8080|100|w1', '10.1.0.4|8080|10|w1']);
+  await bench.patch('Pod', 'shop/c2', { metadata: { annotations: { 'ipvs-operator.dev/weight': '250' } } });
+  await becomes('and as it says now', 'shop/shares', ['10.1.0.3|8080|100|w1', '10.1.0.4|8080|250|w1']);
+  await becomes('for nobody else', 'shop/web', ['10.1.0.3|8080|1|w1', '10.1.0.4|8080|1|w1']);
+  await bench.send('DELETE', '/api/v1/namespaces/shop/pods/c2', { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0 });
+  await bench.drop('VirtualServer', 'shop/shares');
+  await becomes('without it', 'shop/web', ['10.1.0.3|8080|1|w1']);
+});
+
 test('a Service that is deleted takes its real servers with it, and brings them back', async () => {
   await bench.drop('Service', 'shop/web');
   await becomes('no Service', 'shop/web', []);

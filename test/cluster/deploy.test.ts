@@ -31,6 +31,7 @@ const ALL_ON = {
   image: { repository: 'registry.example.org/ipvs', digest: `sha256:${'0123456789abcdef'.repeat(4)}`, pullPolicy: 'Always' },
   imagePullSecrets: [{ name: 'registry' }],
   namespace: { create: true },
+  rbac: { readPods: true },
   controller: {
     replicas: 3, port: 8080, logLevel: 'debug', writesPerSecond: 500, tolerations: [{ key: 'a', operator: 'Exists' }], podAnnotations: { a: 'b' }, podLabels: { c: 'd' },
     affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, podAffinityTerm: { topologyKey: 'zone', labelSelector: { matchLabels: { a: 'b' } } } }] } },
@@ -62,6 +63,12 @@ async function rendered(values: object = {}, ...args: string[]): Promise<string>
   assert.equal(code, 0, stderr);
   return stdout;
 }
+
+test('the controller may list Pods only where somebody allows it', async () => {
+  const reads = /resources: \[services, endpoints, nodes, namespaces, pods\]/;
+  assert.doesNotMatch(await rendered(), /\bpods\b[^\n]*\]/);
+  assert.match(await rendered({ rbac: { readPods: true } }), reads);
+});
 
 const byIdentity = (manifests: readonly Manifest[]) => new Map(manifests.map((one) => [identity(one), withoutHelm(one)]));
 

@@ -88,6 +88,8 @@ export const CONDITIONS = {
       EndpointsExcluded: 'Some real servers cannot be used; status.excluded names them.',
       ChecksIgnored: 'Health checks fail and are not obeyed: too few others are up, or everything behind one interface failed at once.',
       InvalidNodeWeight: 'The label ipvs-operator.dev/weight of a node is no whole number from 0 to 65535, and does not count.',
+      InvalidPodWeight: 'The annotation ipvs-operator.dev/weight of a Pod is no whole number from 0 to 65535, and does not count.',
+      PodsUnknown: 'Weights of Pods are asked for (podWeights) and do not count, as the controller cannot list Pods.',
     },
   },
 } as const satisfies Record<string, ConditionEntry>;

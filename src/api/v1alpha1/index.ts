@@ -1,7 +1,7 @@
 /**
  * The API as other rooms import it: kinds, keys, parsing. Nothing here loads zod. Models are not here: they belong to the edges (models.ts).
  */
-export { API_VERSION, GROUP, GROUP_LABEL, NODE_WEIGHT_LABEL, VERSION, VIRTUAL_SERVER_LABEL, objectKey, type OwnerReference, type ServerMetadata } from './metadata.ts';
+export { API_VERSION, GROUP, GROUP_LABEL, WEIGHT_NAME, VERSION, VIRTUAL_SERVER_LABEL, objectKey, type OwnerReference, type ServerMetadata } from './metadata.ts';
 export { MAX_APPLIED, MAX_BINDS, MAX_FAILURES, MAX_RESERVED, MAX_SLICES, MAX_SLICE_REAL_SERVERS } from './vocabulary.ts';
 export { SCHEDULERS, DEFAULT_WEIGHT, GUE_PORT, type SchedulerName } from './vocabulary.ts';
 export { targetPortOf, endPortOf } from './virtualserver.ports.ts';

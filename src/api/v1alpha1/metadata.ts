@@ -16,8 +16,8 @@ export const MAX_NAME = 253;
 /** On every VirtualServerProgram: the group it is for, and its VirtualServer, for `kubectl get ivsp -l`. */
 export const GROUP_LABEL = `${GROUP}/director-group`;
 export const VIRTUAL_SERVER_LABEL = `${GROUP}/virtual-server`;
-/** On a Node, by its administrator: percent of the weight of real servers there. */
-export const NODE_WEIGHT_LABEL = `${GROUP}/weight`;
+/** A label of a Node, by its administrator, and an annotation of a Pod, by its owner: percent of the weight of the real servers there, or of that one. */
+export const WEIGHT_NAME = `${GROUP}/weight`;
 
 /** Metadata as the rest of the program sees it. */
 export interface ObjectMetadata {

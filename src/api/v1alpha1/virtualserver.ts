@@ -74,6 +74,8 @@ const serviceRef = z.strictObject({
   namespace: namespaceName().optional().describe('Namespace of the Service. Absent: that of this VirtualServer. Another one has to give its permission.'),
   port: z.union([integer(1, 65535), labelName()]).optional()
     .describe("Port of the Service, by name or number; the Service's own target port is what the real servers get. Absent: its only port."),
+  podWeights: z.enum(['Ignore', 'Annotation']).default('Ignore')
+    .describe('Annotation: the annotation ipvs-operator.dev/weight of a Pod is percent of the weight of its endpoint. The controller must be allowed to list Pods (chart: rbac.readPods).'),
 });
 
 const nodes = z.strictObject({

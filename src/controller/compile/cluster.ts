@@ -27,6 +27,10 @@ export interface Cluster {
   nodeOf(address: string): string | null;
   /** The label of weights of a node, as it is written (node-weight.ts reads it); null where there is none. */
   weightLabel(node: string): string | null;
+  /** The annotation of weights of a Pod, `namespace/name`, as it is written; null where there is none, or Pods are not known. */
+  podWeight(pod: string): string | null;
+  /** Whether Pods are known: they are read only where a VirtualServer asks, and where the cluster lets us. */
+  readonly podsKnown: boolean;
   /** Whether VirtualServers of one namespace may refer to a Service of another. */
   permits(fromNamespace: string, serviceKey: string): boolean;
   /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
@@ -58,6 +62,8 @@ export const NO_CLUSTER: Cluster = {
   nodes: () => [],
   nodeOf: () => null,
   weightLabel: () => null,
+  podWeight: () => null,
+  podsKnown: false,
   permits: () => false,
   reserved: () => null,
   receives: () => true,

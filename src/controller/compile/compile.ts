@@ -43,8 +43,10 @@ export interface Verdict {
   readonly excludedCount: number;
   /** References that lead nowhere. */
   readonly problems: readonly SourceProblem[];
-  /** Labels of nodes that are no weight, and do not count. */
+  /** Labels of nodes and annotations of Pods that are no weight, and do not count. */
   readonly badWeights: readonly BadWeight[];
+  /** Annotations of Pods are asked for and cannot be read. */
+  readonly podsUnknown: boolean;
   /** Nodes that have to receive for the VIPs, in modes DR and TUN. */
   readonly binds: readonly Bind[];
   /** Those of them that do not yet. */
@@ -91,10 +93,10 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
     server, pool: claim.pool, addresses: claim.addresses, vips: context.claims.vips, cluster: context.cluster,
     connectionSync: group.settings !== null && group.settings.connectionSync !== null,
   });
-  const { eligible, count, excluded, excludedCount, problems, badWeights, binds, waiting } = endpoints;
+  const { eligible, count, excluded, excludedCount, problems, badWeights, podsUnknown, binds, waiting } = endpoints;
   const verdict: Omit<Verdict, 'program'> = {
     accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, pool: claim.pool.name, group: group.settings?.name ?? '',
-    backends: count, excluded, excludedCount, problems, badWeights, binds, waiting,
+    backends: count, excluded, excludedCount, problems, badWeights, podsUnknown, binds, waiting,
   };
   if (server.spec.suspend) return { ...verdict, reason: 'Suspended', message: 'spec.suspend is true: the address is kept, nothing is served', program: null };
   return { ...verdict, program: { owner: key, spec: programSpec(key, server, claim.addresses, eligible, group.settings?.name ?? '', context) } };
@@ -190,5 +192,5 @@ function resolveGroup(pool: Pool, groups: ReadonlyMap<string, GroupSettings>): {
 }
 
 function refused(reason: string, message: string): Verdict {
-  return { accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], binds: [], waiting: [], program: null };
+  return { accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false, binds: [], waiting: [], program: null };
 }

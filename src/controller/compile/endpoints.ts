@@ -7,9 +7,9 @@ import { GUE_PORT, type VirtualServer } from '../../api/v1alpha1/index.ts';
 import type { ProgramTunnel } from '../../api/v1alpha1/program.ts';
 import { classOf, familyOf, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
-import { percentOf, weightOnNode } from './node-weight.ts';
+import { percentOf, shareOf } from './node-weight.ts';
 import { inRanges, type Pool } from './pools.ts';
-import { candidatesOf, type Candidate, type SourceProblem } from './sources.ts';
+import { asksPods, candidatesOf, type Candidate, type SourceProblem } from './sources.ts';
 
 export interface Exclusion {
   readonly backend: string;
@@ -25,9 +25,12 @@ export interface Endpoint {
   readonly node: string;
 }
 
+/** A percentage that is none, of a node's label or of a Pod's annotation. It does not count. */
 export interface BadWeight {
-  readonly node: string;
-  readonly label: string;
+  readonly kind: 'Node' | 'Pod';
+  /** Of a Pod `namespace/name`. */
+  readonly name: string;
+  readonly text: string;
 }
 
 /** A node that receives for the VIPs, in modes DR and TUN. */
@@ -49,8 +52,9 @@ export interface Endpoints {
   readonly excluded: readonly Exclusion[];
   readonly excludedCount: number;
   readonly problems: readonly SourceProblem[];
-  /** Nodes with a label of weights that is none, with what it says: it does not count. */
   readonly badWeights: readonly BadWeight[];
+  /** It asks for weights of Pods, and Pods are not known: those do not count. */
+  readonly podsUnknown: boolean;
 }
 
 export interface EndpointInput {
@@ -80,13 +84,13 @@ export function endpointsOf(input: EndpointInput): Endpoints {
   const binds = new Map<string, Bind>();
   const waiting = new Set<string>();
   const badWeights = new Map<string, BadWeight>();
-  const weigh = (weight: number, node: string): number => {
-    const label = cluster.weightLabel(node);
-    if (label === null) return weight;
-    const percent = percentOf(label);
-    if (percent === null) badWeights.set(node, { node, label });
-    return percent === null ? weight : weightOnNode(weight, percent);
+  const percent = (kind: BadWeight['kind'], name: string, text: string | null): number => {
+    const said = text === null ? 100 : percentOf(text);
+    if (said === null) badWeights.set(`${kind} ${name}`, { kind, name, text: text! });
+    return said ?? 100;
   };
+  const weigh = (weight: number, node: string, pod: string): number =>
+    shareOf(weight, percent('Node', node, cluster.weightLabel(node)), percent('Pod', pod, pod === '' ? null : cluster.podWeight(pod)));
   const excluded: Exclusion[] = [];
   let excludedCount = 0;
   const exclude = (backend: string, why: Omit<Exclusion, 'backend'>) => {
@@ -110,7 +114,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
       waiting.add(node);
       continue;
     }
-    const weighed = weigh(weight, node);
+    const weighed = weigh(weight, node, candidate.pod);
     for (const [i, target] of targets.entries()) {
       if (target === null) continue;
       if (mode !== 'NAT' && target !== 0 && target !== ports[i]!.port) {
@@ -126,7 +130,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     eligible: eligible.map((m) => [...m.values()]), count: used.size, excluded, excludedCount,
     // Thousands of VirtualServers have none of these.
     binds: binds.size === 0 ? NONE : [...binds.values()], waiting: waiting.size === 0 ? NONE : [...waiting], problems: problems.length === 0 ? NONE : problems,
-    badWeights: badWeights.size === 0 ? NONE : [...badWeights.values()],
+    badWeights: badWeights.size === 0 ? NONE : [...badWeights.values()], podsUnknown: !cluster.podsKnown && asksPods(server),
   };
 }
 

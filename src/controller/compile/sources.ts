@@ -5,7 +5,7 @@
  */
 import { endPortOf, targetPortOf, type VirtualServer, type VirtualServerBackend, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
 import { canonical, familyOf } from '../../ip/ip.ts';
-import type { EndpointSlice, Service, ServicePort } from '../core.ts';
+import { podOf, type EndpointSlice, type Service, type ServicePort } from '../core.ts';
 import type { Cluster } from './cluster.ts';
 
 export interface Candidate {
@@ -15,6 +15,8 @@ export interface Candidate {
   readonly origin: 'static' | 'endpoint' | 'node';
   /** The node it is on; '' where nobody said. */
   readonly node: string;
+  /** `namespace/name` of the Pod whose annotation counts; '': none does. */
+  readonly pod: string;
   /** For each of spec.ports the port on the real server; null where it does not serve that one; 0 where the packet keeps its own. */
   readonly targets: readonly (number | null)[];
 }
@@ -37,10 +39,10 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
   for (const [i, backend] of server.spec.backends.entries()) {
     const { weight } = backend;
     if (backend.static) {
-      for (const e of backend.static.endpoints) candidates.push({ address: e.address, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', targets: fixed });
+      for (const e of backend.static.endpoints) candidates.push({ address: e.address, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', pod: '', targets: fixed });
     } else if (backend.nodes) {
       for (const node of cluster.nodes(backend.nodes.selector.matchLabels)) {
-        for (const address of node.addresses) candidates.push({ address, weight, origin: 'node', node: node.name, targets: fixed });
+        for (const address of node.addresses) candidates.push({ address, weight, origin: 'node', node: node.name, pod: '', targets: fixed });
       }
     } else if (backend.serviceRef) {
       const found = endpointsOfService(server, backend, `spec.backends[${i}].serviceRef`, cluster);
@@ -49,6 +51,11 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
     }
   }
   return { candidates, problems };
+}
+
+/** Whether annotations of Pods have a say in its weights. */
+export function asksPods({ spec }: VirtualServer): boolean {
+  return spec.backends.some((b) => b.serviceRef?.podWeights === 'Annotation');
 }
 
 /** Every Service that a VirtualServer names, as `namespace/name`: whose changes concern it. */
@@ -77,7 +84,9 @@ function endpointsOfService(server: VirtualServer, { serviceRef, weight }: Virtu
     const have = (service.spec?.ports ?? []).map((p) => `${p.name ?? ''}${p.name ? ' ' : ''}${p.port}/${p.protocol ?? 'TCP'}`).join(', ') || 'no ports';
     return { reason: 'PortNotFound', message: `${path}: Service ${key} has no port ${ref.port ?? `for ${server.spec.ports.map((p) => `${p.port}/${p.protocol}`).join(', ')}`} (it has ${have}); set port to one of them` };
   }
-  return { candidates: select(merge(server, wanted, slicesOf(key, cluster))).map((e) => ({ address: e.address, weight, origin: 'endpoint', node: e.node, targets: e.targets })) };
+  const asked = ref.podWeights === 'Annotation';
+  const podKey = (pod: string): string => (asked && pod !== '' ? `${ref.namespace ?? namespace}/${pod}` : '');
+  return { candidates: select(merge(server, wanted, slicesOf(key, cluster))).map((e) => ({ address: e.address, weight, origin: 'endpoint', node: e.node, pod: podKey(e.pod), targets: e.targets })) };
 }
 
 type Wanted = ServicePort | 'any' | null;
@@ -116,6 +125,7 @@ function slicesOf(key: string, cluster: Cluster): readonly EndpointSlice[] {
 interface Merged {
   readonly address: string;
   node: string;
+  pod: string;
   ready: boolean;
   /** Still answers, and is going. */
   leaving: boolean;
@@ -129,7 +139,8 @@ function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonl
     if (slice.addressType !== 'IPv4' && slice.addressType !== 'IPv6') continue; // FQDN: no address to send to
     const targets = wanted.map((w, i) => targetIn(slice, w, server.spec.ports[i]!));
     if (targets.every((t) => t === null)) continue;
-    for (const { addresses, conditions, nodeName } of slice.endpoints ?? []) {
+    for (const endpoint of slice.endpoints ?? []) {
+      const { addresses, conditions, nodeName } = endpoint;
       // The first one speaks for all (discovery.k8s.io/v1, Endpoint.addresses).
       const first = addresses[0];
       if (first === undefined) continue;
@@ -139,9 +150,11 @@ function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonl
       const ready = conditions?.ready !== false;
       const leaving = conditions?.terminating === true && conditions.serving !== false;
       const old = merged.get(address);
-      if (!old) merged.set(address, { address, node: nodeName ?? '', ready, leaving, targets: [...targets] });
+      const pod = podOf(endpoint);
+      if (!old) merged.set(address, { address, node: nodeName ?? '', pod, ready, leaving, targets: [...targets] });
       else {
         old.node ||= nodeName ?? '';
+        old.pod ||= pod;
         old.ready ||= ready;
         old.leaving ||= leaving;
         old.targets = old.targets.map((t, i) => t ?? targets[i]!);

@@ -2,7 +2,7 @@
  * Status of a VirtualServer: what was decided about it, and how far its directors are, as conditions and counts. Pure; the clock's only
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
-import { CONDITIONS, endPortOf, NODE_WEIGHT_LABEL, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { CONDITIONS, endPortOf, WEIGHT_NAME, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -212,12 +212,17 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
   const ignored = witnessOf(input)?.backends;
   if (ignored && ignored.ignored > 0) return { status: 'True', reason: 'ChecksIgnored', message: `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}` };
   if (verdict.excludedCount > 0) return { status: 'True', reason: 'EndpointsExcluded', message: `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them` };
-  if (verdict.badWeights.length > 0) {
-    const list = verdict.badWeights.map((b) => `${b.node} (${JSON.stringify(b.label)})`).sort();
-    const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
-    return { status: 'True', reason: 'InvalidNodeWeight', message: `the label ${NODE_WEIGHT_LABEL} of node ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count` };
-  }
-  return null;
+  return badWeightOf(verdict, 'Node') ?? badWeightOf(verdict, 'Pod') ?? (verdict.podsUnknown
+    ? { status: 'True', reason: 'PodsUnknown', message: `the annotation ${WEIGHT_NAME} of its Pods is asked for and does not count: the controller cannot list Pods (chart: rbac.readPods)` }
+    : null);
+}
+
+function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' | 'Pod'): Said<'Degraded'> | null {
+  const list = badWeights.filter((b) => b.kind === kind).map((b) => `${b.name} (${JSON.stringify(b.text)})`).sort();
+  if (list.length === 0) return null;
+  const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
+  const whose = kind === 'Node' ? `label ${WEIGHT_NAME} of node` : `annotation ${WEIGHT_NAME} of Pod`;
+  return { status: 'True', reason: `Invalid${kind}Weight`, message: `the ${whose} ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count` };
 }
 
 function wasTrue(before: VirtualServerStatus | undefined, type: string, generation: number | undefined): boolean {

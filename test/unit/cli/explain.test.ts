@@ -132,6 +132,15 @@ test('a weight that the label of a node changed is shown with the written one', 
   assert.equal(explain(factsOf(w)).steps.some((s) => s.step === 'weights'), false, 'the program may be that of an older spec, with other weights');
 });
 
+test('a weight that the annotation of a Pod changed is shown with the Pod', () => {
+  const w = healthy();
+  w.server.spec['backends'] = [{ weight: 100, serviceRef: { name: 'web', podWeights: 'Annotation' } }];
+  w.slices['tenant-a/web']![0]!.endpoints = w.slices['tenant-a/web']![0]!.endpoints!.map((e, i) => ({ ...e, targetRef: { kind: 'Pod', name: `web-${i}` } }));
+  w.programs[0]!.spec.services[0]!.realServers = ['10.1.0.1|8080|50|node-1', '10.1.0.2|8080|100|node-2'];
+  const step = explain(factsOf(w)).steps.find((s) => s.step === 'weights');
+  assert.equal(step?.text, 'by the label ipvs-operator.dev/weight of their nodes and the annotation of their Pods (percent), 1 real server: 10.1.0.1 on node-1 (Pod tenant-a/web-0) has 50 instead of 100');
+});
+
 test('real servers that are down are not counted among those that take connections', () => {
   const w = healthy();
   w.ipvsNodes['edge-1']!.status!.backends = [{ virtualServer: 'tenant-a/shop', unhealthy: 1, ignored: 0, draining: 1, message: 'x' }];

@@ -9,8 +9,8 @@ import { LEASES, type Lease } from '../../../src/kube/lease.ts';
 import { joinSlices, objectKey, reportApplied, RESOURCES, type ServerObjects, type VirtualServerStatus } from '../../../src/api/v1alpha1/index.ts';
 import { Controller, type ControllerOptions } from '../../../src/controller/controller.ts';
 import {
-  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES,
-  type Endpoints, type EndpointSlice, type Namespace, type Node, type Service, type ServicePort, type SliceEndpoint, type SlicePort,
+  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES,
+  type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type Service, type ServicePort, type SliceEndpoint, type SlicePort,
 } from '../../../src/controller/core.ts';
 import type { WriteVerb } from '../../../src/controller/reconcile/writer.ts';
 import { World } from '../../../src/controller/world.ts';
@@ -23,7 +23,7 @@ export { FakeTime, MemoryLog };
 /** Every kind that the controller reads or writes, by its name. */
 export const KINDS = {
   ...RESOURCES, Service: SERVICES, EndpointSlice: ENDPOINT_SLICES, Endpoints: ENDPOINTS, Node: NODES, Namespace: NAMESPACES, ServiceCIDR: SERVICE_CIDRS,
-  ReferenceGrant: REFERENCE_GRANTS, Lease: LEASES,
+  ReferenceGrant: REFERENCE_GRANTS, Lease: LEASES, Pod: PODS,
 } as const;
 
 export type KindName = keyof typeof KINDS;
@@ -212,6 +212,9 @@ export const namespace = (name: string, labels: Readonly<Record<string, string>>
 
 export const node = (name: string, addresses: readonly string[], labels: Readonly<Record<string, string>> = {}, podCIDRs: readonly string[] = []): Node =>
   ({ apiVersion: 'v1', kind: 'Node', metadata: meta(name, { labels }), spec: { podCIDRs }, status: { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) } });
+
+/** `key`: namespace/name; with the annotation of weights, or none. */
+export const pod = (key: string, weight?: string): Pod => ({ apiVersion: 'v1', kind: 'Pod', metadata: meta(key, weight === undefined ? {} : { annotations: { 'ipvs-operator.dev/weight': weight } }) });
 
 /** `key`: namespace/name. */
 export const service = (key: string, ...ports: readonly ServicePort[]): Service => ({ apiVersion: 'v1', kind: 'Service', metadata: meta(key), spec: { ports: ports.length > 0 ? ports : [{ port: 80 }] } });

@@ -81,9 +81,17 @@ const CASES: Case[] = [
     says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True EndpointsExcluded' }, message: ['Degraded', /2 of its real servers cannot be used; status\.excluded names them/],
   },
   {
-    name: 'labels of nodes are no weights', input: { verdict: { ...SERVED, badWeights: ['n6', 'n5', 'n4', 'n3', 'n2', 'n1'].map((n) => ({ node: n, label: 'heavy' })) } },
+    name: 'labels of nodes are no weights', input: { verdict: { ...SERVED, badWeights: ['n6', 'n5', 'n4', 'n3', 'n2', 'n1'].map((n) => ({ kind: 'Node' as const, name: n, text: 'heavy' })) } },
     says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True InvalidNodeWeight' },
     message: ['Degraded', /label ipvs-operator\.dev\/weight of node n1 \("heavy"\), n2 .*, n5 \("heavy"\) and 1 more is no whole number from 0 to 65535, and does not count/],
+  },
+  {
+    name: 'annotations of Pods are no weights', input: { verdict: { ...SERVED, badWeights: [{ kind: 'Pod', name: 'default/web-1', text: '1.5' }], podsUnknown: true } },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True InvalidPodWeight' }, message: ['Degraded', /annotation ipvs-operator\.dev\/weight of Pod default\/web-1 \("1\.5"\) is no whole number/],
+  },
+  {
+    name: 'Pods cannot be read', input: { verdict: { ...SERVED, podsUnknown: true } },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True PodsUnknown' }, message: ['Degraded', /cannot list Pods \(chart: rbac\.readPods\)/],
   },
   { name: 'every real server has weight 0', input: { program: compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!, directors: [runs('e1', compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!.spec.contentHash)] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /weight above 0/] },
   { name: 'nodes do not receive yet', input: { verdict: { ...SERVED, waiting: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'] }, program: EMPTY }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /waiting for n1, n2, n3, n4, n5 to receive for the VIP/] },
