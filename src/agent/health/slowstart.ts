@@ -1,5 +1,5 @@
 /**
- * Slow start: the weight of a real server that came back rises over a window. In few steps, because each costs a message to the kernel (and
+ * Slow start: the weight of a real server that came back, or that is new beside others, rises over a window. In few steps, because each costs a message to the kernel (and
  * `mh` rebuilds its whole table for each), and never less than one step at a time. Pure.
  */
 
@@ -9,7 +9,7 @@ const STEPS = 10;
 const STEPS_MH = 2;
 
 export interface SlowStart {
-  /** Monotonic milliseconds: when it came back. */
+  /** Monotonic milliseconds: when it came back, or appeared. */
   readonly from: number;
   /** Milliseconds until it has its whole weight; 0: at once. */
   readonly windowMs: number;

@@ -11,6 +11,7 @@ import type { CheckTarget } from './check.ts';
 import { Checker, NODE_TIMERS, type CheckerOptions, type Timers } from './checker.ts';
 import type { CheckCounts } from './counts.ts';
 import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
+import { Newcomers } from './newcomers.ts';
 import { pathOf } from './path.ts';
 import { checkedHere, type HealthSource, type Ways } from './source.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
@@ -57,6 +58,7 @@ export class HealthWatch implements HealthSource {
   readonly #options: HealthWatchOptions;
   readonly #checker: Checker;
   readonly #followed = new Map<string, Followed>();
+  readonly #newcomers = new Newcomers();
   /** What was decided last. */
   readonly #decided = new Map<string, Weights>();
   readonly #watched = new Map<string, Watched>();
@@ -123,12 +125,13 @@ export class HealthWatch implements HealthSource {
     this.#guard(now);
     const followed = this.#followed.get(program.owner);
     // What is followed has its keys; a new program may share its targets with others, whose health is known.
-    const weights = followed?.program === program
-      ? weigh(program.spec, followed.services, (s, _, i) => (followed.keys[s]![i] === '' ? NOTHING_KNOWN : this.#known(followed.keys[s]![i]!)), now)
-      : weigh(program.spec, checkedHere(program, index), (at, r) => {
-        const target = this.#target(program, at, r, index, followed?.ways ?? NO_WAYS);
-        return target === null ? NOTHING_KNOWN : this.#known(target.key);
-      }, now);
+    const same = followed?.program === program;
+    const services = same ? followed.services : checkedHere(program, index);
+    if (!same) this.#newcomers.look(program, services, followed?.services ?? null, now);
+    const weights = weigh(program.spec, services, (at, r, i): Known => {
+      const key = same ? followed.keys[at]![i]! : this.#target(program, at, r, index, followed?.ways ?? NO_WAYS)?.key ?? '';
+      return { ...(key === '' ? NOTHING_KNOWN : this.#known(key)), appearedAt: this.#newcomers.appearedAt(program.owner, r) };
+    }, now);
     if (weights.nextChangeAt === Infinity) this.#next.delete(program.owner);
     else this.#next.set(program.owner, weights.nextChangeAt);
     this.#arm(weights.nextChangeAt);
@@ -180,12 +183,13 @@ export class HealthWatch implements HealthSource {
     return path === null ? null : targetFor(program.spec.healthCheck!, r, path);
   }
 
-  #known(key: string): Known {
+  #known(key: string): Pick<Known, 'health' | 'held'> {
     return { health: this.#checker.health(key) ?? UNKNOWN, held: this.#held.has(key) };
   }
 
   #forget(owner: string, before: Followed): void {
     this.#followed.delete(owner);
+    this.#newcomers.forget(owner);
     this.#decided.delete(owner);
     this.#next.delete(owner);
     this.#changed.delete(owner);

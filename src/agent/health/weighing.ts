@@ -8,13 +8,14 @@ import { panics } from './guard.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
 import { effectiveWeight, type EffectiveWeight } from './weights.ts';
 
-/** What is known about a target; held: counted as up by the mass-failure guard. */
+/** What is known about a real server; held: counted as up by the mass-failure guard; appearedAt: see weights.ts. */
 export interface Known {
   readonly health: Health;
   readonly held: boolean;
+  readonly appearedAt: number | null;
 }
 
-export const NOTHING_KNOWN: Known = { health: UNKNOWN, held: false };
+export const NOTHING_KNOWN: Known = { health: UNKNOWN, held: false, appearedAt: null };
 
 /** Weights of the real servers of one program, by weightKey(). */
 export interface Weights {
@@ -62,10 +63,8 @@ export function weigh(spec: ProgramSpec, services: readonly (readonly RealServer
     const panic = panics(up, meant.length, check.panicThresholdPercent);
     for (const [i, r] of realServers.entries()) {
       const weight = effectiveWeight({
-        // Who is not ready is not in a program.
-        written: r.weight, ready: true, health: known[i]?.health ?? null, held: known[i]?.held ?? false, panic, onDown: check.onFailure,
-        // What the kernel has is known to plan, which keeps it where the reason is AsBefore.
-        before: null, slowStartMs: (spec.slowStartSeconds ?? 0) * 1000, scheduler: spec.scheduler.name,
+        written: r.weight, health: known[i]?.health ?? null, held: known[i]?.held ?? false, panic, onDown: check.onFailure,
+        appearedAt: known[i]?.appearedAt ?? null, slowStartMs: (spec.slowStartSeconds ?? 0) * 1000, scheduler: spec.scheduler.name,
       }, now);
       byServer.set(weightKey(index, r), weight);
       if (weight.nextChangeAt !== null) nextChangeAt = Math.min(nextChangeAt, weight.nextChangeAt);

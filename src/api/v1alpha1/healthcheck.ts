@@ -55,7 +55,7 @@ export const healthCheck = z.strictObject({
 });
 
 export const slowStart = z.strictObject({
-  windowSeconds: integer(0, 3600).default(0).describe('How long the weight of a real server rises that a check brought back. 0: it has its whole weight at once.'),
+  windowSeconds: integer(0, 3600).default(0).describe('How long the weight of a real server rises that a check brought back, or that is new beside others. 0: it has its whole weight at once.'),
 });
 
 export type HealthCheckSpec = z.output<typeof healthCheck>;

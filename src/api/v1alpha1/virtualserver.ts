@@ -116,7 +116,7 @@ export const virtualServerSpec = z.strictObject({
     .describe('Which real servers a director uses. Cluster: all of them. Local: only those on its own node; needs a cluster.'),
   connectionLimits: connectionLimits.prefault({}).describe('Connection thresholds, per real server.'),
   healthCheck: healthCheck.optional().describe('How directors check the real servers. Absent: not at all. Endpoints of a Service that are not ready get no connections either way.'),
-  slowStart: slowStart.optional().describe('How a real server that comes back is given its share. Absent: at once.'),
+  slowStart: slowStart.optional().describe('How a real server that comes back, or is new beside others, is given its share. Needs healthCheck. Absent: at once.'),
   drain: drain.prefault({}).describe('What happens to connections of a real server that goes away.'),
   suspend: z.boolean().default(false).describe('Keep the claim on the address, serve nothing.'),
 });

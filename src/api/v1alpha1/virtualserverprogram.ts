@@ -60,7 +60,7 @@ export const virtualServerProgramSpec = z.strictObject({
   drainTimeoutSeconds: integer(0, 86_400).describe('How long connections of a removed real server may go on.'),
   localOnly: z.literal(true).optional().describe('A director uses only the real servers on its own node. Absent: all of them.'),
   healthCheck: programHealthCheck.optional().describe('How directors check the real servers. Absent: they do not.'),
-  slowStartSeconds: integer(1, 3600).optional().describe('How long the weight of a real server rises that came back. Absent: not at all.'),
+  slowStartSeconds: integer(1, 3600).optional().describe('How long the weight of a real server rises that came back, or is new beside others. Absent: not at all.'),
   slice: z.strictObject({
     index: integer(0, MAX_SLICES - 1).describe('From 0.'),
     count: integer(1, MAX_SLICES).describe('How many slices the program has.'),

@@ -102,5 +102,3 @@ export const scenarios = types.map(({ name, protocol, check, faults, tags = [] }
     assert.deepEqual(by, { rs1: 2, rs2: 2 });
   },
 }));
-
-export const [http, https, grpc, udp, dns] = scenarios;

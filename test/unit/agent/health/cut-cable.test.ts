@@ -53,7 +53,7 @@ class Director {
     const up = members.filter((m) => m.health.state !== 'Down' || held.has(m.key)).length;
     for (const { key, health } of members) {
       const { weight } = effectiveWeight({
-        written: 10, ready: true, health, held: held.has(key), panic: panics(up, members.length, this.#panicPercent), onDown: 'Quiesce', before: this.#weights.get(key) ?? null, slowStartMs: 0, scheduler: 'wrr',
+        written: 10, health, held: held.has(key), panic: panics(up, members.length, this.#panicPercent), onDown: 'Quiesce', appearedAt: null, slowStartMs: 0, scheduler: 'wrr',
       }, this.network.now);
       this.#weights.set(key, weight ?? 0);
     }

@@ -233,6 +233,41 @@ test('a real server that leaves the program while it is down drains, and is not 
   assert.equal(node.network.asked('10.0.1.21').length, asked);
 });
 
+test('slow start: who is new beside others gets its weight in steps; who was there from the start does not, nor anybody after a restart', async (t) => {
+  const node = new Checked(t);
+  const three = ['10.0.1.21|80|10|', '10.0.1.22|80|10|', '10.0.2.23|80|10|'];
+  const warming = (realServers: string[]): Program => checked({ realServers, slowStartSeconds: 10 });
+  await node.start(warming(three));
+  assert.deepEqual(node.weights(), whole, 'the first load of a service');
+  await node.pass(5_000);
+  await node.update(warming([...three, '10.0.1.24|80|10|']));
+  const seen: number[] = [];
+  for (let i = 0; i < 120; i++) {
+    const w = node.weights()[24]!;
+    if (seen.at(-1) !== w) seen.push(w);
+    await node.pass(100);
+  }
+  assert.ok(seen.length >= 8 && seen[0] === 1 && seen.at(-1) === 10, `${seen}`);
+  assert.deepEqual(seen, seen.toSorted((a, b) => a - b));
+  // Another weight makes it no other, and another real server is new by itself.
+  await node.update(warming([...three.slice(0, 2), '10.0.2.23|80|20|', '10.0.1.24|80|10|', '10.0.1.25|80|10|']));
+  assert.deepEqual(node.weights(), { 21: 10, 22: 10, 23: 20, 24: 10, 25: 1 });
+  await node.pass(3_000);
+  const half = node.weights()[25]!;
+  assert.ok(half > 1 && half < 10, `${half}`);
+  // A restart in the middle: nobody is new to it.
+  await node.start(warming([...three, '10.0.1.25|80|10|']));
+  await node.pass(3_000);
+  assert.deepEqual(node.weights(), { ...whole, 25: 10 });
+  // Who was away and is in the program again is new again.
+  await node.update(warming(three));
+  await node.pass(1_000);
+  await node.update(warming([...three, '10.0.1.25|80|10|']));
+  assert.equal(node.weights()[25], 0, 'what drains is not let in before it was checked');
+  await node.pass(2_100);
+  assert.ok([1, 2, 3].includes(node.weights()[25]!), `${node.weights()[25]}`);
+});
+
 test('a program that names loopback, link-local or its VIP as a real server makes nobody check those', async (t) => {
   const node = new Checked(t);
   await node.start(checked({ realServers: ['127.0.0.1|80|1|', '169.254.169.254|80|1|', '10.0.1.200|80|1|', '10.0.1.21|80|1|'] }));

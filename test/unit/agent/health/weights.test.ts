@@ -9,7 +9,7 @@ import { effectiveWeight, type WeightCase } from '../../../../src/agent/health/w
 const up: Health = { ...UNKNOWN, state: 'Up', since: 1_000, everUp: true };
 const back: Health = { ...up, recovered: true };
 const down: Health = { ...UNKNOWN, state: 'Down', since: 1_000, everUp: true };
-const usual: WeightCase = { written: 100, ready: true, health: up, held: false, panic: false, onDown: 'Quiesce', before: 100, slowStartMs: 0, scheduler: 'wrr' };
+const usual: WeightCase = { written: 100, health: up, held: false, panic: false, onDown: 'Quiesce', appearedAt: null, slowStartMs: 0, scheduler: 'wrr' };
 
 const cases: readonly { name: string; one: Partial<WeightCase>; weight: number | null; reason: string }[] = [
   { name: 'what is up has its written weight', one: {}, weight: 100, reason: 'Written' },
@@ -18,14 +18,15 @@ const cases: readonly { name: string; one: Partial<WeightCase>; weight: number |
   { name: 'with Remove it is no destination', one: { health: down, onDown: 'Remove' }, weight: null, reason: 'Down' },
   { name: 'held with all others it counts as up', one: { health: down, held: true, onDown: 'Remove' }, weight: 100, reason: 'Held' },
   { name: 'in a panic it counts as up', one: { health: down, panic: true }, weight: 100, reason: 'Panic' },
-  { name: 'a panic makes nobody ready', one: { health: down, panic: true, ready: false }, weight: 0, reason: 'NotReady' },
-  { name: 'not ready outranks a passing check', one: { ready: false }, weight: 0, reason: 'NotReady' },
   { name: 'written 0 stays 0 whatever the check says', one: { written: 0, health: back, slowStartMs: 10_000 }, weight: 0, reason: 'Zero' },
-  { name: 'unknown after a restart stays down as it was', one: { health: UNKNOWN, before: 0 }, weight: 0, reason: 'AsBefore' },
-  { name: 'unknown after a restart stays half warm as it was', one: { health: UNKNOWN, before: 40 }, weight: 40, reason: 'AsBefore' },
-  { name: 'unknown and never seen is given the benefit of the doubt', one: { health: UNKNOWN, before: null }, weight: 100, reason: 'AsBefore' },
-  { name: 'unknown never has more than is written', one: { health: UNKNOWN, before: 200 }, weight: 100, reason: 'AsBefore' },
+  { name: 'unknown and never seen is given the benefit of the doubt', one: { health: UNKNOWN }, weight: 100, reason: 'AsBefore' },
   { name: 'who came back starts low', one: { health: back, slowStartMs: 10_000 }, weight: 9, reason: 'SlowStart' },
+  { name: 'who appeared beside others starts low, before its first check already', one: { health: UNKNOWN, appearedAt: 1_000, slowStartMs: 10_000 }, weight: 9, reason: 'AsBefore' },
+  { name: 'and after it', one: { appearedAt: 900, slowStartMs: 10_000 }, weight: 9, reason: 'SlowStart' },
+  { name: 'who appeared and came back starts when it came back', one: { health: back, appearedAt: -9_000, slowStartMs: 10_000 }, weight: 9, reason: 'SlowStart' },
+  { name: 'who appeared long ago has all of it', one: { appearedAt: -9_000, slowStartMs: 10_000 }, weight: 100, reason: 'Written' },
+  { name: 'without slow start it is nothing to be new', one: { appearedAt: 1_000 }, weight: 100, reason: 'Written' },
+  { name: 'who appeared and is down gets nothing', one: { health: down, appearedAt: 1_000, slowStartMs: 10_000 }, weight: 0, reason: 'Down' },
   { name: 'who was up from the start does not', one: { health: up, slowStartMs: 10_000 }, weight: 100, reason: 'Written' },
 ];
 for (const { name, one, weight, reason } of cases) {
