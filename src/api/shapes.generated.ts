@@ -537,6 +537,14 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
           "type": "string",
           "default": "",
           "maxLength": 1024
+         },
+         "transport": {
+          "type": "string",
+          "default": "Plaintext",
+          "enum": [
+           "Plaintext",
+           "TLS"
+          ]
          }
         }
        },
@@ -1611,6 +1619,13 @@ export const SHAPES: Readonly<Record<'VirtualServer' | 'VIPPool' | 'DirectorGrou
          "service": {
           "type": "string",
           "maxLength": 1024
+         },
+         "transport": {
+          "type": "string",
+          "enum": [
+           "Plaintext",
+           "TLS"
+          ]
          }
         }
        },

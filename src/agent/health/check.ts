@@ -34,8 +34,8 @@ export type Probe =
   | { readonly type: 'HTTP' } & HttpCheck
   /** `ca` is PEM: the certificate must be signed by it, and be for `host` when there is one. Empty: any certificate will do. */
   | { readonly type: 'HTTPS'; readonly ca: string } & HttpCheck
-  /** grpc.health.v1.Health/Check over HTTP/2 without TLS; `service` may be empty: the server as a whole. */
-  | { readonly type: 'GRPC'; readonly service: string }
+  /** grpc.health.v1.Health/Check over HTTP/2, with `tls` inside TLS, whatever the certificate; `service` may be empty: the server as a whole. */
+  | { readonly type: 'GRPC'; readonly service: string; readonly tls: boolean }
   /**
    * A datagram. Fails when it is refused (ICMP port unreachable); kernels send one ICMP a second to each peer, so a period below a second
    * sees less. `payload` is base64; empty: one zero byte. With `reply` an answer must come, whatever it says.
@@ -93,7 +93,7 @@ function particulars(check: HealthCheck): string {
     case 'TCP': return '';
     case 'HTTP': return http(check);
     case 'HTTPS': return `${http(check)} ${check.ca === '' ? '-' : fingerprint(check.ca)}`;
-    case 'GRPC': return ` ${check.service || '-'}`;
+    case 'GRPC': return ` ${check.service || '-'}${check.tls ? ' TLS' : ''}`;
     case 'UDP': return ` ${check.payload || '-'} ${check.reply ? 'reply' : '-'}`;
     case 'DNS': return ` ${check.name} ${check.record} ${check.expected || '-'}`;
   }

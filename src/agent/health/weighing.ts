@@ -44,7 +44,7 @@ function checkOf(check: ProgramHealthCheck, port: number): HealthCheck {
     case 'TCP': return { ...timing, type: 'TCP' };
     case 'HTTP': return { ...timing, type: 'HTTP', ...http };
     case 'HTTPS': return { ...timing, type: 'HTTPS', ...http, ca: check.http?.caBundle ?? '' };
-    case 'GRPC': return { ...timing, type: 'GRPC', service: check.grpc?.service ?? '' };
+    case 'GRPC': return { ...timing, type: 'GRPC', service: check.grpc?.service ?? '', tls: check.grpc?.transport === 'TLS' };
     case 'UDP': return { ...timing, type: 'UDP', payload: check.udp?.payload ?? '', reply: check.udp?.expectReply ?? false };
     case 'DNS': return { ...timing, type: 'DNS', name: check.dns?.name ?? '.', record: check.dns?.record ?? 'A', expected: check.dns?.expectedAddress ?? '' };
   }

@@ -19,6 +19,7 @@ const http = z.strictObject({
 
 const grpc = z.strictObject({
   service: text(BOUNDS.service).default('').describe('Service that grpc.health.v1.Health/Check is asked about. Empty: the server as a whole.'),
+  transport: z.enum(['Plaintext', 'TLS']).default('Plaintext').describe('TLS: HTTP/2 inside TLS, with any certificate.'),
 });
 
 const udp = z.strictObject({
@@ -39,7 +40,7 @@ const PANIC = 'When fewer than this share of the real servers of a service are u
 
 export const healthCheck = z.strictObject({
   type: z.enum(['None', 'TCP', 'HTTP', 'HTTPS', 'GRPC', 'UDP', 'DNS']).default('TCP').describe(
-    'What passes. TCP: a connection. HTTP, HTTPS: a status. GRPC: SERVING, without TLS. UDP: no refusal. DNS: an answer. None: nothing is checked.'),
+    'What passes. TCP: a connection. HTTP, HTTPS: a status. GRPC: SERVING. UDP: no refusal. DNS: an answer. None: nothing is checked.'),
   port: integer(1, 65535).optional().describe('Port that is checked. Absent: the port of the real server; needed where that is any (a range, persistence.scope AllPorts).'),
   path: z.enum(['Direct', 'Forwarded']).default('Direct').describe(PATH),
   periodSeconds: integer(1, 3600).default(5).describe('From one check to the next.'),
@@ -77,7 +78,10 @@ export const programHealthCheck = z.strictObject({
     expectedStatuses: statuses().describe('Statuses that pass.'),
     caBundle: text(BOUNDS.caBundle).describe('Certificates in PEM, or empty.'),
   }).optional().describe('With types HTTP and HTTPS.'),
-  grpc: z.strictObject({ service: text(BOUNDS.service).describe('Service that is asked about, or empty.') }).optional().describe('With type GRPC.'),
+  grpc: z.strictObject({
+    service: text(BOUNDS.service).describe('Service that is asked about, or empty.'),
+    transport: z.enum(['Plaintext', 'TLS']).optional().describe('Absent: Plaintext.'),
+  }).optional().describe('With type GRPC.'),
   udp: z.strictObject({
     payload: text(BOUNDS.payload).describe('Base64, or empty.'),
     expectReply: z.boolean().describe('Whether an answer must come.'),

@@ -54,7 +54,7 @@ export interface ProgramHealthCheck {
   readonly panicThresholdPercent: number;
   /** `host` and `caBundle` (PEM, HTTPS only) may be empty. */
   readonly http?: { readonly path: string; readonly host: string; readonly expectedStatuses: readonly number[]; readonly caBundle: string } | undefined;
-  readonly grpc?: { readonly service: string } | undefined;
+  readonly grpc?: { readonly service: string; readonly transport?: 'Plaintext' | 'TLS' | undefined } | undefined;
   /** `payload` is base64. */
   readonly udp?: { readonly payload: string; readonly expectReply: boolean } | undefined;
   /** `expectedAddress` may be empty. */

@@ -17,7 +17,8 @@ export function programCheck({ healthCheck: check }: Pick<VirtualServerSpec, 'he
       const { path: asked = '/', host = '', expectedStatuses = [200], caBundle = '' } = check.http ?? {};
       return { ...common, http: { path: asked, host, expectedStatuses: expectedStatuses.toSorted((a, b) => a - b), caBundle } };
     }
-    case 'GRPC': return { ...common, grpc: { service: check.grpc?.service ?? '' } };
+    // What is not written keeps the programs of before as they are.
+    case 'GRPC': return { ...common, grpc: { service: check.grpc?.service ?? '', ...(check.grpc?.transport === 'TLS' && { transport: 'TLS' }) } };
     case 'UDP': return { ...common, udp: { payload: check.udp?.payload ?? '', expectReply: check.udp?.expectReply ?? false } };
     case 'DNS': return { ...common, dns: { name: check.dns!.name, record: check.dns!.record, expectedAddress: check.dns!.expectedAddress } };
   }
@@ -28,7 +29,7 @@ export function inOrder({ type, port, path, periodSeconds, timeoutSeconds, riseC
   return {
     type, port, path, periodSeconds, timeoutSeconds, riseCount, fallCount, onFailure, panicThresholdPercent,
     ...(http ? { http: { path: http.path, host: http.host, expectedStatuses: http.expectedStatuses, caBundle: http.caBundle } } : {}),
-    ...(grpc ? { grpc: { service: grpc.service } } : {}),
+    ...(grpc ? { grpc: { service: grpc.service, ...(grpc.transport === 'TLS' && { transport: 'TLS' }) } } : {}),
     ...(udp ? { udp: { payload: udp.payload, expectReply: udp.expectReply } } : {}),
     ...(dns ? { dns: { name: dns.name, record: dns.record, expectedAddress: dns.expectedAddress } } : {}),
   };

@@ -35,6 +35,10 @@ const types: readonly TypeOfCheck[] = [
     name: 'grpc', protocol: 'GRPC', check: { type: 'GRPC', grpc: { service: 'shop' } },
     faults: { refuses: /Refused/, hangs: /Hangs/, wrong: /WrongAnswer: NOT_SERVING/, late: /Hangs/, 'half-closes': /Closed/ },
   },
+  {
+    name: 'grpcs', protocol: 'GRPCS', check: { type: 'GRPC', grpc: { transport: 'TLS' } }, tags: ['long'],
+    faults: { refuses: /Refused/, hangs: /Hangs/, wrong: /WrongAnswer: NOT_SERVING/, late: /Hangs/, 'half-closes': /Closed/ },
+  },
   // Any answer will do, so none is wrong, and datagrams have no halves.
   { name: 'udp', protocol: 'UDP', check: { type: 'UDP', udp: { expectReply: true } }, faults: { refuses: /Refused/, hangs: /Timeout/, late: /Timeout/ } },
   {

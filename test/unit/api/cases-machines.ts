@@ -78,6 +78,7 @@ const PROGRAM: readonly Case[] = [
   yes('a program for the real servers of the own node', virtualServerProgram({ localOnly: true })),
   yes('a program with a check by a connection, and slow start', virtualServerProgram({ healthCheck: check, slowStartSeconds: 3600 })),
   yes('a program with a check by HTTPS', virtualServerProgram({ healthCheck: { ...check, type: 'HTTPS', http: { path: '/', host: '', expectedStatuses: [200], caBundle: '' } } })),
+  yes('a program with a check by gRPC inside TLS', virtualServerProgram({ healthCheck: { ...check, type: 'GRPC', grpc: { service: '', transport: 'TLS' } } })),
   yes('a program with a check by gRPC', virtualServerProgram({ healthCheck: { ...check, type: 'GRPC', grpc: { service: '' } } })),
   yes('a program with a check by UDP', virtualServerProgram({ healthCheck: { ...check, type: 'UDP', udp: { payload: 'cGluZw==', expectReply: true } } })),
   yes('a program with a check by DNS', virtualServerProgram({ healthCheck: { ...check, type: 'DNS', dns: { name: 'shop.example', record: 'A', expectedAddress: '' } } })),

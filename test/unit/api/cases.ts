@@ -209,6 +209,7 @@ const HEALTH_CHECKS: readonly Case[] = [
   yes('an HTTPS check by a bundle of two certificates', http({ caBundle: `# ours\n${CERTIFICATE}${CERTIFICATE}` }, 'HTTPS')),
   yes('an HTTP check for as many statuses as there may be', http({ expectedStatuses: Array.from({ length: 100 }, (_, i) => 200 + i) })),
   yes('an HTTP check of the longest path', http({ path: `/${'a'.repeat(1023)}` })),
+  yes('a gRPC check inside TLS', checked({ type: 'GRPC', grpc: { transport: 'TLS' } })),
   yes('a gRPC check of a service', checked({ type: 'GRPC', grpc: { service: 'shop.v1.Cart' } })),
   yes('a gRPC check of the server', checked({ type: 'GRPC' })),
   yes('a UDP check with the longest payload', checked({ type: 'UDP', udp: { payload: bytes(1024), expectReply: true } }, { ports: [dns] })),

@@ -1,5 +1,6 @@
 /**
- * gRPC check: grpc.health.v1.Health/Check over HTTP/2 without TLS, on a connection of its own. The messages are in grpc-message.ts.
+ * gRPC check: grpc.health.v1.Health/Check over HTTP/2, inside TLS where the check says so, on a connection of its own. The messages are in
+ * grpc-message.ts.
  */
 import type { Socket } from 'node:net';
 import type { ClientHttp2Session } from 'node:http2';
@@ -7,6 +8,7 @@ import { destinationOf, type CheckTarget, type HealthCheck } from '../check.ts';
 import { printable, type Outcome } from '../outcome.ts';
 import { GIVEN_UP, MAX_ANSWER, type Upgrade } from './conversation.ts';
 import { decodeHealthResponse, encodeHealthRequest, SERVING_STATUS } from './grpc-message.ts';
+import { CLOSED_EARLY, secured, tlsFailed } from './tls.ts';
 
 type GrpcCheck = Extract<HealthCheck, { type: 'GRPC' }>;
 
@@ -16,11 +18,13 @@ async function converse(open: () => Socket, target: CheckTarget, signal: AbortSi
   // A megabyte that nodes without such checks do not need.
   const http2 = await import('node:http2');
   if (signal.aborted) return GIVEN_UP;
-  const { check } = target;
+  const check = target.check as GrpcCheck;
+  const secure = check.tls ? await secured(open, { ca: '', host: '', protocol: 'h2' }, signal) : null;
+  if (secure !== null && 'reason' in secure) return secure;
   const address = destinationOf(target);
-  const authority = `${address.includes(':') ? `[${address}]` : address}:${check.port}`;
+  const authority = `${check.tls ? 'https' : 'http'}://${address.includes(':') ? `[${address}]` : address}:${check.port}`;
   return new Promise((resolve) => {
-    const session = http2.connect(`http://${authority}`, { createConnection: open, maxSessionMemory: 1, settings: { enablePush: false } });
+    const session = http2.connect(authority, { createConnection: secure === null ? open : () => secure, maxSessionMemory: 1, settings: { enablePush: false } });
     let finished = false;
     const done = (outcome: Outcome): void => {
       if (finished) return;
@@ -31,9 +35,12 @@ async function converse(open: () => Socket, target: CheckTarget, signal: AbortSi
     };
     const onAbort = (): void => done(GIVEN_UP);
     signal.addEventListener('abort', onAbort);
-    session.on('error', (error: NodeJS.ErrnoException) => done(broken(error)));
-    session.on('close', () => done({ reason: 'Closed', message: 'closed before the answer' }));
-    ask(session, (check as GrpcCheck).service, done);
+    // The session tells of it, too; the socket is heard first.
+    let agreed = secure === null;
+    secure?.on('secureConnect', () => { agreed = true; }).on('error', (error: NodeJS.ErrnoException) => { if (!agreed) done(tlsFailed(error)); });
+    session.on('error', (error: NodeJS.ErrnoException) => done(agreed ? broken(error) : tlsFailed(error)));
+    session.on('close', () => done(agreed ? { reason: 'Closed', message: 'closed before the answer' } : CLOSED_EARLY));
+    ask(session, check.service, (outcome) => done(agreed || outcome.reason !== 'Closed' && outcome.reason !== 'Reset' ? outcome : CLOSED_EARLY));
   });
 }
 

@@ -19,7 +19,7 @@ test('equal targets have one key, and every field makes another one', () => {
     checkTarget('10.0.0.1', { ...timing, type: 'TCP' }, forwarded), checkTarget('10.0.0.1', { ...timing, type: 'TCP' }, { ...forwarded, mark: 7 }),
     checkTarget('10.0.0.1', http), checkTarget('10.0.0.1', { ...http, path: '/' }), checkTarget('10.0.0.1', { ...http, host: 'a' }), checkTarget('10.0.0.1', { ...http, statuses: [200, 204] }),
     checkTarget('10.0.0.1', https), checkTarget('10.0.0.1', { ...https, ca: 'a' }), checkTarget('10.0.0.1', { ...https, ca: 'b' }),
-    checkTarget('10.0.0.1', { ...timing, type: 'GRPC', service: '' }), checkTarget('10.0.0.1', { ...timing, type: 'GRPC', service: 'shop' }),
+    checkTarget('10.0.0.1', { ...timing, type: 'GRPC', service: '', tls: false }), checkTarget('10.0.0.1', { ...timing, type: 'GRPC', service: 'shop', tls: false }), checkTarget('10.0.0.1', { ...timing, type: 'GRPC', service: 'shop', tls: true }),
     checkTarget('10.0.0.1', udp), checkTarget('10.0.0.1', { ...udp, reply: true }), checkTarget('10.0.0.1', { ...udp, payload: 'AA==' }),
     checkTarget('10.0.0.1', dns), checkTarget('10.0.0.1', { ...dns, expected: '' }), checkTarget('10.0.0.1', { ...dns, name: 'example.com' }),
   ];
@@ -54,7 +54,7 @@ const bad: readonly { name: string; check: unknown; path?: unknown; problem: Reg
   { name: 'a host that ends the line', check: { ...http, host: 'a\r\nb' }, problem: /host/ },
   { name: 'no statuses', check: { ...http, statuses: [] }, problem: /statuses/ },
   { name: 'an interim status', check: { ...http, statuses: [100] }, problem: /statuses/ },
-  { name: 'a service with a newline', check: { ...timing, type: 'GRPC', service: 'a\n' }, problem: /service/ },
+  { name: 'a service with a newline', check: { ...timing, type: 'GRPC', service: 'a\n', tls: false }, problem: /service/ },
   { name: 'a payload that is not base64', check: { ...udp, payload: '?' }, problem: /payload/ },
   { name: 'a payload of 2 KB', check: { ...udp, payload: 'AAAA'.repeat(700) }, problem: /payload/ },
   { name: 'a name with an empty label', check: { ...dns, name: 'a..b' }, problem: /name/ },

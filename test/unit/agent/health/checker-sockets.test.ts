@@ -57,7 +57,7 @@ test('HTTPS and gRPC checks of a server that hangs leave nothing open either', a
   await using server = await tcp(() => {});
   const timing = { port: server.port, periodMs: 300, timeoutMs: 100, rise: 2, fall: 2 };
   const targets = [
-    checkTarget('127.0.0.1', { ...timing, type: 'HTTPS', path: '/', host: '', statuses: [200], ca: '' }), checkTarget('127.0.0.1', { ...timing, type: 'GRPC', service: '' }),
+    checkTarget('127.0.0.1', { ...timing, type: 'HTTPS', path: '/', host: '', statuses: [200], ca: '' }), checkTarget('127.0.0.1', { ...timing, type: 'GRPC', service: '', tls: false }),
   ];
   const before = descriptors();
   await checking(targets, 100, async (checker, until) => {

@@ -2,9 +2,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createServer as http2Server, type ServerHttp2Stream } from 'node:http2';
+import { createSecureServer as http2SecureServer, createServer as http2Server, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { createServer as httpsServer } from 'node:https';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createServer as tlsServer } from 'node:tls';
 import type { Probe } from '../../../../src/agent/health/check.ts';
 import type { Reason } from '../../../../src/agent/health/outcome.ts';
@@ -94,10 +94,10 @@ const https: readonly Case[] = [
   { name: 'refuses', probe: HTTPS, server: nobody, reason: 'Refused', message: /refused/ },
 ];
 
-const GRPC: Probe = { type: 'GRPC', service: 'shop' };
+const GRPC: Probe = { type: 'GRPC', service: 'shop', tls: false };
+const GRPCS: Probe = { type: 'GRPC', service: '', tls: true };
 /** A health server whose answer to "shop" is `body`, with this grpc-status. */
-const grpcServer = (body: readonly number[], grpcStatus: string, asked = 'shop') => () => {
-  const server = http2Server();
+const grpcServer = (body: readonly number[], grpcStatus: string, asked = 'shop', server = http2Server() as Pick<Http2Server, 'on'> & Server) => () => {
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     const request: Buffer[] = [];
     stream.on('error', () => {});
@@ -131,6 +131,12 @@ const grpc: readonly Case[] = [
   { name: 'hangs', probe: GRPC, server: hang, timeoutMs: 400, reason: 'Hangs', message: /no answer within 400 ms/ },
   { name: 'closes without an answer', probe: GRPC, server: () => tcp((socket) => socket.end()), reason: 'Closed', message: /closed before/ },
   { name: 'refuses', probe: GRPC, server: nobody, reason: 'Refused', message: /refused/ },
+  { name: 'serves inside TLS with a certificate that nobody knows', probe: GRPCS, server: () => grpcServer([0, 0, 0, 0, 2, 8, 1], '0', '', http2SecureServer(own) as never)(), reason: 'Answered', message: /^SERVING$/ },
+  { name: 'does not serve inside TLS', probe: GRPCS, server: () => grpcServer([0, 0, 0, 0, 2, 8, 2], '0', '', http2SecureServer(own) as never)(), reason: 'WrongAnswer', message: /^NOT_SERVING$/ },
+  { name: 'serves without TLS where TLS is asked for', probe: GRPCS, server: grpcServer([0, 0, 0, 0, 2, 8, 1], '0', ''), reason: 'TLSFailed', message: /SSL|EPROTO/ },
+  { name: 'hangs in the TLS handshake', probe: GRPCS, server: hang, timeoutMs: 400, reason: 'Hangs', message: /no answer within 400 ms/ },
+  { name: 'closes in the TLS handshake', probe: GRPCS, server: () => tcp((socket) => { socket.once('data', () => socket.end()); }), reason: 'Closed', message: /closed/ },
+  { name: 'speaks HTTP/1 inside TLS', probe: GRPCS, server: secure(200), reason: 'TLSFailed', message: /ALPN|alert|SSL/ },
 ];
 
 const UDP: Probe = { type: 'UDP', payload: '', reply: false };

@@ -28,6 +28,10 @@ const compiled = {
   UDP: { udp: { payload: 'cGluZw==', expectReply: false } },
   DNS: { dns: { name: 'shop.example', record: 'A', expectedAddress: '' } },
 };
+test('gRPC inside TLS is said in the program, and without TLS the program is as it was before there was the field', () => {
+  assert.deepEqual(spec({ healthCheck: { type: 'GRPC', grpc: { service: 'a', transport: 'TLS' } } }).healthCheck!.grpc, { service: 'a', transport: 'TLS' });
+  assert.deepEqual(spec({ healthCheck: { type: 'GRPC', grpc: { service: 'a', transport: 'Plaintext' } } }).healthCheck!.grpc, { service: 'a' });
+});
 for (const type of Object.keys(written) as (keyof typeof written)[]) {
   test(`a check of type ${type} is complete in the program, with its own part and no other`, () => {
     assert.deepEqual(spec({ healthCheck: { type, ...written[type] } }).healthCheck, { type, ...common, ...compiled[type] });
@@ -87,7 +91,7 @@ function engineCheck(c: ProgramHealthCheck): HealthCheck {
     case 'TCP': return { type: 'TCP', ...timing };
     case 'HTTP': return { type: 'HTTP', ...timing, ...http() };
     case 'HTTPS': return { type: 'HTTPS', ...timing, ...http(), ca: c.http!.caBundle };
-    case 'GRPC': return { type: 'GRPC', ...timing, service: c.grpc!.service };
+    case 'GRPC': return { type: 'GRPC', ...timing, service: c.grpc!.service, tls: c.grpc!.transport === 'TLS' };
     case 'UDP': return { type: 'UDP', ...timing, payload: c.udp!.payload, reply: c.udp!.expectReply };
     case 'DNS': return { type: 'DNS', ...timing, name: c.dns!.name, record: c.dns!.record, expected: c.dns!.expectedAddress };
   }
