@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
 import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
-import { ADDRESS_PROTOCOL, type NetObservation, type VipAddress } from '../kernel/net/types.ts';
+import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
 import type { DrainRecords } from './drain.ts';
@@ -14,10 +14,12 @@ import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
 import type { HealthSource } from './health/source.ts';
-import { emptyLedger, ownsNothing, readLedger, type Ledger } from './ledger.ts';
+import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
+import { loadLedger } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { causeOf, countOperations, formatOperation, isIpvs, unfold, type Operation, type Work } from './operation.ts';
-import { plan, type ForeignReport, type Plan } from './plan.ts';
+import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
+import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { Fragment, Refusal } from './state.ts';
@@ -107,6 +109,10 @@ export class Agent {
   #remaining: ReadonlyMap<string, number> = new Map();
   #notes: readonly string[] = [];
   readonly #tally = new Tally();
+  /** Under way. */
+  #readBack: ReadBack | null = null;
+  /** Services that it found other than they should be. */
+  #suspects: ReadonlySet<string> = new Set();
 
   constructor(kernel: Kernel, folder: StateFolder, options: AgentOptions) {
     this.#kernel = kernel;
@@ -191,21 +197,49 @@ export class Agent {
   async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
     const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
     this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
-    const now = this.#options.clock();
     const { keys, needsChanged: changed } = this.#fragments.refresh(this.#index!);
-    const needsChanged = this.#parting.end(now) || changed;
+    const needsChanged = this.#parting.end(this.#options.clock()) || changed;
     const some = this.#scope(keys);
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
     const node = full || extent === 'node' || needsChanged ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
     const ipvs = this.#usesIpvs() ? await this.#readIpvs(scope, signal) : EMPTY;
-    const planned = plan({
-      desired: this.#fragments, observed: { ipvs, node }, ledger: this.#ledger, drains: this.#drains, now,
-      scope, noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
+    this.#readBack?.passed(some, node !== null);
+    return { plan: plan({ ...this.#basis(), observed: { ipvs, node }, scope }), full };
+  }
+
+  #basis(): Basis {
+    return {
+      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(), noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
       refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#factsComplete, parting: this.#parting.staying,
-    });
-    return { plan: planned, full };
+    };
+  }
+
+  /**
+   * Begins to compare everything with the kernel in pieces. Null: something is wrong or not known, and only a reconcile of everything will do.
+   * Changes may be reconciled between two pieces; after a reconcile of everything it is to be left. `onReady`, `stepMs`: see ReadBack.
+   */
+  readBack(onReady: () => void, signal: AbortSignal, stepMs?: number): ReadBack | null {
+    this.#readBack = null;
+    if (!this.#factsComplete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
+    const sameFacts = (net: NetObservation) => this.#keyOf(net, this.#makeIndex(net)) === this.#factsKey;
+    this.#readBack = new ReadBack({ kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal, ...(stepMs !== undefined && { stepMs }) });
+    return this.#readBack;
+  }
+
+  /** Ends a comparison that is done: what it found is looked at, and put right. */
+  async conclude({ findings }: ReadBack, signal?: AbortSignal): Promise<Report> {
+    const { services, node, broken, complete, foreign, kept, nodePlan } = findings;
+    this.#readBack = null;
+    if (broken || services.size > READ_SINGLY) return this.reconcile('full', signal);
+    this.#foreign = { services: foreign, destinations: kept, addresses: nodePlan?.foreign.addresses ?? this.#foreign.addresses };
+    if (nodePlan) this.#notes = [...nodePlan.notes, ...noteOfKept(kept), ...this.#goesWithout()];
+    if (services.size === 0 && !node) return { operations: 0, failures: [], settled: complete && this.#settled() };
+    this.#suspects = services;
+    const report = await this.reconcile(node ? 'node' : 'changes', signal);
+    this.#suspects = new Set();
+    return { ...report, settled: report.settled && complete };
   }
 
   async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
@@ -278,17 +312,20 @@ export class Agent {
     if (!net.complete && this.#factsComplete) return net;
     this.#factsComplete = net.complete;
     if (this.#ledger.fresh && this.#options.adoptMarked) this.#ledger = { ...this.#ledger, addresses: { ...markedAddresses(net), ...this.#ledger.addresses } };
-    const index = this.#makeIndex(net, new Set(Object.keys(this.#ledger.addresses)));
-    // VIPs that come and go are no new facts; NICs, subnets, the node's own addresses and its packet filter are.
-    const key = JSON.stringify([net.links, index.subnets, [...index.endpoints.keys()], index.facts.netfilter]);
+    const index = this.#makeIndex(net);
+    const key = this.#keyOf(net, index);
     if (key !== this.#factsKey) this.#fragments.touchAll();
     this.#factsKey = key;
     this.#index = index;
     return net;
   }
 
-  #makeIndex(net: NetObservation, ours: ReadonlySet<string>): NodeIndex {
+  /** VIPs that come and go are no new facts; NICs, subnets, the node's own addresses and its packet filter are. */
+  #keyOf(net: NetObservation, { subnets, endpoints, facts }: NodeIndex): string { return JSON.stringify([net.links, subnets, [...endpoints.keys()], facts.netfilter]); }
+
+  #makeIndex(net: NetObservation): NodeIndex {
     const { node, role, labels } = this.#options;
+    const ours = new Set(Object.keys(this.#ledger.addresses));
     return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend() });
   }
 
@@ -306,7 +343,7 @@ export class Agent {
   }
 
   #scope(keys: ReadonlySet<string>): Set<string> {
-    const scope = new Set(keys);
+    const scope = new Set([...keys, ...this.#suspects]);
     for (const id of Object.keys(this.#drains)) scope.add(id.slice(0, id.indexOf(' -> ')));
     return scope;
   }
@@ -354,17 +391,4 @@ export class Agent {
 
   /** Counts a drift found, for the status. */
   countDrift(): void { this.#tally.drifts++; }
-}
-
-function markedAddresses({ addresses }: NetObservation): Ledger['addresses'] {
-  return Object.fromEntries(addresses.filter((a) => a.protocol === ADDRESS_PROTOCOL).map(({ link, family, address }) => [`${link} ${address}`, { link, family, address }]));
-}
-
-function loadLedger(folder: StateFolder, log: Logger): Ledger {
-  const file = folder.read('ledger');
-  const ledger = file.state === 'ok' ? readLedger(file.value) : null;
-  if (ledger) return ledger;
-  if (file.state === 'missing') log.info({ folder: folder.path }, 'no ledger: what stands where ours should stand is adopted, nothing is deleted');
-  else log.warn({ problem: file.state === 'corrupt' ? file.problem : 'not a ledger' }, 'ledger lost: what stands is adopted, nothing is deleted');
-  return emptyLedger(true);
 }

@@ -76,15 +76,18 @@ export class Fragments {
     this.#allDirty = true;
   }
 
+  /** Whether something is refused for want of a kernel feature. */
+  get lacksFeatures(): boolean { return this.#lacking().length > 0; }
+
   /** What was refused for want of a kernel feature is looked at anew: a module may have been loaded, a tool may work again. Returns whether there is any. */
   retryMissingFeatures(): boolean {
-    let any = false;
-    for (const { owner, refusals } of this.#refusing.values()) {
-      if (!refusals.some((r) => r.code === 'KernelFeatureMissing')) continue;
-      this.#dirty.add(owner);
-      any = true;
-    }
-    return any;
+    const owners = this.#lacking();
+    for (const owner of owners) this.#dirty.add(owner);
+    return owners.length > 0;
+  }
+
+  #lacking(): string[] {
+    return [...this.#refusing.values()].flatMap(({ owner, refusals }) => (refusals.some((r) => r.code === 'KernelFeatureMissing') ? [owner] : []));
   }
 
   /** VIPs that this node refuses, by owner. */

@@ -4,7 +4,7 @@
  * for something that does not exist yet. Values and pure functions; files are state-folder.ts's business.
  */
 import type { SyncDaemon, Timeouts } from '../kernel/ipvs/types.ts';
-import type { FouPort, Tunnel, VipAddress } from '../kernel/net/types.ts';
+import { ADDRESS_PROTOCOL, type FouPort, type NetObservation, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
 
 export const LEDGER_VERSION = 1;
 
@@ -64,4 +64,9 @@ export function ownsNothing(ledger: Ledger): boolean {
   const empty = (o: object) => Object.keys(o).length === 0;
   return empty(ledger.services) && empty(ledger.addresses) && empty(ledger.tunnels) && empty(ledger.fou) && empty(ledger.sysctls)
     && ledger.timeouts === null && ledger.syncDaemons.length === 0 && !ledger.rules;
+}
+
+/** Addresses that bear our mark. */
+export function markedAddresses({ addresses }: NetObservation): Ledger['addresses'] {
+  return Object.fromEntries(addresses.filter((a) => a.protocol === ADDRESS_PROTOCOL).map(({ link, family, address }) => [`${link} ${address}`, { link, family, address }]));
 }

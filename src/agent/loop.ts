@@ -1,15 +1,16 @@
 /**
  * Loop: when the agent reconciles. At once when programs changed; within a quarter second of a change to addresses or links; each
- * second a cheap look for drift and for drains that are done; every ten seconds everything. VIPs are announced again when it is time.
- * Serial, and the only place with timers. It never ends except by its signal: a failure is reported and tried again, slower each time,
+ * second a cheap look for drift and for drains that are done; every ten seconds everything, in pieces between which changes have precedence.
+ * VIPs are announced again when it is time. Serial, and the only place with timers. It never ends except by its signal: a failure is reported and tried again, slower each time,
  * and delays nothing else.
  */
-import { setTimeout as timer } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as timer } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { NetClient } from '../kernel/net/types.ts';
 import type { Agent, Extent, Report } from './agent.ts';
 import { formatOperation } from './operation.ts';
 import { dueAnnouncements, type AnnounceStates } from './ownership/announce.ts';
+import type { ReadBack } from './read-back.ts';
 
 export interface LoopOptions {
   readonly agent: Agent;
@@ -55,6 +56,13 @@ export class Loop {
   #wake: (() => void) | null = null;
   /** Whether the last reconcile could not be done at all: then what is pending waits for its time. */
   #failed = false;
+  /** When everything is looked at next, in the milliseconds of `now`; and the wait after the last failure, 0 while all is well. */
+  #nextFull = 0;
+  #retryMs = 0;
+  /** The look at everything that is under way. */
+  #readBack: ReadBack | null = null;
+  /** Whether it has nothing to do just now. */
+  #waiting = false;
   #announcements: AnnounceStates = new Map();
   #announceAt = -Infinity;
   /** Announcements after the first one of each VIP, which is the plan's. */
@@ -72,36 +80,59 @@ export class Loop {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { agent, now, onReport, log, lookEveryMs = 1_000, fullEveryMs = 10_000 } = this.#options;
+    const { agent, now, lookEveryMs = 1_000 } = this.#options;
     this.#options.net.watch(() => this.trigger('node'), signal);
-    let nextFull = now();
-    let retry = 0;
+    this.#nextFull = now();
     while (!signal.aborted) {
-      const extent = this.#next(now() >= nextFull);
-      if (extent) {
-        nextFull = extent === 'full' ? now() + fullEveryMs : nextFull;
-        const began = now();
-        const pass = (): Pass => ({ extent, tookMs: now() - began });
-        try {
-          const report = await agent.reconcile(extent, signal);
-          this.#failed = false;
-          onReport(report, null, pass());
-          retry = report.failures.length > 0 ? nextRetry(retry) : 0;
-          // What failed is tried again soon; what did not is still compared as often as ever.
-          if (retry > 0) nextFull = Math.min(nextFull, now() + retry);
-          const took = now() - began;
-          if (extent === 'changes' && took > PAUSE.least) await this.#rest(Math.min(PAUSE.times * took, PAUSE.most), signal);
-        } catch (error) {
-          if (signal.aborted) return;
-          this.#failed = true;
-          retry = nextRetry(retry);
-          nextFull = now() + retry;
-          log.error({ err: error, retryMs: retry }, 'reconcile failed');
-          onReport(null, error, pass());
-        }
-      }
+      const extent = this.#next(now() >= this.#nextFull, signal);
+      if (extent === 'full') this.#setOut();
+      if (extent) await this.#pass(extent, () => agent.reconcile(extent, signal), 0, signal);
+      // One after each pass over changes, too: so it comes to its end however many there are.
+      if (this.#readBack && !signal.aborted) await this.#step(this.#readBack, signal);
       await this.#announce();
-      if (!this.#wanted) await this.#sleep(Math.min(lookEveryMs, Math.max(nextFull - now(), 1)), signal);
+      if (!this.#wanted && (!this.#readBack || this.#waiting)) await this.#sleep(Math.min(lookEveryMs, Math.max(this.#nextFull - now(), 1)), signal);
+    }
+  }
+
+  /** A look at everything begins: the next one is counted from here. */
+  #setOut(): void {
+    this.#readBack = null;
+    this.#nextFull = this.#options.now() + (this.#options.fullEveryMs ?? 10_000);
+  }
+
+  /** Takes a step of the comparison of everything, and does what it comes to. */
+  async #step(readBack: ReadBack, signal: AbortSignal): Promise<void> {
+    const step = readBack.step();
+    this.#waiting = step === 'waiting';
+    if (this.#waiting) return;
+    // Whatever came meanwhile is taken up before the next one.
+    await turn();
+    if (step === 'more') return;
+    this.#readBack = null;
+    if (!signal.aborted) await this.#pass('full', () => this.#options.agent.conclude(readBack, signal), readBack.tookMs, signal);
+  }
+
+  /** One pass, and what follows from its outcome. `spentMs`: what it took before. */
+  async #pass(extent: Extent, reconcile: () => Promise<Report>, spentMs: number, signal: AbortSignal): Promise<void> {
+    const { now, onReport, log } = this.#options;
+    const began = now() - spentMs;
+    try {
+      const report = await reconcile();
+      const tookMs = now() - began;
+      this.#failed = false;
+      onReport(report, null, { extent, tookMs });
+      this.#retryMs = report.failures.length > 0 ? nextRetry(this.#retryMs) : 0;
+      // What failed is tried again soon; what did not is still compared as often as ever.
+      if (this.#retryMs > 0) this.#nextFull = Math.min(this.#nextFull, now() + this.#retryMs);
+      if (extent === 'changes' && tookMs > PAUSE.least) await this.#rest(Math.min(PAUSE.times * tookMs, PAUSE.most), signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#failed = true;
+      this.#readBack = null;
+      this.#retryMs = nextRetry(this.#retryMs);
+      this.#nextFull = now() + this.#retryMs;
+      log.error({ err: error, retryMs: this.#retryMs }, 'reconcile failed');
+      onReport(null, error, { extent, tookMs: now() - began });
     }
   }
 
@@ -126,12 +157,18 @@ export class Loop {
   }
 
   /** What to do now: what was asked for, else what is due, else what a cheap look finds. */
-  #next(due: boolean): Extent | null {
-    const wanted = due ? 'full' : this.#wanted;
-    if (wanted) {
-      this.#wanted = null;
-      return wanted;
+  #next(due: boolean, signal: AbortSignal): Extent | null {
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    if (wanted === 'full') return wanted;
+    if (due && this.#readBack === null) {
+      // After a pass that could not be done, everything is anew.
+      const readBack = this.#failed ? null : this.#options.agent.readBack(() => this.#wake?.(), signal);
+      if (!readBack) return 'full';
+      this.#setOut();
+      this.#readBack = readBack;
     }
+    if (wanted || (this.#readBack && !this.#waiting)) return wanted;
     const { agent, log } = this.#options;
     try {
       if (agent.drifted()) {

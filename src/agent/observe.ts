@@ -11,12 +11,23 @@ import { besideForwarding } from './plan-sysctl.ts';
 import type { SharedState } from './state.ts';
 
 export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): NodeObservation {
-  const rules = shared.rules;
-  const anyRule = rules.sourceNat.length + rules.marks.length + rules.mss.length > 0;
+  return { ...net, rules: wantsRules(shared, ledger) ? kernel.net.readRules() ?? NO_RULES : null, ...readRest(kernel, shared, ledger, net) };
+}
+
+/** The same with turns of the event loop in between. Rejects with the signal's reason, and KernelError. */
+export async function observeNodeSlowly(kernel: Kernel, shared: SharedState, ledger: Ledger, signal: AbortSignal): Promise<NodeObservation> {
+  const rules = wantsRules(shared, ledger) ? await kernel.net.readRulesSlowly() ?? NO_RULES : null;
+  const net = await kernel.net.observeSlowly(signal);
+  return { ...net, rules, ...readRest(kernel, shared, ledger, net) };
+}
+
+function wantsRules({ rules }: SharedState, ledger: Ledger): boolean {
+  return rules.sourceNat.length + rules.marks.length + rules.mss.length > 0 || ledger.rules;
+}
+
+function readRest(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): Pick<NodeObservation, 'sysctls' | 'timeouts' | 'syncDaemons'> {
   return {
-    ...net,
     sysctls: readSysctls(kernel, shared, ledger, net),
-    rules: anyRule || ledger.rules ? kernel.net.readRules() ?? NO_RULES : null,
     timeouts: shared.timeouts || ledger.timeouts ? unlessMissing(() => kernel.ipvs.timeouts()) : null,
     syncDaemons: shared.syncDaemons.length > 0 || ledger.syncDaemons.length > 0 ? unlessMissing(() => kernel.ipvs.syncDaemons()) : null,
   };

@@ -207,7 +207,10 @@ function drainsLeft(drains: DrainRecords, { drained }: IpvsPlan): DrainRecords {
 }
 
 function notes(ipvs: IpvsPlan, node: NodePlan | null): string[] {
-  const list = [...(node?.notes ?? [])];
-  if (ipvs.kept.length > 0) list.push(`${ipvs.kept.length} real servers of somebody else stand in services that we adopted; they are left alone: ${ipvs.kept.slice(0, 3).join(', ')}`);
-  return list;
+  return [...node?.notes ?? [], ...noteOfKept(ipvs.kept)];
+}
+
+/** `kept`: destinations of others in services that we adopted. */
+export function noteOfKept(kept: readonly string[]): string[] {
+  return kept.length === 0 ? [] : [`${kept.length} real servers of somebody else stand in services that we adopted; they are left alone: ${kept.slice(0, 3).join(', ')}`];
 }

@@ -1,5 +1,5 @@
 /** The IPVS half of FakeKernel: services, destinations, timeouts, daemons. Semantics of reference A.1 and A.4; no packets. */
-import type { IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, IpvsWork, ObservedService, ServiceStatistics } from '../../src/kernel/ipvs/contract.ts';
+import type { IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsOperation, IpvsWalk, IpvsWork, ObservedService, ServiceStatistics } from '../../src/kernel/ipvs/contract.ts';
 import { unfold } from '../../src/agent/operation.ts';
 import { DestinationRow, DestinationTable, ROW } from '../../src/kernel/ipvs/destinations.ts';
 import { destinationKey, serviceKey, type Destination, type Service, type SyncDaemon, type Timeouts } from '../../src/kernel/ipvs/types.ts';
@@ -36,7 +36,7 @@ export class FakeIpvs implements IpvsClient {
   ipv6 = true;
   lies: Lies = {};
   /** How often which read was made, and the keys that read() was asked for. */
-  readonly reads = { all: 0, fingerprint: 0, keys: [] as string[] };
+  readonly reads = { all: 0, walks: 0, fingerprint: 0, keys: [] as string[] };
   readonly #trap: Trap;
   readonly #net: FakeNet;
   #asked = new Set<string>();
@@ -117,6 +117,17 @@ export class FakeIpvs implements IpvsClient {
   async readAll(): Promise<IpvsObservation> {
     this.reads.all++;
     return this.#observe([...this.services.keys()], this.lies.services?.hide);
+  }
+
+  /** Three services a piece. */
+  walk(): IpvsWalk {
+    this.reads.walks++;
+    const keys = [...this.services.keys()];
+    const { complete } = this.#observe([], this.lies.services?.hide);
+    return {
+      complete, skipped: [],
+      next: () => (keys.length === 0 ? null : this.#observe(keys.splice(0, 3), this.lies.services?.hide).services),
+    };
   }
 
   read(services: readonly Service[]): IpvsObservation {

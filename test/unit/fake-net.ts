@@ -63,6 +63,13 @@ export class FakeNet implements NetClient {
     return this.sysctls.get(path) ?? null;
   }
 
+  async observeSlowly(signal: AbortSignal): Promise<NetObservation> {
+    signal.throwIfAborted();
+    return this.observe();
+  }
+
+  async readRulesSlowly(): Promise<NetfilterRules | null> { return this.readRules(); }
+
   readRules(): NetfilterRules | null {
     this.reads.rules++;
     // As the real readers: the one order of rules, and members in an order of their own.

@@ -12,7 +12,7 @@ import { CONTROL } from '../netlink/vocabulary.ts';
 import { applyOperations, type ApplyContext } from './apply.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { COMMAND, ENGINES, FAMILY_NAME, MODULE_NAME, SCHEDULERS } from './constants.ts';
-import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsWork, ServiceStatistics } from './contract.ts';
+import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsWalk, IpvsWork, ServiceStatistics } from './contract.ts';
 import { decodeDaemon, decodeService, decodeStatistics, decodeTimeouts } from './decode.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { IpvsReader } from './read.ts';
@@ -85,6 +85,8 @@ class KernelIpvs implements IpvsClient {
       return this.#reader.readAll(signal, expected);
     }
   }
+
+  walk(expected: Expected): IpvsWalk { return this.#fresh(() => this.#reader.walk(expected)); }
 
   read(services: readonly Service[]): IpvsObservation { return this.#fresh(() => this.#reader.read(services)); }
 

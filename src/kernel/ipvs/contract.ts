@@ -86,6 +86,8 @@ export interface IpvsClient {
    * now and then while nobody has seen one.
    */
   readAll(signal?: AbortSignal, expected?: Expected): Promise<IpvsObservation>;
+  /** The same for who has something more urgent to do in between: the list at once, the services piece by piece. May be left at any point, and others may be begun meanwhile. */
+  walk(expected: Expected): IpvsWalk;
   /** Only these services; a missing one is absent from the result. Synchronous: one or two round trips a service. */
   read(services: readonly Service[]): IpvsObservation;
   /**
@@ -105,6 +107,15 @@ export interface IpvsClient {
    */
   capabilities(schedulers?: readonly string[]): IpvsCapabilities;
   close(): void;
+}
+
+/** A reading of everything in pieces. Whatever happens between two of them, each piece is what the kernel has when it is read. */
+export interface IpvsWalk {
+  /** As of IpvsObservation, for the list of services, which was read when the walk began. */
+  readonly complete: boolean;
+  readonly skipped: readonly string[];
+  /** The next few services, by key, in a millisecond or so; those that are gone by now are left out. Null after the last. */
+  readonly next: () => ReadonlyMap<string, ObservedService> | null;
 }
 
 export interface IpvsFailure {

@@ -9,7 +9,7 @@ import type { NetlinkConnection } from '../netlink/connection.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 import type { GenericFamily } from '../netlink/genl.ts';
 import { COMMAND } from './constants.ts';
-import type { Expected, IpvsObservation, ObservedService } from './contract.ts';
+import type { Expected, IpvsObservation, IpvsWalk, ObservedService } from './contract.ts';
 import { decodeDestination, decodeService, RowBuffer, skimService, type DecodedService } from './decode.ts';
 import { compareKeys, DestinationTable } from './destinations.ts';
 import { encodeServiceKey } from './encode.ts';
@@ -25,6 +25,12 @@ const TURN_MS = 5;
 const LISTS_PER_DUMP = 5;
 const NOT_KNOWN = -1;
 
+interface Slot { readonly listed: Listed; readonly observed: ObservedService }
+interface Walk extends IpvsWalk {
+  /** Reads some more services; false after the last. */
+  readonly advance: () => boolean;
+  readonly answer: () => IpvsObservation;
+}
 interface Listed { service: Service; readonly key: string; readonly destinations: number }
 export interface ServiceList {
   readonly services: readonly Listed[];
@@ -44,7 +50,11 @@ export class IpvsReader {
   #sinceDump = 0;
   /** What the last readAll with an expectation answered, whole, and by place in the list. */
   #last = new Map<string, ObservedService>();
-  readonly #slots: ({ readonly listed: Listed; readonly observed: ObservedService } | undefined)[] = [];
+  readonly #slots: (Slot | undefined)[] = [];
+  /** Whether a walk with an expectation began after `#last` was made: then the places are newer than that. */
+  #torn = false;
+  /** How many walks began. */
+  #walks = 0;
   /** Whether an IPv6 service was seen by the last list, or may have been added since. */
   mayHaveIpv6 = true;
 
@@ -56,36 +66,70 @@ export class IpvsReader {
 
   /** See IpvsClient.readAll. */
   async readAll(signal?: AbortSignal, expected?: Expected): Promise<IpvsObservation> {
-    const list = (expected && this.#listAgain()) ?? this.list();
-    const slots = expected ? this.#slots : [];
-    let changed = slots.length !== list.services.length;
-    slots.length = list.services.length;
+    const walk = this.walk(expected);
     let turn = performance.now();
-    for (let i = 0; i < list.services.length; i++) {
-      if (i % SLICE === SLICE - 1 && performance.now() - turn > TURN_MS) {
-        await setImmediate();
-        signal?.throwIfAborted();
-        turn = performance.now();
-      }
-      const listed = list.services[i]!;
-      const slot = slots[i];
-      const wish = expected?.get(listed.key);
-      // Connections are not compared, so what was read before may be old there: it will do where nothing is to change, and nobody asks for them.
-      const settled = wish === undefined || wish.destinations === slot?.observed.destinations;
-      if (slot?.listed === listed && settled && this.#is(list, i, slot.observed.destinations)) continue;
-      changed = true;
-      const same = wish !== undefined && sameService(listed.service, wish.service);
-      // The same value, once in memory.
-      if (same) listed.service = wish.service;
-      const observed = same && this.#is(list, i, wish.destinations)
-        ? { service: wish.service, destinations: wish.destinations, complete: true }
-        : this.#observe(listed.service, listed.destinations);
-      slots[i] = observed === null ? undefined : { listed, observed };
+    while (walk.advance()) {
+      if (performance.now() - turn <= TURN_MS) continue;
+      await setImmediate();
+      signal?.throwIfAborted();
+      turn = performance.now();
     }
-    const services = changed ? new Map<string, ObservedService>() : this.#last;
-    if (changed) for (const slot of slots) if (slot !== undefined) services.set(slot.listed.key, slot.observed);
-    if (expected) this.#last = services;
-    return { services, complete: list.complete, skipped: list.skipped };
+    return walk.answer();
+  }
+
+  /** See IpvsClient.walk; `answer` is readAll's. */
+  walk(expected?: Expected): Walk {
+    const list = (expected && this.#listAgain()) ?? this.list();
+    const slots: (Slot | undefined)[] = expected ? this.#slots : [];
+    let changed = this.#torn || slots.length !== list.services.length;
+    slots.length = list.services.length;
+    // What remembers places in the list is good for the newest walk only.
+    const mine = ++this.#walks;
+    if (expected) this.#torn = true;
+    let next = 0;
+    const advance = (found?: Map<string, ObservedService>): boolean => {
+      const newest = mine === this.#walks;
+      for (const end = Math.min(next + SLICE, list.services.length); next < end; next++) {
+        const listed = list.services[next]!;
+        const slot = newest ? slots[next] : undefined;
+        const wish = expected?.get(listed.key);
+        // Connections are not compared, so what was read before may be old there: it will do where nothing is to change, and nobody asks for them.
+        const settled = wish === undefined || wish.destinations === slot?.observed.destinations;
+        if (slot?.listed === listed && settled && this.#is(list, next, slot.observed.destinations)) {
+          found?.set(listed.key, slot.observed);
+          continue;
+        }
+        changed = true;
+        const same = wish !== undefined && sameService(listed.service, wish.service);
+        // The same value, once in memory.
+        if (same) listed.service = wish.service;
+        const observed = same && newest && this.#is(list, next, wish.destinations)
+          ? { service: wish.service, destinations: wish.destinations, complete: true }
+          : this.#observe(listed.service, listed.destinations);
+        if (newest) slots[next] = observed === null ? undefined : { listed, observed };
+        if (observed !== null) found?.set(listed.key, observed);
+      }
+      return next < list.services.length;
+    };
+    return {
+      complete: list.complete, skipped: list.skipped, advance,
+      next: () => {
+        if (next >= list.services.length) return null;
+        const found = new Map<string, ObservedService>();
+        advance(found);
+        return found;
+      },
+      answer: () => {
+        const whole = mine === this.#walks;
+        const services = changed || !whole ? new Map<string, ObservedService>() : this.#last;
+        if (services !== this.#last) for (const slot of slots) if (slot !== undefined) services.set(slot.listed.key, slot.observed);
+        if (expected && whole) {
+          this.#last = services;
+          this.#torn = false;
+        }
+        return { services, complete: list.complete && whole, skipped: list.skipped };
+      },
+    };
   }
 
   /** Whether the destinations of service `i` are this table, as far as that can be told cheaply. */

@@ -13,10 +13,10 @@ import { FouPorts } from './fou.ts';
 import { Links } from './links.ts';
 import { lazyNetfilter } from './netfilter.ts';
 import { RouteBatch, asKernelError, isRouteOperation } from './route-batch.ts';
-import { readAddresses, readLinks, readLocalRoutes } from './rtnetlink-read.ts';
+import { linkNames, readAddresses, readLinks, readLocalRoutes, readSlowly, type Listing } from './rtnetlink-read.ts';
 import { PROC_SYS, readSysctl, writeSysctl } from './sysctl.ts';
 import { watchNet } from './watch.ts';
-import type { NetClient, NetFailure, NetObservation, NetOperation } from './types.ts';
+import type { Address, Link, LocalRoute, NetClient, NetFailure, NetObservation, NetOperation } from './types.ts';
 
 export interface NetOptions {
   readonly commands?: CommandRunner;
@@ -31,19 +31,36 @@ export function openNet(options: NetOptions = {}): NetClient {
   const commands = options.commands ?? systemCommands;
   const procSys = options.procSys ?? PROC_SYS;
   const { route, generic } = options.connections ?? openConnections();
+  /** For what is read slowly: half of a dump may lie in it. Opened when it is first needed. */
+  let slow: NetlinkConnection | null = null;
   const fou = new FouPorts(generic, commands);
   const netfilter = lazyNetfilter(commands);
 
   function observe(): NetObservation {
     const links = readLinks(route);
-    const names = new Map(links.items.map((link) => [link.index, link.name]));
+    const names = linkNames(links.items);
     const addresses = readAddresses(route, names);
-    const localRoutes = readLocalRoutes(route, names);
+    return whole({ links, addresses, localRoutes: readLocalRoutes(route, names) });
+  }
+
+  function whole({ links, addresses, localRoutes }: { links: Listing<Link>; addresses: Listing<Address>; localRoutes: Listing<LocalRoute> }): NetObservation {
     const ports = fou.list();
     return {
       links: links.items, addresses: addresses.items, localRoutes: localRoutes.items, fou: ports.ports,
       complete: links.complete && addresses.complete && localRoutes.complete && ports.complete,
     };
+  }
+
+  /** One after the other: they share a socket. */
+  let reading: Promise<unknown> = Promise.resolve();
+  function observeSlowly(signal: AbortSignal): Promise<NetObservation> {
+    const before = reading.catch(() => { /* Who asked for it was told. */ });
+    const observed = before.then(async () => {
+      signal.throwIfAborted();
+      return whole(await readSlowly(slow ??= options.connections?.route ?? openRoute(), signal));
+    });
+    reading = observed;
+    return observed;
   }
 
   /** What is no rtnetlink message: one call each. */
@@ -86,22 +103,29 @@ export function openNet(options: NetOptions = {}): NetClient {
   }
 
   return {
-    observe, apply,
+    observe, observeSlowly, apply,
     readSysctl: (path) => readSysctl(path, procSys),
     readRules: () => netfilter.backend()?.read() ?? null,
+    readRulesSlowly: async () => await netfilter.backend()?.readSlowly() ?? null,
     netfilterBackend: () => netfilter.backend()?.name ?? null,
     watch: (onChange, signal) => watchNet(onChange, signal),
     close() {
       route.close();
+      slow?.close();
       generic.close();
     },
   };
 }
 
+/** Strict: the kernel then filters the dump of routes, and refuses what it does not understand instead of ignoring it. */
+function openRoute(): NetlinkConnection {
+  const print = debugPrinter();
+  return new NetlinkConnection(NETLINK.ROUTE, { strict: true, ...(print && { debug: createDebug(routeVocabulary, print) }) });
+}
+
 function openConnections(): { route: NetlinkConnection; generic: NetlinkConnection } {
   const print = debugPrinter();
-  // Strict: the kernel then filters the dump of routes, and refuses what it does not understand instead of ignoring it.
-  const route = new NetlinkConnection(NETLINK.ROUTE, { strict: true, ...(print && { debug: createDebug(routeVocabulary, print) }) });
+  const route = openRoute();
   try {
     return { route, generic: new NetlinkConnection(NETLINK.GENERIC, { ...(print && { debug: createGenericDebug([], CONTROL, print) }) }) };
   } catch (error) {

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Family } from '../../ip/ip.ts';
 import { KernelError } from '../netlink/errors.ts';
-import { commandError, systemCommands, type CommandRunner } from './command.ts';
+import { commandError, systemCommands, type CommandResult, type CommandRunner } from './command.ts';
 import { iptablesScript } from './iptables.ts';
 import { hasOwn, iptablesRules, parseIptables, type IptablesState } from './iptables-read.ts';
 import { FAMILIES, NFT_PROBE, TABLE, TABLE_FAMILY, nftScript } from './nft.ts';
@@ -17,9 +17,13 @@ export interface Netfilter {
   readonly name: 'nft' | 'iptables';
   /** null: nothing of ours. Throws KernelError. */
   read(): NetfilterRules | null;
+  /** The same while the event loop goes on. */
+  readSlowly(): Promise<NetfilterRules | null>;
   /** Replaces all of ours. Throws KernelError; then nft has changed nothing, and iptables a table (mangle, nat) whole or not at all. */
   set(rules: NetfilterRules): Promise<void>;
 }
+
+const NFT_LIST: readonly string[] = ['-j', 'list', 'table', TABLE_FAMILY, TABLE];
 
 /** iptables programs by family, without `-save` and `-restore`. */
 type IptablesPrograms = Record<Family, string>;
@@ -46,17 +50,19 @@ export function findNetfilter(commands: CommandRunner = systemCommands): Netfilt
 function nftBackend(commands: CommandRunner): Netfilter {
   return {
     name: 'nft',
-    read() {
-      const listed = commands.runSync('nft', ['-j', 'list', 'table', TABLE_FAMILY, TABLE]);
-      if (listed.code === 0) return readNft(listed.stdout);
-      if (listed.stderr.includes('No such file or directory')) return null;
-      throw commandError('nft list table', TABLE, listed);
-    },
+    read: () => rulesListed(commands.runSync('nft', NFT_LIST)),
+    readSlowly: async () => rulesListed(await commands.run('nft', NFT_LIST)),
     async set(rules) {
       const done = await commands.run('nft', ['-f', '-'], nftScript(checkRules(rules)));
       if (done.code !== 0) throw commandError('nft -f', TABLE, done);
     },
   };
+}
+
+function rulesListed(listed: CommandResult): NetfilterRules | null {
+  if (listed.code === 0) return readNft(listed.stdout);
+  if (listed.stderr.includes('No such file or directory')) return null;
+  throw commandError('nft list table', TABLE, listed);
 }
 
 /** nft 1.0.6 prints garbage or nothing for a table with flags (somebody made it dormant): that is drift, and replacing the table repairs it. */
@@ -72,25 +78,30 @@ function readNft(json: string): NetfilterRules {
 function iptablesBackend(commands: CommandRunner, programs: IptablesPrograms): Netfilter {
   const legacy = !commands.runSync(programs.IPv4, ['--version']).stdout.includes('nf_tables');
 
-  const stateOf = (family: Family): IptablesState => {
-    // Without -t only tables that exist are read; naming one would create it and, for nat, switch connection tracking on.
-    if (legacy && !hasTables(family)) return parseIptables('');
-    const saved = commands.runSync(`${programs[family]}-save`, []);
+  // Without -t only tables that exist are read; naming one would create it and, for nat, switch connection tracking on.
+  const isEmptyFamily = (family: Family): boolean => legacy && !hasTables(family);
+  const parse = (family: Family, saved: CommandResult): IptablesState => {
     // A host without IPv6 has no ip6tables; then nothing of ours can be there either.
     if (saved.missing && family === 'IPv6') return parseIptables('');
     if (saved.code !== 0) throw commandError(`${programs[family]}-save`, family, saved);
     return parseIptables(saved.stdout);
   };
+  const stateOf = (family: Family): IptablesState => (isEmptyFamily(family) ? parseIptables('') : parse(family, commands.runSync(`${programs[family]}-save`, [])));
+  const rulesIn = (states: readonly { readonly family: Family; readonly state: IptablesState }[]): NetfilterRules | null => {
+    if (!states.some(({ state }) => hasOwn(state))) return null;
+    const parts = states.map(({ family, state }) => iptablesRules(state, family));
+    return sortRules({
+      sourceNat: parts.flatMap((part) => part.sourceNat), marks: parts.flatMap((part) => part.marks), mss: parts.flatMap((part) => part.mss),
+    });
+  };
 
   return {
     name: 'iptables',
-    read() {
-      const states = FAMILIES.map((family) => ({ family, state: stateOf(family) }));
-      if (!states.some(({ state }) => hasOwn(state))) return null;
-      const parts = states.map(({ family, state }) => iptablesRules(state, family));
-      return sortRules({
-        sourceNat: parts.flatMap((part) => part.sourceNat), marks: parts.flatMap((part) => part.marks), mss: parts.flatMap((part) => part.mss),
-      });
+    read: () => rulesIn(FAMILIES.map((family) => ({ family, state: stateOf(family) }))),
+    async readSlowly() {
+      const states = [];
+      for (const family of FAMILIES) states.push({ family, state: isEmptyFamily(family) ? parseIptables('') : parse(family, await commands.run(`${programs[family]}-save`, [])) });
+      return rulesIn(states);
     },
     async set(rules) {
       const checked = checkRules(rules);

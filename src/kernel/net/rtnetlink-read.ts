@@ -8,6 +8,8 @@ import { NLM_F } from '../netlink/constants.ts';
 import type { NetlinkConnection } from '../netlink/connection.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 import type { AttributeReader, MessageReader } from '../netlink/reader.ts';
+import type { RequestName } from '../netlink/refusal.ts';
+import type { MessageWriter } from '../netlink/writer.ts';
 import {
   IFA, IFADDRMSG, IFA_F, IFF, IFINFOMSG, IFLA, IFLA_GRE, IFLA_INFO, IFLA_IPTUN, RTA, RTEXT_FILTER_SKIP_STATS, RTM, RTMSG, RTN_LOCAL, RT_TABLE_LOCAL,
 } from './rtnetlink-constants.ts';
@@ -26,40 +28,86 @@ export interface Listing<T> {
   readonly complete: boolean;
 }
 
-/** Every link of the network namespace. */
-export function readLinks(connection: NetlinkConnection): Listing<Link> {
-  const writer = connection.scratch.reset().message(RTM.GETLINK, NLM_F.REQUEST).word(AF_UNSPEC).word(0).word(0).word(0);
-  writer.u32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  return present(connection.dump(writer, { operation: 'RTM_GETLINK' }, decodeLink));
+/** One list of the kernel's: how it is asked for, and what its entries are. */
+interface Question<T> {
+  readonly request: (writer: MessageWriter) => MessageWriter;
+  readonly name: RequestName;
+  readonly decode: (message: MessageReader) => T | null;
 }
 
+const LINKS: Question<Link> = {
+  request: (writer) => writer.message(RTM.GETLINK, NLM_F.REQUEST).word(AF_UNSPEC).word(0).word(0).word(0).u32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS),
+  name: { operation: 'RTM_GETLINK' }, decode: decodeLink,
+};
+
+type LinkNames = ReadonlyMap<number, string>;
+
+const addressesOn = (names: LinkNames): Question<Address> => ({
+  request: (writer) => writer.message(RTM.GETADDR, NLM_F.REQUEST).word(AF_UNSPEC).word(0),
+  name: { operation: 'RTM_GETADDR' }, decode: (message) => decodeAddress(message, names),
+});
+
+const localRoutesOf = (family: Family, names: LinkNames): Question<LocalRoute> => ({
+  request: (writer) => writer.message(RTM.GETROUTE, NLM_F.REQUEST).word(family === 'IPv4' ? AF.INET : AF.INET6).word(RT_TABLE_LOCAL | (RTN_LOCAL << 24)).word(0),
+  name: { operation: 'RTM_GETROUTE', object: `local ${family}` }, decode: (message) => decodeLocalRoute(message, names),
+});
+
+const FAMILIES: readonly Family[] = ['IPv4', 'IPv6'];
+
+/** Every link of the network namespace. */
+export function readLinks(connection: NetlinkConnection): Listing<Link> { return ask(connection, LINKS); }
+
 /** Every address, of both families. `names` gives the links by index. */
-export function readAddresses(connection: NetlinkConnection, names: ReadonlyMap<number, string>): Listing<Address> {
-  const writer = connection.scratch.reset().message(RTM.GETADDR, NLM_F.REQUEST).word(AF_UNSPEC).word(0);
-  return present(connection.dump(writer, { operation: 'RTM_GETADDR' }, (message) => decodeAddress(message, names)));
-}
+export function readAddresses(connection: NetlinkConnection, names: LinkNames): Listing<Address> { return ask(connection, addressesOn(names)); }
 
 /**
  * Routes of type local in table local. The kernel filters (NETLINK_GET_STRICT_CHK): a node may carry a million routes. A
  * family without that table (no IPv6) has none.
  */
-export function readLocalRoutes(connection: NetlinkConnection, names: ReadonlyMap<number, string>): Listing<LocalRoute> {
-  const items: LocalRoute[] = [];
-  let complete = true;
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    const writer = connection.scratch.reset().message(RTM.GETROUTE, NLM_F.REQUEST)
-      .word(family === 'IPv4' ? AF.INET : AF.INET6).word(RT_TABLE_LOCAL | (RTN_LOCAL << 24)).word(0);
+export function readLocalRoutes(connection: NetlinkConnection, names: LinkNames): Listing<LocalRoute> {
+  return joined(FAMILIES.map((family) => {
     try {
-      const outcome = present(connection.dump(writer, { operation: 'RTM_GETROUTE', object: `local ${family}` }, (message) => decodeLocalRoute(message, names)));
-      // A kernel without IPv6 answers its request with what it has: IPv4.
-      items.push(...outcome.items.filter((route) => route.family === family));
-      complete &&= outcome.complete;
+      return ofFamily(family, ask(connection, localRoutesOf(family, names)));
     } catch (error) {
-      const absent = error instanceof KernelError && (error.errno === ERRNO.ENOENT || error.errno === ERRNO.EAFNOSUPPORT || error.errno === ERRNO.EOPNOTSUPP);
-      if (!absent) throw error;
+      return noneWithout(error);
     }
-  }
-  return { items, complete };
+  }));
+}
+
+/** All three, with turns of the event loop in between; see NetlinkConnection.dumpSlowly. */
+export async function readSlowly(connection: NetlinkConnection, signal: AbortSignal): Promise<{ links: Listing<Link>; addresses: Listing<Address>; localRoutes: Listing<LocalRoute> }> {
+  const links = await askSlowly(connection, LINKS, signal);
+  const names = linkNames(links.items);
+  const addresses = await askSlowly(connection, addressesOn(names), signal);
+  const routes: Listing<LocalRoute>[] = [];
+  for (const family of FAMILIES) routes.push(await askSlowly(connection, localRoutesOf(family, names), signal).then((list) => ofFamily(family, list), noneWithout));
+  return { links, addresses, localRoutes: joined(routes) };
+}
+
+export function linkNames(links: readonly Link[]): LinkNames { return new Map(links.map((link) => [link.index, link.name])); }
+
+/** A kernel without IPv6 answers its request with what it has: IPv4. */
+function ofFamily(family: Family, { items, complete }: Listing<LocalRoute>): Listing<LocalRoute> {
+  return { items: items.filter((route) => route.family === family), complete };
+}
+
+/** What a family that this kernel has no routes of has; throws any other error. */
+function noneWithout(error: unknown): Listing<LocalRoute> {
+  const absent = error instanceof KernelError && (error.errno === ERRNO.ENOENT || error.errno === ERRNO.EAFNOSUPPORT || error.errno === ERRNO.EOPNOTSUPP);
+  if (!absent) throw error;
+  return { items: [], complete: true };
+}
+
+function joined<T>(lists: readonly Listing<T>[]): Listing<T> {
+  return { items: lists.flatMap((list) => list.items), complete: lists.every((list) => list.complete) };
+}
+
+function ask<T>(connection: NetlinkConnection, { request, name, decode }: Question<T>): Listing<T> {
+  return present(connection.dump(request(connection.scratch.reset()), name, decode));
+}
+
+async function askSlowly<T>(connection: NetlinkConnection, { request, name, decode }: Question<T>, signal: AbortSignal): Promise<Listing<T>> {
+  return present(await connection.dumpSlowly(request(connection.scratch.reset()), name, decode, signal));
 }
 
 const AF_UNSPEC = 0;

@@ -3,6 +3,7 @@
  * queued, and reading without blocking until the last one is correct and simple. Sequence numbers tie answers to requests.
  * Knows errors, acknowledgements and dumps; knows no family. Events are in subscription.ts.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { BUFFER_BYTES, NLM_F, NLMSG } from './constants.ts';
 import type { NetlinkDebug } from './debug.ts';
 import { ERRNO, KernelError } from './errors.ts';
@@ -34,6 +35,8 @@ export interface ConnectionOptions extends NetlinkSocketOptions {
 
 /** A dump that was interrupted is tried this often in all. */
 export const DUMP_ATTEMPTS = 4;
+/** What a dump comes to that nobody reads to its end. */
+const ABANDONED = { complete: false, datagrams: 0 };
 
 export class NetlinkConnection {
   readonly #socket: NetlinkSocket;
@@ -114,6 +117,30 @@ export class NetlinkConnection {
     }
   }
 
+  /**
+   * The same with a turn of the event loop after each datagram, for what is large and in no hurry. Until it resolves nothing else may use
+   * this connection. An answer that is begun anew waits for nobody; rejects with the signal's reason.
+   */
+  async dumpSlowly<T>(writer: MessageWriter, name: RequestName, decode: (message: MessageReader) => T, signal: AbortSignal): Promise<DumpOutcome<T>> {
+    for (let attempt = 1; ; attempt++) {
+      const items: T[] = [];
+      const dump = this.#pieces(this.#send(writer, NLM_F.DUMP), name, (message) => { items.push(decode(message)); });
+      try {
+        for (let piece = dump.next(); ; piece = dump.next()) {
+          if (piece.done) {
+            if (piece.value.complete || attempt === DUMP_ATTEMPTS) return { items, ...piece.value };
+            break;
+          }
+          await turn();
+          signal.throwIfAborted();
+        }
+      } finally {
+        // Nothing of a dump that is left may stay in the socket.
+        dump.return(ABANDONED);
+      }
+    }
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -122,6 +149,15 @@ export class NetlinkConnection {
 
   /** Reads a dump to its end. */
   #collect(sequence: number, name: RequestName, each: (message: MessageReader) => void): { complete: boolean; datagrams: number } {
+    const dump = this.#pieces(sequence, name, each);
+    for (;;) {
+      const piece = dump.next();
+      if (piece.done) return piece.value;
+    }
+  }
+
+  /** Reads a dump; yields after each datagram but the last. */
+  *#pieces(sequence: number, name: RequestName, each: (message: MessageReader) => void): Generator<void, { complete: boolean; datagrams: number }> {
     let interrupted = false;
     let done = false;
     let datagrams = 0;
@@ -147,6 +183,7 @@ export class NetlinkConnection {
             return { complete: !interrupted, datagrams };
           }
         }
+        yield;
       }
     } finally {
       // A dump that is not read to its end makes the socket answer EBUSY to the next one.

@@ -1,7 +1,7 @@
 /** Reading with an expectation: what is as expected is the expected object itself, and whatever differs is told all the same. */
 import { afterEach, beforeEach, test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { IpvsClient, IpvsObservation } from '../../../src/kernel/ipvs/contract.ts';
+import type { IpvsClient, IpvsObservation, ObservedService } from '../../../src/kernel/ipvs/contract.ts';
 import { DestinationTable } from '../../../src/kernel/ipvs/destinations.ts';
 import { serviceKey, type Destination, type Service } from '../../../src/kernel/ipvs/types.ts';
 import { destination, service } from '../../unit/kernel/ipvs/values.ts';
@@ -106,3 +106,44 @@ async function loaded2(): Promise<IpvsClient> {
   freshNamespace();
   return loaded();
 }
+
+/** What a walk sees, as an observation. `between` is called after each piece. */
+function walked(ipvs: IpvsClient, between: () => void = () => {}): ReturnType<typeof plain> {
+  const walk = ipvs.walk(expected);
+  const seen = new Map<string, ObservedService>();
+  for (let piece = walk.next(); piece !== null; piece = walk.next()) {
+    for (const [key, observed] of piece) seen.set(key, observed);
+    between();
+  }
+  return plain({ services: seen, complete: walk.complete });
+}
+
+for (const [what, command] of [['nothing', ''], ...changes] as const) {
+  test(`piece by piece the same is read as at once, after a change of ${what}`, async () => {
+    const ipvs = await loaded();
+    if (command !== '') run('ipvsadm', ...command.split(' '));
+    const reference = plain(await client().readAll());
+    assert.deepEqual(walked(ipvs), reference);
+    assert.deepEqual(plain(await ipvs.readAll(undefined, expected)), reference, 'and what is read at once is right after it');
+    assert.deepEqual(walked(ipvs), reference);
+  });
+}
+
+test('a walk that is left, or overtaken by another reading, spoils neither that one nor itself', async () => {
+  const many = Array.from({ length: 200 }, (_, n): Service => service({ address: `10.97.${n >> 7}.${n & 127}`, port: 80, scheduler: 'rr' }));
+  const ipvs = await loaded();
+  await applied(ipvs, many.flatMap((s) => adding(s, reals)));
+  await ipvs.readAll(undefined, expected);
+  ipvs.walk(expected).next();
+  run('ipvsadm', ...`-e -t ${t} -r 172.16.0.2:8080 -m -w 9`.split(' '));
+  const reference = plain(await client().readAll());
+  assert.deepEqual(plain(await ipvs.readAll(undefined, expected)), reference, 'after one that was left');
+  let times = 0;
+  // A service less in front: every place in the list is another one's.
+  assert.deepEqual(walked(ipvs, () => {
+    if (times++ > 0) return;
+    run('ipvsadm', '-D', '-t', `${many[0]!.address}:80`);
+    walked(ipvs);
+  })[serviceKey(last)], reference[serviceKey(last)], 'one that was overtaken');
+  assert.deepEqual(plain(await ipvs.readAll(undefined, expected)), plain(await client().readAll()), 'and after that');
+});

@@ -159,6 +159,17 @@ describe('NetClient', () => {
     assert.equal(seen.addresses.filter((a) => a.address.startsWith('10.77.')).length, 1000);
     assert.equal(seen.localRoutes.filter((r) => r.address.startsWith('10.77.')).length, 1000);
     assert.ok(milliseconds < 3000, `${milliseconds} ms`);
+    let turns = 0;
+    const [count, signal] = [setInterval(() => { turns++; }, 0), new AbortController().signal];
+    // Twice at a time: they share a socket.
+    assert.deepEqual(await Promise.all([net.observeSlowly(signal), net.observeSlowly(signal)]), [seen, seen]);
+    clearInterval(count);
+    assert.ok(turns > 2, `${turns} turns of the event loop`);
+    const left = new AbortController();
+    const leaving = net.observeSlowly(left.signal);
+    left.abort();
+    await assert.rejects(leaving, { name: 'AbortError' });
+    assert.deepEqual(await net.observeSlowly(signal), seen, 'after one that was left');
     await ok(...operations.map((o): NetOperation => ({ ...o, kind: 'delAddress' }) as NetOperation));
     assert.equal(net.observe().addresses.filter((a) => a.address.startsWith('10.77.')).length, 0);
   });

@@ -16,6 +16,8 @@ class Bench {
   outcome: () => Report = () => ({ operations: 0, failures: [], settled: true });
   change: () => void = () => {};
   drifts = 0;
+  /** Null: everything is looked at in one pass. */
+  readBack: () => { step(): string; tookMs: number } | null = () => null;
   now = 0;
   announced: ReadonlyMap<string, VipAddress> = new Map();
   readonly announcements: string[] = [];
@@ -28,6 +30,7 @@ class Bench {
     const bench = this;
     const agent = {
       reconcile: async (extent: Extent) => { bench.done.push(`${bench.now} ${extent}`); return bench.outcome(); },
+      readBack: () => bench.readBack(), conclude: async () => { bench.done.push(`${bench.now} conclude`); return bench.outcome(); },
       drifted: () => bench.drifted(), countDrift: () => { bench.drifts++; }, get draining() { return bench.draining; }, get pending() { return false; }, get announced() { return bench.announced; },
     } as unknown as Agent;
     this.loop = new Loop({ agent, net: { watch: (f) => { this.change = f; }, apply: async (operations) => { for (const o of operations) this.announcements.push(`${this.now} ${formatOperation(o)}`); return []; } }, log: silent, now: () => this.now, sleep: (ms, signal) => this.#sleep(ms, signal), onReport: (report, error) => this.reports.push(error ?? report) });
@@ -145,6 +148,60 @@ test('a VIP that is held is announced again after one and two seconds, then once
   b.announced = new Map();
   await b.pass(120_000);
   assert.equal(b.announcements.length, 4);
+});
+
+/** A comparison of so many pieces. `before`: called before each. */
+function pieces(b: Bench, n: number, before: (left: number) => void = () => {}): Bench['readBack'] {
+  return () => {
+    let left = n;
+    return { tookMs: 0, step: () => { before(left); b.done.push(`${b.now} piece`); return --left > 0 ? 'more' : 'done'; } };
+  };
+}
+
+test('every ten seconds everything is compared in pieces, and what comes meanwhile is done before the next piece', async (t) => {
+  const b = new Bench(t);
+  await b.pass(9_000);
+  b.readBack = pieces(b, 4, (left) => { if (left === 3) b.loop.trigger('changes'); });
+  await b.pass(11_500);
+  assert.deepEqual(b.done, [
+    '0 full', '10000 piece', '10000 piece', '10000 changes', '10000 piece', '10000 piece', '10000 conclude',
+    '20000 piece', '20000 piece', '20000 changes', '20000 piece', '20000 piece', '20000 conclude',
+  ]);
+});
+
+test('changes that never end do not keep the comparison from its end', async (t) => {
+  const b = new Bench(t);
+  await b.pass(9_000);
+  b.readBack = pieces(b, 20);
+  b.outcome = () => { b.now += 7; if (b.done.at(-1)!.endsWith('changes') && b.done.length < 500) b.loop.trigger('changes'); return { operations: 1, failures: [], settled: true }; };
+  b.loop.trigger('changes');
+  for (let i = 0; i < 40 && !b.done.some((l) => l.endsWith('conclude')); i++) await b.pass(100);
+  assert.ok(b.done.some((l) => l.endsWith('conclude')), 'it came to its end');
+  const from = b.done.findIndex((l) => l.endsWith('piece'));
+  const until = b.done.findIndex((l) => l.endsWith('conclude'));
+  assert.equal(b.done.slice(from, until).filter((l) => l.endsWith('changes')).length >= 19, true, 'and changes were done all the time');
+});
+
+test('drift leaves a comparison where it is: everything is looked at in one pass, and the next comparison comes ten seconds later', async (t) => {
+  const b = new Bench(t);
+  await b.pass(9_000);
+  b.readBack = pieces(b, 4, (left) => { if (left === 2) b.loop.trigger('full'); });
+  await b.pass(5_000);
+  assert.deepEqual(b.done, ['0 full', '10000 piece', '10000 piece', '10000 piece', '10000 full']);
+});
+
+test('a comparison that waits for something keeps nobody waiting, and goes on when it is there', async (t) => {
+  const b = new Bench(t);
+  await b.pass(9_500);
+  let [ready, steps] = [false, 0];
+  b.readBack = () => ({ tookMs: 0, step: () => (ready ? 'done' : (steps++, 'waiting')) });
+  b.draining = true;
+  await b.pass(3_000);
+  assert.deepEqual(b.done.filter((l) => l.endsWith('changes')).map((l) => l.split(' ')[0]), ['11000', '12000']);
+  assert.ok(steps <= 4, 'and it does not turn in circles');
+  ready = true;
+  await b.pass(1_000);
+  assert.ok(b.done.some((l) => l.endsWith('conclude')));
 });
 
 test('the signal ends it, also in the middle of a wait', async (t) => {

@@ -101,60 +101,74 @@ describe('a single request', () => {
   }
 });
 
-describe('a dump', () => {
+for (const slowly of [false, true]) describe(slowly ? 'a dump with turns of the event loop' : 'a dump', () => {
   const name = { operation: 'GET_THINGS' };
   const value = (m: Parameters<Parameters<NetlinkConnection['dump']>[2]>[0]): number => { const a = m.genericAttributes(); a.next(); return a.u32(); };
-  const dump = (connection: NetlinkConnection, restart?: () => void) => connection.dump(batch(connection, 1), name, value, restart);
+  const signal = new AbortController().signal;
+  const dump = async (connection: NetlinkConnection, decode = value) => slowly ? connection.dumpSlowly(batch(connection, 1), name, decode, signal) : connection.dump(batch(connection, 1), name, decode);
 
-  test('collects the entries of all datagrams until DONE', () => {
+  test('collects the entries of all datagrams until DONE', async () => {
     const { connection, socket } = connect(([m]) => {
       const s = m!.sequence;
       return [joined(dataReply(s, 0x1c, 1), dataReply(s, 0x1c, 2)), dataReply(s, 0x1c, 3), doneReply(s)];
     });
-    assert.deepEqual(dump(connection), { items: [1, 2, 3], complete: true, datagrams: 2 });
+    assert.deepEqual(await dump(connection), { items: [1, 2, 3], complete: true, datagrams: 2 });
     assert.equal(socket.sent[0]![0]!.flags, 0x301, 'NLM_F_DUMP, no ACK');
   });
 
-  test('that is empty is empty', () => {
+  test('that is empty is empty', async () => {
     const { connection } = connect(([m]) => [doneReply(m!.sequence)]);
-    assert.deepEqual(dump(connection), { items: [], complete: true, datagrams: 0 });
+    assert.deepEqual(await dump(connection), { items: [], complete: true, datagrams: 0 });
   });
 
-  test('that ends with an error is a failure, not a short list', () => {
+  test('that ends with an error is a failure, not a short list', async () => {
     const { connection } = connect(([m]) => [dataReply(m!.sequence, 0x1c, 1), doneReply(m!.sequence, 12)]);
-    assert.throws(() => dump(connection), failsWith('KERNEL_REFUSED', /ENOMEM/));
+    await assert.rejects(dump(connection), failsWith('KERNEL_REFUSED', /ENOMEM/));
   });
 
-  test('that is refused throws the errno', () => {
+  test('that is refused throws the errno', async () => {
     const { connection } = connect(([m]) => [errorReply(m!.sequence, 95)]);
-    assert.throws(() => dump(connection), failsWith('KERNEL_REFUSED', /EOPNOTSUPP/));
+    await assert.rejects(dump(connection), failsWith('KERNEL_REFUSED', /EOPNOTSUPP/));
   });
 
-  test('that was interrupted is started again, without the entries of the first attempt', () => {
-    let restarts = 0;
+  test('that was interrupted is started again, without the entries of the first attempt', async () => {
     const { connection } = connect(([m], round) => round === 0
       ? [dataReply(m!.sequence, 0x1c, 1, 0x12), doneReply(m!.sequence)]
       : [dataReply(m!.sequence, 0x1c, 2), doneReply(m!.sequence)]);
-    assert.deepEqual(dump(connection, () => { restarts++; }), { items: [2], complete: true, datagrams: 1 });
-    assert.equal(restarts, 1);
+    assert.deepEqual(await dump(connection), { items: [2], complete: true, datagrams: 1 });
   });
 
-  test('that is always interrupted comes back as incomplete after a bounded number of attempts', () => {
+  test('that is always interrupted comes back as incomplete after a bounded number of attempts', async () => {
     const { connection, socket } = connect(([m]) => [dataReply(m!.sequence, 0x1c, 1), doneReply(m!.sequence, 0, 0x12)]);
-    assert.deepEqual(dump(connection), { items: [1], complete: false, datagrams: 1 });
+    assert.deepEqual(await dump(connection), { items: [1], complete: false, datagrams: 1 });
     assert.equal(socket.sent.length, DUMP_ATTEMPTS);
   });
 
-  test('whose entry cannot be decoded is read to its end, so that the next request is not EBUSY', () => {
+  test('whose entry cannot be decoded is read to its end, so that the next request is not EBUSY', async () => {
     const { connection, socket } = connect(([m]) => [dataReply(m!.sequence, 0x1c, 1), dataReply(m!.sequence, 0x1c, 2), doneReply(m!.sequence)]);
-    assert.throws(() => connection.dump(batch(connection, 1), name, (m) => m.word(400)), failsWith('PROTOCOL'));
+    await assert.rejects(dump(connection, (m) => m.word(400)), failsWith('PROTOCOL'));
     assert.equal(socket.queue.length, 0);
   });
 
-  test('cut by a lost datagram throws by name', () => {
+  test('cut by a lost datagram throws by name', async () => {
     const { connection } = connect(([m]) => [dataReply(m!.sequence, 0x1c, 1), -105]);
-    assert.throws(() => dump(connection), failsWith('REPLIES_LOST'));
+    await assert.rejects(dump(connection), failsWith('REPLIES_LOST'));
   });
+});
+
+test('a dump that is started again says so before', () => {
+  let restarts = 0;
+  const { connection } = connect(([m], round) => [dataReply(m!.sequence, 0x1c, round, round === 0 ? 0x12 : 2), doneReply(m!.sequence)]);
+  connection.dump(batch(connection, 1), { operation: 'GET_THINGS' }, () => 0, () => { restarts++; });
+  assert.equal(restarts, 1);
+});
+
+test('a dump that is left in the middle leaves nothing in the socket, and lets others have their turn before', async () => {
+  const { connection, socket } = connect(([m]) => [1, 2, 3].map((n) => dataReply(m!.sequence, 0x1c, n)).concat(doneReply(m!.sequence)));
+  const leave = new AbortController();
+  setImmediate(() => leave.abort());
+  await assert.rejects(connection.dumpSlowly(batch(connection, 1), { operation: 'GET_THINGS' }, () => 0, leave.signal), { name: 'AbortError' });
+  assert.equal(socket.queue.length, 0);
 });
 
 describe('a generic family', () => {
