@@ -8,6 +8,7 @@ import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.
 import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
 import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
+import { Announced } from './announced.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
 import type { DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
@@ -22,7 +23,7 @@ import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
 import type { StateFolder } from './state-folder.ts';
-import type { Fragment, Refusal } from './state.ts';
+import type { Fragment, Refusal, SharedState } from './state.ts';
 import { Tally } from './tally.ts';
 
 export interface AgentOptions {
@@ -61,6 +62,8 @@ export interface AgentView {
   readonly remaining: ReadonlyMap<string, number>;
   readonly foreign: ForeignReport;
   readonly notes: readonly string[];
+  /** What all fragments ask of the node; the same object until that changes. */
+  readonly shared: SharedState;
   readonly capabilities: IpvsCapabilities | null;
   readonly netfilter: string | null;
   readonly operations: number;
@@ -109,6 +112,7 @@ export class Agent {
   #remaining: ReadonlyMap<string, number> = new Map();
   #notes: readonly string[] = [];
   readonly #tally = new Tally();
+  readonly #announced = new Announced();
   /** Under way. */
   #readBack: ReadBack | null = null;
   /** Services that it found other than they should be. */
@@ -146,7 +150,7 @@ export class Agent {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
       fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
-      capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
+      shared: this.#fragments.shared, capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
 
@@ -382,12 +386,8 @@ export class Agent {
     for (const o of unfold(work)) log[level]({ operation: formatOperation(o), virtualServer: causeOf(o, ownerOf) }, 'kernel');
   }
 
-  /** VIPs of ours that this node answers for, by `link address`. */
-  get announced(): ReadonlyMap<string, VipAddress> {
-    const held = new Map<string, VipAddress>();
-    for (const [key, { value: { vip, announce } }] of this.#fragments.shared.vips) if (announce && key in this.#ledger.addresses) held.set(key, vip);
-    return held;
-  }
+  /** VIPs of ours that this node answers for, by `link address`; the same object until they change. */
+  get announced(): ReadonlyMap<string, VipAddress> { return this.#announced.of(this.#fragments.shared.vips, this.#ledger.addresses); }
 
   /** Counts a drift found, for the status. */
   countDrift(): void { this.#tally.drifts++; }

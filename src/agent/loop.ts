@@ -6,7 +6,7 @@
  */
 import { setImmediate as turn, setTimeout as timer } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { NetClient } from '../kernel/net/types.ts';
+import type { NetClient, VipAddress } from '../kernel/net/types.ts';
 import type { Agent, Extent, Report } from './agent.ts';
 import { formatOperation } from './operation.ts';
 import { dueAnnouncements, type AnnounceStates } from './ownership/announce.ts';
@@ -43,8 +43,12 @@ const RETRY_MAX_MS = 30_000;
  */
 const PAUSE = { times: 3, most: 50, least: 5 };
 
-/** Announcements are looked for no more often. Milliseconds. */
-const ANNOUNCE_MS = 200;
+/** Between two cheap looks, and two looks at everything. Milliseconds. */
+const LOOK_EVERY_MS = 1_000;
+const FULL_EVERY_MS = 10_000;
+
+/** Between two rounds of announcements: thousands are sent a few at a time. Milliseconds. */
+const ANNOUNCE_MS = 50;
 
 function nextRetry(last: number): number {
   return Math.min(Math.max(last * 2, RETRY_MS), RETRY_MAX_MS);
@@ -64,7 +68,12 @@ export class Loop {
   /** Whether it has nothing to do just now. */
   #waiting = false;
   #announcements: AnnounceStates = new Map();
-  #announceAt = -Infinity;
+  /** When the next is due, of which VIPs, and before which time none is sent; in the milliseconds of `now`. */
+  #announceDue = -Infinity;
+  #announcing: ReadonlyMap<string, VipAddress> | null = null;
+  #announceAfter = -Infinity;
+  /** When the cheap look is due. */
+  #lookAt = -Infinity;
   /** Announcements after the first one of each VIP, which is the plan's. */
   readonly announced = { sent: 0, failed: 0 };
 
@@ -80,7 +89,7 @@ export class Loop {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { agent, now, lookEveryMs = 1_000 } = this.#options;
+    const { agent, now, lookEveryMs = LOOK_EVERY_MS } = this.#options;
     this.#options.net.watch(() => this.trigger('node'), signal);
     this.#nextFull = now();
     while (!signal.aborted) {
@@ -90,14 +99,17 @@ export class Loop {
       // One after each pass over changes, too: so it comes to its end however many there are.
       if (this.#readBack && !signal.aborted) await this.#step(this.#readBack, signal);
       await this.#announce();
-      if (!this.#wanted && (!this.#readBack || this.#waiting)) await this.#sleep(Math.min(lookEveryMs, Math.max(this.#nextFull - now(), 1)), signal);
+      if (this.#wanted || (this.#readBack && !this.#waiting)) continue;
+      const next = Math.min(this.#lookAt, this.#nextFull, Math.max(this.#announceDue, this.#announceAfter));
+      await this.#sleep(Math.min(lookEveryMs, Math.max(next - now(), 1)), signal);
     }
   }
 
-  /** A look at everything begins: the next one is counted from here. */
+  /** A look at everything begins: the next one, and the next cheap one, are counted from here. */
   #setOut(): void {
     this.#readBack = null;
-    this.#nextFull = this.#options.now() + (this.#options.fullEveryMs ?? 10_000);
+    this.#lookAt = this.#options.now() + (this.#options.lookEveryMs ?? LOOK_EVERY_MS);
+    this.#nextFull = this.#options.now() + (this.#options.fullEveryMs ?? FULL_EVERY_MS);
   }
 
   /** Takes a step of the comparison of everything, and does what it comes to. */
@@ -139,12 +151,15 @@ export class Loop {
   /** Announces again what is due; the first announcement is the plan's. */
   async #announce(): Promise<void> {
     const { agent, net, now, log } = this.#options;
+    const vips = agent.announced;
     // Thousands of VIPs are not to be looked at after each change of an endpoint.
-    if (now() < this.#announceAt) return;
-    this.#announceAt = now() + ANNOUNCE_MS;
-    const { due, states } = dueAnnouncements(this.#announcements, agent.announced, now());
+    if (now() < this.#announceAfter || (vips === this.#announcing && now() < this.#announceDue)) return;
+    const { due, states, next } = dueAnnouncements(this.#announcements, vips, now());
     this.#announcements = states;
+    this.#announcing = vips;
+    this.#announceDue = next;
     if (due.length === 0) return;
+    this.#announceAfter = now() + ANNOUNCE_MS;
     try {
       const failures = await net.apply(due.map((vip) => ({ kind: 'announce', vip })));
       this.announced.sent += due.length - failures.length;
@@ -169,7 +184,10 @@ export class Loop {
       this.#readBack = readBack;
     }
     if (wanted || (this.#readBack && !this.#waiting)) return wanted;
-    const { agent, log } = this.#options;
+    const { agent, log, now, lookEveryMs = LOOK_EVERY_MS } = this.#options;
+    const pending = agent.pending && !this.#failed ? 'changes' : null;
+    if (now() < this.#lookAt) return pending;
+    this.#lookAt = now() + lookEveryMs;
     try {
       if (agent.drifted()) {
         agent.countDrift();
@@ -180,7 +198,7 @@ export class Loop {
       log.warn({ err: error }, 'cannot look for drift; reading everything');
       return 'full';
     }
-    return agent.draining || (agent.pending && !this.#failed) ? 'changes' : null;
+    return agent.draining ? 'changes' : pending;
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {

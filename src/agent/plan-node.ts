@@ -6,7 +6,7 @@
 import type { SyncDaemon, Timeouts } from '../kernel/ipvs/types.ts';
 import type { IpvsOperation } from '../kernel/ipvs/contract.ts';
 import { isEmpty, sameRules, UNREADABLE } from '../kernel/net/rules.ts';
-import { ADDRESS_PROTOCOL, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
+import { ADDRESS_PROTOCOL, type Address, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
 import type { Ledger } from './ledger.ts';
 import { deviceOf, planSysctls, type Serves } from './plan-sysctl.ts';
 import { keyOf, type SharedState } from './state.ts';
@@ -256,6 +256,7 @@ function planAddresses(input: NodePlanInput, plan: NodePlan): void {
   const { shared, observed, ledger, refusedVips, additive, parting } = input;
   const present = new Map(observed.addresses.map((a) => [`${a.link} ${a.address}`, a]));
   const routes = new Set(observed.localRoutes.map((r) => `${r.link} ${r.address}`));
+  if (addressesStand(input, present, routes)) return set(plan, 'addresses', ledger.addresses, ledger.addresses);
   const before: Record<string, VipAddress> = {};
   const after: Record<string, VipAddress> = {};
   for (const [key, { value: { vip, announce } }] of shared.vips) {
@@ -264,7 +265,7 @@ function planAddresses(input: NodePlanInput, plan: NodePlan): void {
     // What an incomplete list does not show may be somebody else's address: added, it would count as ours and be deleted one day.
     if (!there && !ours && !observed.complete) continue;
     // Somebody else's address on the right link serves as well; it is theirs and stays theirs.
-    const wrong = there && ours && (there.dadFailed || (vip.family === 'IPv6' && !there.deprecated));
+    const wrong = there && ours && isWrong(there);
     if (!there || wrong) {
       plan.bind.push({ kind: 'addAddress', vip });
       if (announce) plan.bind.push({ kind: 'announce', vip });
@@ -286,6 +287,22 @@ function planAddresses(input: NodePlanInput, plan: NodePlan): void {
   }
   set(plan, 'addresses', before, after);
 }
+
+/** Whether every VIP is there, is ours and is as it should be, and nothing besides: what is found every ten seconds, and says nothing new. */
+function addressesStand({ shared, ledger }: NodePlanInput, present: ReadonlyMap<string, Address>, routes: ReadonlySet<string>): boolean {
+  let marked = 0;
+  for (const [key, { value: { vip } }] of shared.vips) {
+    const there = present.get(key);
+    if (!there || isWrong(there) || !routes.has(key) || ledger.addresses[key]?.address !== vip.address) return false;
+    if (there.protocol === ADDRESS_PROTOCOL) marked++;
+  }
+  if (Object.keys(ledger.addresses).length !== shared.vips.size) return false;
+  for (const { protocol } of present.values()) if (protocol === ADDRESS_PROTOCOL) marked--;
+  return marked === 0;
+}
+
+/** What an address of ours must not be: lost to somebody else's, or one that connections from this node begin with. */
+function isWrong({ family, dadFailed, deprecated }: Address): boolean { return dadFailed || (family === 'IPv6' && !deprecated); }
 
 function set<K extends keyof Ledger>(plan: NodePlan, key: K, before: Ledger[K], after: Ledger[K]): void {
   (plan.before as Mutable<Ledger>)[key] = before;

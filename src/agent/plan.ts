@@ -184,11 +184,16 @@ function entriesAfter(services: Ledger['services'], ipvs: IpvsPlan): Ledger['ser
 }
 
 function withServices(next: Ledger, old: Ledger, services: Ledger['services']): Ledger {
-  if (next === old && services === old.services) return old;
-  const { services: _, ...rest } = next;
-  const { services: __, ...oldRest } = old;
-  if (services === old.services && JSON.stringify(rest) === JSON.stringify(oldRest)) return old;
+  if (services === old.services && (next === old || sameButServices(next, old))) return old;
   return { ...next, services };
+}
+
+/** What is the same object is not looked into: thousands of addresses are the usual case. */
+function sameButServices(a: Ledger, b: Ledger): boolean {
+  return Object.keys(a).every((name) => {
+    const key = name as keyof Ledger;
+    return key === 'services' || a[key] === b[key] || JSON.stringify(a[key]) === JSON.stringify(b[key]);
+  });
 }
 
 function nextDrains(drains: DrainRecords, ipvs: IpvsPlan): DrainRecords {

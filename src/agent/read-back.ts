@@ -167,6 +167,7 @@ export class ReadBack {
       this.#node = true;
       return;
     }
+    yield 'more';
     const now = basis();
     const nodePlan = plan({ ...now, observed: { ipvs: NO_SERVICES, node }, scope: NO_KEYS });
     this.#nodePlan = nodePlan;

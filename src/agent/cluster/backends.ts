@@ -22,7 +22,7 @@ export function backendReports({ fragments, drains, remaining }: Pick<AgentView,
   for (const { owner, services } of fragments.values()) {
     if (services.length === 0) continue;
     const sick = unhealthy(owner);
-    const leaving = services.flatMap((s) => byService.get(serviceKey(s.service)) ?? []);
+    const leaving = byService.size === 0 ? [] : services.flatMap((s) => byService.get(serviceKey(s.service)) ?? []);
     if (sick.length === 0 && leaving.length === 0) continue;
     const down = sick.filter((u) => u.state === 'Down');
     const until = Math.max(...leaving.map(([, { deadline }]) => deadline));

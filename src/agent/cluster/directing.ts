@@ -2,6 +2,7 @@
  * Directing: this node as one of the directors of its groups: its own Lease, who else is live, and which VIPs it holds. It joins what
  * ownership/ decides and does with the caches and the agent; it is asked to look again and looks by itself once a second.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { RESOURCES, virtualIPName, type VirtualIP } from '../../api/v1alpha1/index.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Lease } from '../../kube/lease.ts';
@@ -55,6 +56,9 @@ export class Directing {
   #timer: NodeJS.Timeout | null = null;
   #notBefore = -Infinity;
   #recovering = false;
+  /** Whether the claims are being looked at, and what was asked for meanwhile. Milliseconds. */
+  #looking = false;
+  #again: number | null = null;
   /** Whether the kernel was made what this node is told, and the API server is so far away that a silent network is enough. */
   #ready = false;
   #alone = false;
@@ -114,10 +118,14 @@ export class Directing {
     this.look();
   }
 
-  /** Looks at the claims soon. */
+  /** Looks at the claims soon; once more, if that is being done. */
   look(delayMs: number = LOOK_MS.least): void {
+    if (this.#looking) {
+      this.#again = Math.min(this.#again ?? Infinity, delayMs);
+      return;
+    }
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), Math.max(delayMs, this.#notBefore - this.#options.now())).unref();
+    this.#timer = setTimeout(() => { void this.#look(); }, Math.max(delayMs, this.#notBefore - this.#options.now())).unref();
   }
 
   /** Groups all of whose programs are known. */
@@ -142,36 +150,58 @@ export class Directing {
     else if (this.#options.assignment.directs.size === 0) this.#heartbeat.set(null);
   }
 
-  #look(): void {
+  /** Looks at all claims, a few at a time: with thousands of VIPs a change of an endpoint would wait for it. */
+  async #look(): Promise<void> {
     const { now, agent, assignment, inputs } = this.#options;
     const signal = this.#signal;
     if (!signal || signal.aborted || !this.#ready || !agent.index) return;
-    const began = now();
     const { virtualIPs, leases } = inputs;
     if (!virtualIPs.synced || !leases.synced) {
       void this.#recover(signal);
       return this.look(LOOK_MS.most);
     }
-    const make = claimables({ assignment, index: agent.index, view: agent.view, addresses: agent.addresses, known: this.#known });
-    const { owned } = this;
-    const vips: Claimable[] = [];
+    let began = now();
+    let took = 0;
+    this.#looking = true;
+    this.#again = null;
+    try {
+      const make = claimables({ assignment, index: agent.index, view: agent.view, addresses: agent.addresses, known: this.#known });
+      // Who cannot renew its Lease begins nothing new.
+      const live = now() - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now()) : [];
+      const work = this.#claimer.ticking(this.#claimable(make), { members: live, patienceMs: this.#leaseMs() }, signal);
+      for (let step = work.next(); ; step = work.next()) {
+        took += now() - began;
+        if (step.done) {
+          this.#notBefore = now() + Math.max(LOOK_MS.least, PAUSE * took);
+          this.#looking = false;
+          return this.look(Math.min(this.#again ?? LOOK_MS.most, step.value - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
+        }
+        await turn();
+        if (signal.aborted) return;
+        began = now();
+      }
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  /** Every VIP of this node's groups, as it is when its turn comes. */
+  *#claimable(make: ReturnType<typeof claimables>): Generator<Claimable> {
+    const { assignment, inputs } = this.#options;
+    const { virtualIPs } = inputs;
     const seen = new Set<string>();
     for (const group of assignment.directs) {
-      for (const object of inputs.virtualIPsOf(group)) {
-        seen.add(object.spec.address);
-        vips.push(make(object.spec.address, group, object, owned.has(object.spec.address)));
+      for (const { metadata: { name }, spec: { address } } of [...inputs.virtualIPsOf(group)]) {
+        const object = virtualIPs.store.get(name) ?? null;
+        seen.add(address);
+        if (object !== null || this.#claimer.owned.has(address)) yield make(address, group, object, this.#claimer.owned.has(address));
       }
     }
     // Held, wanted, and its VirtualIP is gone; not one of another group by now. Any other that was not seen is given up.
-    for (const address of owned) {
+    for (const address of this.#claimer.owned) {
       const group = this.#groupOf(address);
-      if (group !== '' && !seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) vips.push(make(address, group, null, true));
+      if (group !== '' && !seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) yield make(address, group, null, true);
     }
-    // Who cannot renew its Lease begins nothing new.
-    const live = now() - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now()) : [];
-    const next = this.#claimer.tick(vips, { members: live, patienceMs: this.#leaseMs() }, signal);
-    this.#notBefore = now() + Math.max(LOOK_MS.least, PAUSE * (now() - began));
-    this.look(Math.min(LOOK_MS.most, next - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
   }
 
   /** After a reboot without the API server: what was held before, after silence. */

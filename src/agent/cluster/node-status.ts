@@ -11,7 +11,7 @@ import type { NodeIndex } from '../facts.ts';
 import { failuresByOwner } from '../failures.ts';
 import { formatOperation } from '../operation.ts';
 import type { Blocked } from '../ownership/claimer.ts';
-import type { Fragment } from '../state.ts';
+import type { Fragment, SharedState } from '../state.ts';
 import type { Flushes } from '../tally.ts';
 import type { HealthWatch } from '../health/watch.ts';
 import { backendReports } from './backends.ts';
@@ -77,8 +77,8 @@ export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
     programs: { applied: whole.length, failed: failing.size, digest: applied.digest },
     applied: applied.applied,
     failures: failures.slice(0, MAX_FAILURES),
-    ownedVIPs: [...owned].sort().slice(0, MAX_OWNED_VIPS),
-    boundVIPs: boundVips(view, input.reconciled, owned).slice(0, MAX_BINDS),
+    ownedVIPs: sortedOf(owned, MAX_OWNED_VIPS),
+    boundVIPs: boundVips(view, input.reconciled, owned) as string[],
     foreign: {
       services: view.foreign.services.length, destinations: view.foreign.destinations.length, addresses: view.foreign.addresses.length + blocked.size, examples,
       ...(culprit !== '' && { culprit }),
@@ -114,15 +114,32 @@ function interfacesOf(index: NodeIndex | null): NonNullable<IPVSNodeStatus['inte
   return [...links].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, 128).map(([name, addresses]) => ({ name, addresses: addresses.sort().slice(0, 64) }));
 }
 
-/** VIPs for which packets may be sent to this node: bound as a real server, or held; with everything that this takes. */
-function boundVips({ fragments, failures }: AgentView, reconciled: boolean, owned: ReadonlySet<string>): string[] {
+/** VIPs for which packets may be sent to this node: bound as a real server, or held; with everything that this takes. Of what asks for them as of who holds them, the last answer is remembered. */
+function boundVips({ fragments, failures, shared }: AgentView, reconciled: boolean, owned: ReadonlySet<string>): readonly string[] {
   if (!reconciled) return [];
+  const known = failures.length === 0 ? BOUND.get(shared) : undefined;
+  if (known?.owned === owned) return known.list;
   const failed = failures.length === 0 ? new Map<string, unknown>() : failuresByOwner({ fragments, failures });
   const bound = new Set<string>();
   // The old way of one that changed its mode goes on beside the new one, and says nothing of that.
   const part = (f: Fragment) => !failed.has(f.owner) && virtualServerOf(f.owner) === f.owner;
   for (const fragment of fragments.values()) if (part(fragment)) for (const { vip, announce } of fragment.needs.vips) if (!announce || owned.has(vip.address)) bound.add(vip.address);
-  return [...bound].sort();
+  const list = sortedOf(bound, MAX_BINDS);
+  if (failures.length === 0) BOUND.set(shared, { owned, list });
+  return list;
+}
+
+/** By what all programs together ask of the node, which is another object when it changes. */
+const BOUND = new WeakMap<SharedState, { readonly owned: ReadonlySet<string>; readonly list: readonly string[] }>();
+const SORTED = new WeakMap<ReadonlySet<string>, readonly string[]>();
+
+/** At most so many of a set that nobody changes; the same list for the same set, so that thousands of addresses are neither sorted nor compared for each report. */
+function sortedOf(set: ReadonlySet<string>, most: number): string[] {
+  const known = SORTED.get(set);
+  if (known) return known as string[];
+  const list = [...set].sort().slice(0, most);
+  SORTED.set(set, list);
+  return list;
 }
 
 function flushedLately({ lastAt }: Flushes, now: number): boolean {

@@ -9,7 +9,7 @@ import type { Condition } from '../../kube/conditions.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
 import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../../kube/wait.ts';
-import { digestOf } from './reported.ts';
+import { digestOf, newsIn } from './reported.ts';
 
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'apply' | 'update'>;
@@ -38,6 +38,8 @@ export class StatusWriter {
   #asked = false;
   #wake: (() => void) | null = null;
   #written: IPVSNodeStatus | null = null;
+  /** Of what was written, once somebody asks. */
+  #digest: string | null = null;
   #writtenAt = -Infinity;
   /** Somebody else wrote over it. */
   #spoiled = false;
@@ -65,7 +67,7 @@ export class StatusWriter {
    * is made that changes nothing, and of which nothing is heard.
    */
   heard(reported: string): void {
-    if (this.#written === null || reported === digestOf(this.#written)) return;
+    if (this.#written === null || reported === (this.#digest ??= digestOf(this.#written))) return;
     this.#spoiled = true;
     this.ask();
   }
@@ -90,15 +92,18 @@ export class StatusWriter {
   async #write(signal: AbortSignal): Promise<'written' | 'same' | 'later' | 'absent' | 'failed'> {
     const { client, node, status: say, known, log, now } = this.#options;
     const status = say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
+    if (status === null) return 'same';
     const again = this.#spoiled;
-    if (status === null || (!again && this.#written !== null && JSON.stringify(status) === JSON.stringify(this.#written))) return 'same';
-    if (!again && this.#written !== null && now() - this.#writtenAt < FOLLOWED_MS && onlyFollows(this.#written, status)) return 'later';
+    const news = again || this.#written === null ? 'more' : newsIn(this.#written, status);
+    if (news === 'nothing') return 'same';
+    if (news === 'forms' && now() - this.#writtenAt < FOLLOWED_MS) return 'later';
     this.#spoiled = false;
     try {
       const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
       // What another has added stays where we apply ours, such as a condition of its own.
       if (again && digestOf(after.status ?? {}) !== digestOf(status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
       this.#written = status;
+      this.#digest = null;
       this.#writtenAt = now();
       this.counts.written += 1;
       return 'written';
@@ -130,10 +135,4 @@ export class StatusWriter {
       if (!isAbort(error)) throw error;
     }
   }
-}
-
-/** Whether nothing is new but the form of programs that ran before, too. */
-function onlyFollows(before: IPVSNodeStatus, after: IPVSNodeStatus): boolean {
-  const rest = ({ applied = [], programs, ...other }: IPVSNodeStatus): string => JSON.stringify([other, programs?.applied, programs?.failed, applied.map((text) => text.slice(0, text.lastIndexOf('|')))]);
-  return rest(before) === rest(after);
 }

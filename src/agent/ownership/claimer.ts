@@ -41,6 +41,8 @@ export interface ClaimerOptions {
 
 /** VIPs that are asked for together: one wait for all of them. */
 const ROUND = 512;
+/** VIPs that are decided upon between two stops. */
+const AT_ONCE = 64;
 /** Writes under way at the same time. */
 const WRITES = 16;
 /** Between two tries for an address that somebody answers for, or that could not be asked for. Milliseconds. */
@@ -82,6 +84,7 @@ interface Held {
 export class Claimer {
   readonly #options: ClaimerOptions;
   readonly #held = new Map<string, Held>();
+  #owned: ReadonlySet<string> | null = null;
   readonly #memory = new Map<string, Memory>();
   /** Rounds and writes under way. */
   readonly #running = new Set<Promise<void>>();
@@ -94,7 +97,8 @@ export class Claimer {
     for (const address of initial) this.#held.set(address, { unseen: null });
   }
 
-  get owned(): ReadonlySet<string> { return new Set(this.#held.keys()); }
+  /** The same object until they are others. */
+  get owned(): ReadonlySet<string> { return this.#owned ??= new Set(this.#held.keys()); }
 
   /** By address. */
   get blocked(): ReadonlyMap<string, Blocked> {
@@ -108,12 +112,21 @@ export class Claimer {
 
   /** Holds VIPs that are this node's by what stands in its kernel and its snapshot. */
   adopt(addresses: Iterable<string>): void {
-    for (const address of addresses) if (!this.#held.has(address)) this.#held.set(address, { unseen: null });
+    for (const address of addresses) if (!this.#held.has(address)) this.#hold(address, null);
     this.#told();
   }
 
   /** Decides on all of them and begins what is to be done. Returns when something is to be decided again at the latest; monotonic milliseconds. */
   tick(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): number {
+    const work = this.ticking(vips, situation, signal);
+    for (;;) {
+      const { done, value } = work.next();
+      if (done) return value;
+    }
+  }
+
+  /** The same with a stop after every few. What of a VIP is known may change meanwhile: `vips` says it when it is asked for the VIP. One at a time. */
+  *ticking(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, number> {
     const { node, now: clock, log } = this.#options;
     const now = clock();
     const claims: Try[] = [];
@@ -122,6 +135,7 @@ export class Claimer {
     let next = now + RETRY_MS;
     for (const vip of vips) {
       seen.add(vip.address);
+      if (seen.size % AT_ONCE === 0) yield;
       const memory = this.#of(vip.address);
       // Letting go waits for nothing.
       if (memory.busy && !this.#held.has(vip.address)) continue;
@@ -133,7 +147,7 @@ export class Claimer {
         this.#drop(vip.address);
         changed = true;
       } else if (step.kind === 'adopt') {
-        this.#held.set(vip.address, { unseen: null });
+        this.#hold(vip.address, null);
         changed = true;
       } else if (memory.notBefore > now) {
         next = Math.min(next, memory.notBefore);
@@ -287,11 +301,14 @@ export class Claimer {
   }
 
   #hold(address: string, epoch: number | null): void {
+    if (!this.#held.has(address)) this.#owned = null;
     this.#held.set(address, { unseen: epoch === null ? null : { epoch, until: this.#options.now() + UNSEEN_MS } });
   }
 
   #drop(address: string): void {
-    if (this.#held.delete(address)) this.counts.lost += 1;
+    if (!this.#held.delete(address)) return;
+    this.#owned = null;
+    this.counts.lost += 1;
   }
 
   #told(): void { this.#options.onOwned(); }

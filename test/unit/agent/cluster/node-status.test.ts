@@ -1,6 +1,7 @@
 /** What the agent says of its node: counts, failures, bound VIPs, and the conditions with their reasons. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { joinNeeds } from '../../../../src/agent/state.ts';
 import type { AgentView } from '../../../../src/agent/agent.ts';
 import { FLUSH_SHOWN_MS, nodeStatus, type NodeStatusInput } from '../../../../src/agent/cluster/node-status.ts';
 import { readCommands, suspects } from '../../../../src/agent/cluster/culprit.ts';
@@ -28,7 +29,7 @@ function status(fields: Partial<Omit<NodeStatusInput, 'view'>> & { view?: Partia
   const made = nodeStatus({
     version: '1.0.0', kernel: '6.1.0', generation: 7, directs: new Set(['edge']), programs: new Map([shop, other].map((p) => [p.owner, p])), problems: new Map(), index, reconciled: true, error: null,
     view: {
-      fragments, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
+      fragments, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], shared: joinNeeds([], []), capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
     },
     owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, health: null, culprits: [], conditions: [], now: 1_000_000, ...rest,
   });
@@ -122,4 +123,15 @@ test('lists are cut to what the schema takes', () => {
 test('processes are read from /proc, and a folder that is none tells nothing', () => {
   assert.ok(readCommands().length > 0);
   assert.deepEqual(readCommands('/nonexistent'), []);
+});
+
+test('what is remembered of bound VIPs is of these needs and these held VIPs alone', () => {
+  const shared = joinNeeds(fragments.values(), []);
+  const owned = new Set([VIP]);
+  assert.deepEqual(status({ view: { shared }, owned }).boundVIPs, ['10.0.1.200', '10.0.1.202']);
+  assert.deepEqual(status({ view: { shared }, owned }).boundVIPs, ['10.0.1.200', '10.0.1.202']);
+  assert.deepEqual(status({ view: { shared }, owned: new Set() }).boundVIPs, ['10.0.1.202'], 'held no more');
+  const failures = [failure({ kind: 'addAddress', vip: { link: 'lo', family: 'IPv4', address: '10.0.1.202' } })];
+  assert.deepEqual(status({ view: { shared, failures }, owned }).boundVIPs, ['10.0.1.200'], 'what fails is not bound');
+  assert.deepEqual(status({ view: { shared: joinNeeds([], []), fragments: new Map() }, owned }).boundVIPs, []);
 });

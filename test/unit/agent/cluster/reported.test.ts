@@ -1,0 +1,42 @@
+/** What of a report is new, and by what it is known again: all that decides whether a node writes. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { IPVSNodeStatus } from '../../../../src/api/v1alpha1/index.ts';
+import { digestOf, newsIn } from '../../../../src/agent/cluster/reported.ts';
+
+const report: IPVSNodeStatus = {
+  agentVersion: '1', kernel: '6', observedGeneration: 3, programs: { applied: 2, failed: 0, digest: 'aa' }, applied: ['shop/a|1', 'shop/b|1'], ownedVIPs: ['192.0.2.1'], boundVIPs: ['192.0.2.1'],
+  failures: [], backends: [], drifts: 0, conditions: [{ type: 'Ready', status: 'True', reason: 'Ready', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }],
+};
+
+const CASES: readonly (readonly [string, Partial<IPVSNodeStatus>, 'nothing' | 'forms' | 'more'])[] = [
+  ['the same in other objects', { ownedVIPs: ['192.0.2.1'], applied: ['shop/a|1', 'shop/b|1'] }, 'nothing'],
+  ['another form of a program', { applied: ['shop/a|1', 'shop/b|2'], programs: { applied: 2, failed: 0, digest: 'bb' } }, 'forms'],
+  ['another form of a program that the list has no room for', { programs: { applied: 2, failed: 0, digest: 'bb' } }, 'forms'],
+  ['a program more', { applied: ['shop/a|1', 'shop/b|1', 'shop/c|1'], programs: { applied: 3, failed: 0, digest: 'bb' } }, 'more'],
+  ['a program less', { applied: ['shop/a|1'], programs: { applied: 1, failed: 0, digest: 'bb' } }, 'more'],
+  ['another program instead of one', { applied: ['shop/a|1', 'shop/c|1'], programs: { applied: 2, failed: 0, digest: 'bb' } }, 'more'],
+  ['a program that fails, with the forms as they were', { programs: { applied: 2, failed: 1, digest: 'aa' } }, 'more'],
+  ['a VIP', { ownedVIPs: [] }, 'more'],
+  ['another form and a drift', { applied: ['shop/a|1', 'shop/b|2'], drifts: 1 }, 'more'],
+  ['a field that was not there', { capabilities: { schedulers: [], tunnels: [], netfilter: '' } }, 'more'],
+];
+
+for (const [what, change, news] of CASES) {
+  test(`${what}: ${news}`, () => {
+    assert.equal(newsIn(report, { ...report, ...change }), news);
+    assert.equal(digestOf(report) === digestOf({ ...report, ...change }), news === 'nothing');
+  });
+}
+
+test('a field that is gone is news', () => {
+  const { backends, ...rest } = report;
+  assert.ok(backends);
+  assert.equal(newsIn(report, rest), 'more');
+});
+
+test('a digest is of values, not of the order of keys, and undefined is as good as absent', () => {
+  assert.equal(digestOf({ a: 1, b: { c: ['x'], d: [{ e: 1, f: 2 }] } }), digestOf({ b: { d: [{ f: 2, e: 1 }], c: ['x'] }, a: 1, z: undefined }));
+  const different = [{ a: ['x', 'y'] }, { a: ['x,y'] }, { a: [['x', 'y']] }, { a: { x: 'y' } }, { a: 'x' }, { a: [{ x: 1 }, { y: 2 }] }, { a: [{ x: 1, y: 2 }] }, { a: [] }, {}, { a: [{ x: [] }] }, { a: null }];
+  assert.equal(new Set(different.map(digestOf)).size, different.length);
+});
