@@ -6,6 +6,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { trimHeap } from '../kernel/netlink/libc.ts';
+import { forgetFiles, ownMemory } from './resident.ts';
 
 /** Looks at the size every so many milliseconds. */
 const LOOK_MS = 2_000;
@@ -35,18 +36,19 @@ export function optimize(): void {
   for (const flag of ['--opt', '--maglev', '--sparkplug']) setFlagsFromString(flag);
 }
 
-/** Collects all garbage and returns free memory to the system. */
+/** Collects all garbage and returns free memory to the system, and with it what of the program file only the start needed. */
 export function giveBack(): void {
   setFlagsFromString('--expose-gc');
   // 'last-resort' also shrinks what is kept for later and throws away code that can be compiled again.
   (runInNewContext('gc') as (options: object) => void)({ type: 'major', flavor: 'last-resort' });
   trimHeap();
+  forgetFiles();
 }
 
 export interface FootprintOptions {
   /** Monotonic milliseconds. */
   readonly now?: () => number;
-  /** Bytes. */
+  /** Bytes that no file has: pages of the program file come back as they are needed, and are no garbage. */
   readonly residentMemory?: () => number;
   readonly giveBack?: () => void;
 }
@@ -60,7 +62,7 @@ export class Footprint {
   /** Bytes after the last collection; 0 before the first, which is due once the start is over. */
   #least = 0;
 
-  constructor({ now = () => performance.now(), residentMemory = () => process.memoryUsage.rss(), giveBack: give = giveBack }: FootprintOptions = {}) {
+  constructor({ now = () => performance.now(), residentMemory = ownMemory, giveBack: give = giveBack }: FootprintOptions = {}) {
     this.#now = now;
     this.#residentMemory = residentMemory;
     this.#giveBack = give;

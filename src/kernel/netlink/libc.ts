@@ -48,6 +48,7 @@ interface Calls {
   setns(fd: number, type: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   errno(): number;
+  madvise(start: number, length: number, advice: number): number;
   /** glibc only. */
   malloc_trim: ((pad: number) => number) | null;
 }
@@ -85,6 +86,7 @@ function libc(): Calls {
     unshare: define('int unshare(int flags)'),
     setns: define('int setns(int fd, int type)'),
     ioctl: define('int ioctl(int fd, ulong request, void *argument)'),
+    madvise: define('int madvise(uintptr_t start, size_t length, int advice)'),
     errno: () => koffi.errno(),
     malloc_trim: optional(() => define('int malloc_trim(size_t pad)')),
   };
@@ -272,4 +274,15 @@ export function ioctl(fd: number, request: number, argument: Uint8Array): void {
 /** Returns free memory of the C heap to the system, where the C library can (musl has nothing to return). */
 export function trimHeap(): void {
   libc().malloc_trim?.(0);
+}
+
+/** asm-generic/mman-common.h */
+const MADV_DONTNEED = 4;
+
+/**
+ * Lets go of the memory between two addresses. What is mapped there from a file and was never written to is read from it again when it is
+ * needed; anything else would be lost, and the process with it: see agent/resident.ts.
+ */
+export function letGo(start: number, end: number): void {
+  check(libc().madvise(start, end - start, MADV_DONTNEED), 'madvise', `0x${start.toString(16)}`);
 }
