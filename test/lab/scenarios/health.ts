@@ -134,7 +134,7 @@ export const remove = scenario({
 
 const lost = (mode: 'DR' | 'TUN') => scenario({
   name: `health-forwarded-${mode.toLowerCase()}`,
-  about: `${mode}: a real server that answers at its own address and lost its VIP is found by a forwarded check, not by a direct one; the table of checks is nobody's business`,
+  about: `${mode}: a real server that answers at its own address and lost its VIP, or the way back from it, is found by a forwarded check, not by a direct one; the table of checks is nobody's business`,
   topology: lan,
   tags: ['health'],
   timeoutSeconds: 240,
@@ -163,6 +163,14 @@ const lost = (mode: 'DR' | 'TUN') => scenario({
     await balanced(lab, without('rs1'), 'nobody is sent to rs1');
     await lab.host('rs1').sh(`ip addr add ${vip}/32 dev ${device}`);
     await balanced(lab, everyone, 'rs1 is back');
+
+    // What comes from the VIP does not get out any more: requests arrive, answers are lost.
+    const lose = (action: string): Promise<string> => lab.host('rs2').sh(`iptables-legacy -${action} OUTPUT -s ${vip} -j DROP`);
+    await lose('I');
+    await lab.eventually(async () => { assert.match(serverStatus(director).unhealthy.join(), /^10\.0\.1\.22 80: down: Timeout/); }, { withinMs: 30_000, what: 'its way back is found to be lost' });
+    await balanced(lab, without('rs2'), 'nobody is sent to rs2');
+    await lose('D');
+    await balanced(lab, everyone, 'rs2 is back');
     director.write('lab.yaml', text('Direct'));
     await director.settled();
     assert.deepEqual((await lab.host('dir1').ipvsSave()).filter((l) => l.includes(' -f ')), [], 'the services of the checks are gone');

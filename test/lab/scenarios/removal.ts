@@ -99,6 +99,53 @@ export const drainUdp = scenario({
   },
 });
 
+export const drainRestart = scenario({
+  name: 'removal-drain-restart',
+  about: 'a client that persistence binds to a draining real server opens its next connections elsewhere; kill -9 in the middle of the drain moves neither its weight nor its deadline',
+  topology: lan,
+  tags: ['removal', 'drain', 'persistence', 'restart'],
+  timeoutSeconds: 180,
+  run: async (lab) => {
+    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', endpoints, more: { scheduler: { name: 'rr' }, persistence: { timeoutSeconds: 300 }, drain: { timeoutSeconds: 40 } } }));
+    const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
+    await agent.settled();
+    for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { tcp: [80] });
+    const held = await lab.hold('c1', { address: vip, port: 80, count: 4 });
+    const [bound] = Object.keys((await held.check()).by);
+    const [leaving, stays] = bound === 'rs1' ? ['10.0.1.21', '10.0.1.22'] as const : ['10.0.1.22', '10.0.1.21'] as const;
+    assert.deepEqual((await lab.get('c1', { address: vip, port: 80, count: 4 })).by, { [bound!]: 4 }, 'persistence binds the client');
+
+    agent.write('lab.yaml', text([stays]));
+    await agent.settled();
+    const deadlines = (): number[] => Object.values((agent.status()?.['drains'] ?? {}) as Record<string, { deadline: number }>).map((d) => d.deadline);
+    const [deadline] = deadlines();
+    assert.ok(deadline !== undefined);
+    const other = bound === 'rs1' ? 'rs2' : 'rs1';
+    const next = await lab.get('c1', { address: vip, port: 80, count: 4 });
+    assert.deepEqual({ by: next.by, errors: next.errors }, { by: { [other]: 4 }, errors: {} }, 'the template does not pin them');
+
+    await agent.kill();
+    const weight = async (): Promise<string | undefined> => (await lab.host('dir1').ipvsSave()).map((l) => new RegExp(`-r ${leaving}:80 .*-w (\\d+)`).exec(l)?.[1]).find((w) => w !== undefined);
+    await agent.start();
+    for (let i = 0; i < 20; i++) {
+      assert.equal(await weight(), '0');
+      await lab.sleep(100);
+    }
+    await agent.settled();
+    assert.deepEqual(deadlines(), [deadline], 'it drains on, until the same moment');
+    for (;;) {
+      const { alive, broken } = await held.check();
+      // What was asked before the deadline may be answered after it on a slow machine: that look proves nothing.
+      if (Date.now() >= deadline) break;
+      assert.deepEqual({ alive, broken }, { alive: 4, broken: 0 });
+      await lab.sleep(2_000);
+    }
+    await lab.eventually(async () => { assert.deepEqual(await held.check().then(({ alive, broken }) => ({ alive, broken })), { alive: 0, broken: 4 }); }, { withinMs: 40_000, what: 'at the deadline they are reset' });
+    assert.equal(await weight(), undefined);
+    await held.close();
+  },
+});
+
 function hashing(name: 'sh' | 'mh') {
   return scenario({
     name: `removal-drain-${name}`,
