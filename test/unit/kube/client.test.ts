@@ -46,6 +46,23 @@ describe('reading and writing', () => {
     assert.equal(last(server), 'GET /api/v1/gadgets a:b');
   });
 
+  test('of a kind that is wanted without its contents lists and watches ask for metadata, and of no other', async (t) => {
+    const { server, client } = await open(t);
+    const asked = async (resource: typeof WIDGETS): Promise<(string | undefined)[]> => {
+      const { resourceVersion } = await client.list(resource, { namespace: 'ns' });
+      const stop = new AbortController();
+      const watching = client.watch(resource, { namespace: 'ns', resourceVersion, signal: stop.signal })[Symbol.asyncIterator]().next().catch(() => {});
+      await until('the watch is open', () => server.asked.at(-1)!.query.get('watch') === 'true');
+      stop.abort();
+      await watching;
+      return server.asked.slice(-2).map(({ headers }) => headers.accept);
+    };
+    assert.deepEqual(await asked({ ...WIDGETS, metadataOnly: true }), [
+      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1', 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+    ]);
+    assert.deepEqual(await asked(WIDGETS), ['application/json', 'application/json']);
+  });
+
   test('what was read is written back whole, and with kind and version also when it comes from a list', async (t) => {
     const { server, client } = await open(t);
     await client.create(WIDGETS, { ...widget('a'), unknown: { field: [1] } } as Widget);
