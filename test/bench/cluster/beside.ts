@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startCluster } from '../../cluster/server.ts';
 import { applyWhenAsked } from './kubectl.ts';
-import { startController } from './product.ts';
+import { cpuSecondsOf, startController } from './product.ts';
 import { DIRECTORS } from './real.ts';
 import { director, group, namespaces, PATHS, pool, post } from './workload.ts';
 
@@ -59,6 +59,8 @@ export async function withCluster<T>(workDirectory: string, signal: AbortSignal,
         } finally {
           ended.abort();
           await typing;
+          const taken = Object.entries(cluster.pids()).flatMap(([part, pid]) => (pid === undefined ? [] : [`${part} ${cpuSecondsOf(pid).toFixed(0)}`]));
+          process.stdout.write(`CPU seconds beside the guest: ${taken.join(', ')}, controller ${controller.cpuSeconds().toFixed(0)}\n`);
         }
       } finally {
         process.stderr.write(controller.tail());

@@ -86,7 +86,7 @@ function memoryOf(pid: number, field: string): number {
 }
 
 /** utime and stime of /proc/PID/stat, in ticks of 10 ms, behind the name in brackets. */
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
