@@ -7,7 +7,7 @@
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
-import { claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
+import { affectedBy, claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
 
@@ -47,6 +47,8 @@ export class Compiler {
   #incomplete: Unread = false;
   /** The claims have to be decided anew whatever changed. */
   #stale = false;
+  /** To be compiled anew, whatever the claims say. */
+  readonly #restored = new Set<string>();
   readonly #cluster: Cluster;
   #memory: Memory;
 
@@ -76,6 +78,7 @@ export class Compiler {
   /** What was decided about a VirtualServer could not be done: what is served is this, and the next update decides anew. */
   restore(owner: string, program: Program | null): void {
     put(this.#last, owner, program ?? undefined);
+    this.#restored.add(owner);
     this.#stale = true;
   }
 
@@ -84,11 +87,13 @@ export class Compiler {
    * was never seen may be among them. `concerned`: `namespace/name` of VirtualServers around which something changed in the cluster.
    */
   update(objects: Objects, changed: ReadonlySet<string>, incomplete: Unread, concerned: Iterable<string> = []): CompileChange {
-    const dirty = new Set<string>(concerned);
+    const dirty = new Set<string>([...concerned, ...this.#restored]);
+    this.#restored.clear();
     const first = this.#context === null;
     // What could not be read may be what a pool, a group or an address depends on.
     const otherwise = !sameUnread(incomplete, this.#incomplete);
-    let all = first || this.#stale || otherwise;
+    let claims = first || this.#stale || otherwise;
+    let all = first || otherwise;
     let groups = first || otherwise;
     this.#stale = false;
     this.#incomplete = incomplete;
@@ -98,7 +103,7 @@ export class Compiler {
       const name = key.slice(kind.length + 1);
       const object = objects.get(key)?.object;
       if (kind === 'VirtualServer') {
-        if (this.#claimChanged(name, object as VirtualServer | undefined)) all = true;
+        if (this.#claimChanged(name, object as VirtualServer | undefined)) claims = true;
         put(this.#servers, name, object as VirtualServer | undefined);
         dirty.add(name);
         if (object) this.#seen.add(name);
@@ -112,13 +117,15 @@ export class Compiler {
         }
       }
     }
-    const before = this.#memory;
-    if (all) this.#prepare();
+    const [before, context] = [this.#memory, this.#context];
+    if (claims || all) this.#prepare();
+    // A newcomer costs a look at everybody's claim, not everybody's program.
+    if (claims && !all) for (const name of affectedBy(context!, this.#context!, this.#servers, this.#verdicts)) dirty.add(name);
     const programs = new Map<string, Program | null>();
     const compiled = all ? [...this.#servers.keys()] : [...dirty];
     for (const name of compiled) this.#compile(name, first, programs);
     // Whoever came or went changed the claims.
-    if (all) this.#forgetGone(first, programs);
+    if (claims || all) this.#forgetGone(first, programs);
     return { programs, compiled, groups: groups ? this.#context!.groups : null, memoryChanged: before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory) };
   }
 

@@ -228,6 +228,7 @@ export class Controller {
     if (changes.everything) {
       this.#surroundings.invalidate();
       this.#dirty.mark('claims', 'nodes');
+      for (const owner of world.virtualServers.store.keys()) changes.concerned.add(owner);
     }
     if (this.#dirty.take('claims') && !first) {
       const vips = [...this.#writing.virtualIPs.objects.values()];

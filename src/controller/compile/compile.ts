@@ -8,7 +8,7 @@ import { endPortOf, type DirectorGroup, type VIPPool, type VirtualServer } from 
 import { formatRealServer, groupSettings, type GroupSettings, type Program, type ProgramService, type ProgramSpec } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { inOrder, programCheck } from './checks.ts';
-import { claimAll, groupOf, type Claims } from './claims.ts';
+import { claimAll, groupOf, type Claim, type Claims } from './claims.ts';
 import type { Cluster } from './cluster.ts';
 import { endpointsOf, tunnelOf, type BadWeight, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
 import { assignMarks, markNames } from './marks.ts';
@@ -80,6 +80,34 @@ export function prepare(input: CompileInput): Context {
   for (const name of Object.keys(input.memory.marks)) if (unread.has(name.slice(0, name.indexOf('#')))) names.push(name);
   const marks = assignMarks(names, input.memory);
   return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) }, cluster: input.cluster };
+}
+
+/**
+ * Whose second step may have another result, where only claims were decided anew: pools, groups and the cluster are as they were, and
+ * who was edited is known. `verdicts`: results of before.
+ */
+export function* affectedBy(before: Context, after: Context, servers: ReadonlyMap<string, VirtualServer>, verdicts: ReadonlyMap<string, Verdict>): Generator<string, void, undefined> {
+  const vips = new Set<string>();
+  for (const [address, holder] of after.claims.vips) if (before.claims.vips.get(address) !== holder) vips.add(address);
+  for (const address of before.claims.vips.keys()) if (!after.claims.vips.has(address)) vips.add(address);
+  for (const [key, server] of servers) {
+    const verdict = verdicts.get(key);
+    const marked = () => markNames(key, server).some((name) => before.marks.get(name) !== after.marks.get(name));
+    if (!verdict || !sameClaim(before.claims.byServer.get(key), after.claims.byServer.get(key)) || marked() || (vips.size > 0 && mayHave(verdict, vips))) yield key;
+  }
+}
+
+function sameClaim(a: Claim | undefined, b: Claim | undefined): boolean {
+  if (!a || !b) return a === b;
+  if (!a.ok || !b.ok) return !a.ok && !b.ok && a.reason === b.reason && a.message === b.message;
+  return a.pool.name === b.pool.name && a.addresses.length === b.addresses.length && a.addresses.every((address, i) => address === b.addresses[i]);
+}
+
+/** Whether some of these addresses may be real servers of a VirtualServer: a VIP is none, and is one again when it is no VIP any more. */
+function mayHave({ accepted, program, excludedCount, waiting }: Verdict, addresses: ReadonlySet<string>): boolean {
+  if (!accepted) return false;
+  if (program === null || excludedCount > 0 || waiting.length > 0) return true;
+  return program.spec.services.some((s) => s.realServers.some((r) => addresses.has(r.slice(0, r.indexOf('|')))));
 }
 
 /** The second step. */
