@@ -20,6 +20,8 @@ export interface OperatorOptions {
   readonly rights?: boolean;
   /** More arguments of every agent. */
   readonly agentArgs?: readonly string[];
+  /** More environment of every agent. */
+  readonly agentEnvironment?: Readonly<Record<string, string>>;
   /** Called when the API server runs and nothing of ours does. */
   readonly before?: (cluster: LabCluster) => Promise<void>;
   /** More of the API server: its flags. */
@@ -60,7 +62,7 @@ metadata: { name: public }
 spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
 `;
 
-export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], before, server = {} }: OperatorOptions = {}): Promise<Operator> {
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], agentEnvironment = {}, before, server = {} }: OperatorOptions = {}): Promise<Operator> {
   const cluster = await lab.cluster({ controllerManager: true, ...server });
   await before?.(cluster);
   await cluster.applyFile(resolve(root, rights ? 'deploy/install.yaml' : 'crds'));
@@ -81,7 +83,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
   for (const { name } of nodes) {
     if (rights) tokens[name] = await tokenOnNode(cluster, `${system}/ipvs-operator-agent`, name);
     const kubeconfig = rights ? cluster.writeKubeconfig(`agent-${name}`, tokens[name]!) : cluster.kubeconfig;
-    agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent'), ...agentArgs]);
+    agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent'), ...agentArgs], { environment: agentEnvironment });
   }
   const get = async <T>(resource: string, name: string): Promise<T | null> => {
     const [space, short] = name.includes('/') ? name.split('/') as [string, string] : [undefined, name];
