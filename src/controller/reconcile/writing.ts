@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { RESOURCES, sliceName, type ServerObjects } from '../../api/v1alpha1/index.ts';
 import type { Program } from '../../api/v1alpha1/program.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ApiError, isAlreadyExists, isConflict } from '../../kube/errors.ts';
+import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
 import { poolHolds, readPool } from '../compile/pools.ts';
 import type { Compiler } from '../compiler.ts';
@@ -228,12 +228,26 @@ export class Writing {
     // What another controller wrote meanwhile counts too, although it was not taken notice of.
     const served = new Set([...this.programs.objects.values(), ...world.programs.store.values()].flatMap((p) => p.spec.addresses.map((a) => a.address)));
     this.#wait('release', gone.some((vip) => served.has(vip.spec.address)));
-    await inParallel(gone.filter((vip) => !served.has(vip.spec.address)), WIDTH, signal, async ({ metadata: { name } }) => {
+    await inParallel(gone.filter((vip) => !served.has(vip.spec.address)), WIDTH, signal, async ({ metadata: { name }, spec }) => {
+      await this.#unlessServed(spec, signal);
       await this.virtualIPs.remove(name, signal);
     }, ({ metadata: { name } }, error) => {
       this.#tell('VirtualIP', name, error);
       dirty.failed('release');
     });
+  }
+
+  /** The caches may be behind another controller's program: the server is asked. Rejects with StillServed, or ApiError. */
+  async #unlessServed({ address, claims }: ServerObjects['VirtualIP']['spec'], signal: AbortSignal): Promise<void> {
+    const { VirtualServerProgram } = RESOURCES;
+    for (const { namespace, name } of claims) {
+      try {
+        const program = await this.#options.client.get(VirtualServerProgram, name, namespace, { signal });
+        if (program.spec.addresses.some((a) => a.address === address)) throw new StillServed(`${namespace}/${name}`);
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
+    }
   }
 
   #wait(part: Part, waiting: boolean): void {

@@ -14,6 +14,7 @@ const COUNT = 60;
 const SEEDS: readonly (readonly [seed: number, lagMs: number, red: string])[] = [
   [1, 120, 'what the caches had heard while a pass ran was given back at its end'], [3, 120, 'the same'], [4, 120, 'the same'],
   [25, 60, 'the program of another controller was written over, in its own version'],
+  [33, 120, 'an address was given back while the program of another controller led there, which no cache had heard of'],
 ];
 
 for (const [seed, lagMs] of SEEDS) {
@@ -64,5 +65,31 @@ test('an address to which the program of another leads is given to nobody before
   assert.deepEqual(claimed, [['203.0.113.3']]);
   assert.deepEqual(['first', 'second'].map((name) => b.get('VirtualServerProgram', `default/${name}`)?.spec.addresses[0]?.address), ['203.0.113.2', '203.0.113.3']);
   assert.equal(b.condition('default/second', 'Accepted'), 'True Accepted');
+  await b.stopAll();
+});
+
+test('an address to which a program leads that no cache has heard of is not given back', async () => {
+  const b = new Bench();
+  b.put(pool(), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), server('first', pin('203.0.113.2')));
+  b.start();
+  await b.settle();
+  const program = b.get('VirtualServerProgram', 'default/first')!;
+  const moved = (address: string): object => ({ ...program, spec: { ...program.spec, addresses: [{ address, family: 'IPv4' }] } });
+  // While the first one moves, another controller moves it back, in the moment before its old address is given back.
+  let asked = 0;
+  b.api.arrives = ({ verb, kind }) => {
+    if (verb !== 'get' || kind !== 'VirtualServerProgram' || asked++ > 0) return;
+    b.put(moved('203.0.113.2'));
+  };
+  const gone: string[][] = [];
+  b.api.changed = ({ type, object }) => {
+    if (type !== 'DELETED' || object.kind !== 'VirtualIP') return;
+    gone.push([object.metadata.name, ...b.get('VirtualServerProgram', 'default/first')!.spec.addresses.map((a) => a.address)]);
+  };
+  b.put(server('first', pin('203.0.113.3')));
+  await b.settle();
+  assert.ok(asked > 0);
+  assert.deepEqual(gone, [['203.0.113.2', '203.0.113.3']]);
+  assert.deepEqual(b.all('VirtualIP').map((v) => v.spec.address), ['203.0.113.3']);
   await b.stopAll();
 });
