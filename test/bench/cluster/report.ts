@@ -96,9 +96,10 @@ ${MEASURES.map((measure) => markdownRow(cells({ measure, value: measure.value(re
 
 ### What rows 1 and 2 meet
 
-Half of the changes take what the controller's pass and the agent's pass take, some milliseconds. What the slowest one in a hundred met was not told apart one by one. Known not to let
-itself be interrupted are the agent's read-back of everything, every ten seconds, which a change waits for, garbage collections, and the report of a node with all that it runs. All of these
-grow with the number of VirtualServers, and on one CPU each of them holds up the others too.
+Half of the changes take what the controller's pass and the agent's pass take, some milliseconds. In the agent a change waits for no more than a few milliseconds of anything else: everything
+is compared every ten seconds in pieces, claims are looked at a few VIPs at a time, and of a report only what is new is made. What still holds it up as a whole are garbage collections,
+the report of a node on its way to the API server and back every five seconds under churn, and once a minute the kernel's list of services by netlink. These grow with the number of VirtualServers, and on one CPU
+whatever the controller does holds up the agent too.
 
 ### Samples
 
