@@ -129,6 +129,7 @@ export class Claimer {
   *ticking(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, number> {
     const { node, now: clock, log } = this.#options;
     const now = clock();
+    const here: Situation = { ...situation, node, now };
     const claims: Try[] = [];
     const seen = new Set<string>();
     let changed = false;
@@ -139,7 +140,8 @@ export class Claimer {
       const memory = this.#of(vip.address);
       // Letting go waits for nothing.
       if (memory.busy && !this.#held.has(vip.address)) continue;
-      const { step, orphan } = decide({ ...vip, fit: vip.fit && vip.place !== null && memory.unableUntil <= now }, this.#standing(vip, memory, now), { ...situation, node, now });
+      const able = vip.place !== null && memory.unableUntil <= now;
+      const { step, orphan } = decide(vip.fit && !able ? { ...vip, fit: false } : vip, this.#standing(vip, memory, now), here);
       memory.orphanSince = orphan ? memory.orphanSince ?? now : null;
       if (step.kind !== 'claim') memory.blocked = null;
       if (step.kind === 'withdraw') {
