@@ -151,15 +151,16 @@ export class Loop {
   /** Announces again what is due; the first announcement is the plan's. */
   async #announce(): Promise<void> {
     const { agent, net, now, log } = this.#options;
-    const vips = agent.announced;
     // Thousands of VIPs are not to be looked at after each change of an endpoint.
-    if (now() < this.#announceAfter || (vips === this.#announcing && now() < this.#announceDue)) return;
+    if (now() < this.#announceAfter) return;
+    const vips = agent.announced;
+    if (vips === this.#announcing && now() < this.#announceDue) return;
+    this.#announceAfter = now() + ANNOUNCE_MS;
     const { due, states, next } = dueAnnouncements(this.#announcements, vips, now());
     this.#announcements = states;
     this.#announcing = vips;
     this.#announceDue = next;
     if (due.length === 0) return;
-    this.#announceAfter = now() + ANNOUNCE_MS;
     try {
       const failures = await net.apply(due.map((vip) => ({ kind: 'announce', vip })));
       this.announced.sent += due.length - failures.length;

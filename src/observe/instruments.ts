@@ -42,7 +42,7 @@ abstract class Instrument<L extends Labels, V extends number | Distribution> imp
   readonly name: string;
   readonly help: string;
   readonly labelNames: readonly string[];
-  readonly #series = new Map<string, Series<V>>();
+  #series = new Map<string, Series<V>>();
   #dropped = 0;
 
   constructor(name: string, help: string, labelNames: readonly string[]) {
@@ -85,6 +85,12 @@ abstract class Instrument<L extends Labels, V extends number | Distribution> imp
 
   /** Forgets every series: for what is filled anew at each scrape. */
   clear(): void { this.#series.clear(); }
+
+  /** Takes the series of `other`, an instrument that nobody sees, for its own: for what is filled anew at each scrape, and takes long. */
+  take(other: Instrument<L, V>): void {
+    this.#series = other.#series;
+    this.#dropped += other.#dropped;
+  }
 
   get dropped(): number { return this.#dropped; }
 

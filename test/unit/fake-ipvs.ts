@@ -167,6 +167,7 @@ export class FakeIpvs implements IpvsClient {
   }
 
   statistics(): Map<string, ServiceStatistics> { return new Map(); }
+  async statisticsSlowly(): Promise<Map<string, ServiceStatistics>> { return this.statistics(); }
 
   capabilities(schedulers: readonly string[] = [...this.schedulers]): IpvsCapabilities {
     if (this.module) this.#load();

@@ -2,8 +2,10 @@
  * The agent's metrics: which of the catalogue's instruments is fed by what. Names and help are observe/catalogue.ts's. Nothing is read before
  * somebody asks.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { AGENT_METRICS, KUBE_METRICS } from '../../observe/catalogue.ts';
 import { instrumentsOf } from '../../observe/definition.ts';
+import { Counter, type Labels } from '../../observe/instruments.ts';
 import type { Metrics } from '../../observe/metrics.ts';
 import { fillReflectors, type WatchedResource } from '../../observe/reflectors.ts';
 import type { Program } from '../../api/v1alpha1/program.ts';
@@ -19,8 +21,11 @@ export interface AgentMetrics {
   /** One reconcile; null: it could not be done at all. */
   readonly pass: (report: Report | null, pass: Pass) => void;
   /** Fills at each scrape what agent and host know. */
-  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number): void;
+  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statisticsSlowly'>, now: () => number, signal: AbortSignal): void;
 }
+
+/** Services whose counters are taken over between two turns of the event loop. */
+const AT_ONCE = 128;
 
 /** What names a service of the kernel to people. */
 export interface ServiceName extends Record<string, string> {
@@ -42,8 +47,8 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
       own.reconcileDuration.observe({ extent }, tookMs / 1000);
       own.settled.set(report?.settled ? 1 : 0);
     },
-    watch(host, agent, health, loop, ipvs, now) {
-      metrics.collect(() => {
+    watch(host, agent, health, loop, ipvs, now, signal) {
+      metrics.collect(async () => {
         fillReflectors(kube, merged(host.inputs.reflectors), now());
         const { tally, view } = agent;
         for (const [kind, count] of tally.operations) own.operations.set({ kind }, count);
@@ -71,23 +76,29 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
           own.healthTurns.set(turns);
         }
         own.snapshot.set(host.usingSnapshot ? 1 : 0);
-        serviceCounters(statisticsOf(ipvs, view.fragments.size > 0), serviceNames(host.assignment.programs));
+        await serviceCounters(await statisticsOf(ipvs, view.fragments.size > 0, signal), serviceNames(host.assignment.programs));
       });
     },
   };
 
-  function serviceCounters(statistics: ReadonlyMap<string, ServiceStatistics>, names: ReadonlyMap<string, ServiceName>): void {
-    for (const counter of [own.connections, own.packets, own.bytes]) counter.clear();
-    for (const [key, { connections, inPackets, outPackets, inBytes, outBytes }] of statistics) {
+  /** A few services at a time: with thousands, a change of an endpoint would wait for it. Whoever scrapes sees those of before until all are there. */
+  async function serviceCounters(statistics: ReadonlyMap<string, ServiceStatistics>, names: ReadonlyMap<string, ServiceName>): Promise<void> {
+    const [connections, packets, bytes] = [own.connections, own.packets, own.bytes].map((c) => new Counter<Labels>(c.name, c.help, c.labelNames)) as [Counter<Labels>, Counter<Labels>, Counter<Labels>];
+    let n = 0;
+    for (const [key, { connections: count, inPackets, outPackets, inBytes, outBytes }] of statistics) {
+      if (++n % AT_ONCE === 0) await turn();
       const labels = names.get(key);
       // Not ours.
       if (!labels) continue;
-      own.connections.set(labels, Number(connections));
-      own.packets.set({ ...labels, direction: 'in' }, Number(inPackets));
-      own.packets.set({ ...labels, direction: 'out' }, Number(outPackets));
-      own.bytes.set({ ...labels, direction: 'in' }, Number(inBytes));
-      own.bytes.set({ ...labels, direction: 'out' }, Number(outBytes));
+      connections.set(labels, Number(count));
+      packets.set({ ...labels, direction: 'in' }, Number(inPackets));
+      packets.set({ ...labels, direction: 'out' }, Number(outPackets));
+      bytes.set({ ...labels, direction: 'in' }, Number(inBytes));
+      bytes.set({ ...labels, direction: 'out' }, Number(outBytes));
     }
+    own.connections.take(connections as never);
+    own.packets.take(packets as never);
+    own.bytes.take(bytes as never);
   }
 }
 
@@ -114,10 +125,10 @@ export function serviceNames(programs: ReadonlyMap<string, Program>): Map<string
 }
 
 /** A node that directs nothing does not load ip_vs for a scrape. */
-function statisticsOf(ipvs: Pick<IpvsClient, 'statistics'>, any: boolean): ReadonlyMap<string, ServiceStatistics> {
+async function statisticsOf(ipvs: Pick<IpvsClient, 'statisticsSlowly'>, any: boolean, signal: AbortSignal): Promise<ReadonlyMap<string, ServiceStatistics>> {
   if (!any) return new Map();
   try {
-    return ipvs.statistics();
+    return await ipvs.statisticsSlowly(signal);
   } catch (error) {
     if (isModuleMissing(error)) return new Map();
     throw error;

@@ -90,7 +90,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
       host.report(report, error);
     },
   });
-  counters.watch(host, worker, () => checks.watch, () => loop, kernel.ipvs, now);
+  counters.watch(host, worker, () => checks.watch, () => loop, kernel.ipvs, now, signal);
   const health = await serveHealth({ listen: options.listen, metrics, live: () => stuck(host, options), ready: () => host.notReady(), log, signal });
   let reconciling: Promise<void> | null = null;
   footprint.watch(signal);

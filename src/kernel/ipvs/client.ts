@@ -7,6 +7,7 @@ import { NETLINK } from '../netlink/constants.ts';
 import { createGenericDebug, debugPrinter, type NetlinkDebug } from '../netlink/debug.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 import { GenericFamily } from '../netlink/genl.ts';
+import type { MessageReader } from '../netlink/reader.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import { CONTROL } from '../netlink/vocabulary.ts';
 import { applyOperations, type ApplyContext } from './apply.ts';
@@ -51,6 +52,7 @@ export function openIpvs(options: IpvsOptions = {}): IpvsClient {
 
 class KernelIpvs implements IpvsClient {
   readonly #connection: NetlinkConnection;
+  #slow: NetlinkConnection | null = null;
   readonly #family: GenericFamily;
   readonly #sockopt: SockoptReader | null;
   readonly #reader: IpvsReader;
@@ -111,11 +113,23 @@ class KernelIpvs implements IpvsClient {
   statistics(): Map<string, ServiceStatistics> {
     return this.#fresh(() => {
       const writer = this.#family.message(this.#connection.writer.reset(), COMMAND.GET_SERVICE, 0);
-      const { items } = this.#connection.dump(writer, { operation: 'GET_SERVICE' }, (message) => ({ service: decodeService(message), statistics: decodeStatistics(message) }));
-      const result = new Map<string, ServiceStatistics>();
-      for (const { service, statistics: { wide: _, ...counters } } of items) if (!('unknown' in service)) result.set(serviceKey(service), counters);
-      return result;
+      return statisticsIn(this.#connection.dump(writer, { operation: 'GET_SERVICE' }, decodeCounted).items);
     });
+  }
+
+  async statisticsSlowly(signal: AbortSignal): Promise<Map<string, ServiceStatistics>> {
+    // Of its own: half of a dump may lie in it.
+    const connection = this.#slow ??= new NetlinkConnection(NETLINK.GENERIC, { debug: this.#debug });
+    const ask = async (): Promise<Map<string, ServiceStatistics>> => {
+      const writer = this.#family.message(connection.writer.reset(), COMMAND.GET_SERVICE, 0);
+      return statisticsIn((await connection.dumpSlowly(writer, { operation: 'GET_SERVICE' }, decodeCounted, signal)).items);
+    };
+    try {
+      return await ask();
+    } catch (error) {
+      if (!this.#stale(error)) throw error;
+      return ask();
+    }
   }
 
   capabilities(schedulers: readonly string[] = [NO_SCHEDULER, ...SCHEDULERS]): IpvsCapabilities {
@@ -134,6 +148,7 @@ class KernelIpvs implements IpvsClient {
 
   close(): void {
     this.#connection.close();
+    this.#slow?.close();
     this.#sockopt?.close();
   }
 
@@ -151,4 +166,15 @@ class KernelIpvs implements IpvsClient {
   #stale(error: unknown): boolean {
     return error instanceof KernelError && error.code === 'KERNEL_REFUSED' && error.errno === ERRNO.ENOENT && this.#family.refresh();
   }
+}
+
+/** A service and its counters. */
+interface Counted { readonly service: ReturnType<typeof decodeService>; readonly statistics: ReturnType<typeof decodeStatistics> }
+
+function decodeCounted(message: MessageReader): Counted { return { service: decodeService(message), statistics: decodeStatistics(message) }; }
+
+function statisticsIn(items: readonly Counted[]): Map<string, ServiceStatistics> {
+  const result = new Map<string, ServiceStatistics>();
+  for (const { service, statistics: { wide: _, ...counters } } of items) if (!('unknown' in service)) result.set(serviceKey(service), counters);
+  return result;
 }

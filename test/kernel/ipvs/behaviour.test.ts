@@ -148,6 +148,7 @@ test('statistics count connections, packets and bytes in 64 bits', async () => {
     counted = ipvs.statistics().get(serviceKey(vip))!;
   }
   assert.equal(counted.connections, 3n);
+  assert.deepEqual((await ipvs.statisticsSlowly(new AbortController().signal)).get(serviceKey(vip)), counted);
   assert.ok(counted.inPackets >= 9n && counted.inBytes > counted.inPackets * 40n, JSON.stringify(counted, (_, v: unknown) => String(v)));
   assert.ok(ipvs.read([vip]).services.get(serviceKey(vip))!.destinations.inactive(0) > 0, 'and the destination has its connections');
 });

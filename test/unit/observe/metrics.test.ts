@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { counter, gauge, histogram, instrumentsOf } from '../../../src/observe/definition.ts';
-import { MAX_SERIES } from '../../../src/observe/instruments.ts';
+import { Counter, MAX_SERIES } from '../../../src/observe/instruments.ts';
 import { createMetrics, type Metrics } from '../../../src/observe/metrics.ts';
 import { parseText } from './text.ts';
 
@@ -87,6 +87,29 @@ test('a name is taken once, has a prefix where one is given, and is a name', asy
   assert.throws(() => metrics.gauge('bad-name', ''), /no name for a metric/);
   assert.throws(() => metrics.gauge('level', '', ['bad label']), /no name for a metric or a label/);
   assert.equal((await samplesOf(metrics)).get('mine_events_total'), 1);
+});
+
+test('an instrument that is filled slowly has the series of before until all of them are there', async () => {
+  const metrics = createMetrics({ process: false });
+  const seen = metrics.counter('seen_total', 'X.', ['a']);
+  let rounds = 0;
+  metrics.collect(async () => {
+    const next = new Counter<{ a: string }>('seen_total', 'X.', ['a']);
+    for (const a of ['x', 'y', `z${rounds}`]) {
+      await new Promise(setImmediate);
+      next.set({ a }, rounds);
+    }
+    rounds++;
+    seen.take(next);
+  });
+  const values = () => seen.series().map(({ labels, value }) => `${labels.join()} ${value}`);
+  await textOf(metrics);
+  assert.deepEqual(values(), ['x 0', 'y 0', 'z0 0']);
+  const again = textOf(metrics);
+  await new Promise(setImmediate);
+  assert.deepEqual(values(), ['x 0', 'y 0', 'z0 0']);
+  await again;
+  assert.deepEqual(values(), ['x 1', 'y 1', 'z1 1']);
 });
 
 test('a series can be removed, and an instrument cleared and filled anew by a hook', async () => {

@@ -315,7 +315,7 @@ test('the agent measures what it does', async (t) => {
   const own = agentMetrics(metrics, '1.2.3');
   own.pass({ operations: 1, failures: [], settled: true }, { extent: 'full', tookMs: 12 });
   own.pass(null, { extent: 'changes', tookMs: 1 });
-  own.watch(n1.host, n1.agent, () => null, () => null, n1.kernel.ipvs, () => performance.now());
+  own.watch(n1.host, n1.agent, () => null, () => null, n1.kernel.ipvs, () => performance.now(), new AbortController().signal);
   let text = '';
   for await (const part of metrics.scrape()) text += part;
   for (const line of [
