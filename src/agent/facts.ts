@@ -50,7 +50,7 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
   const own = new Map<string, Address>();
   const endpoints = new Map<string, Address>();
   for (const a of facts.addresses) {
-    if (facts.ours.has(`${a.link} ${a.address}`) || a.protocol === ADDRESS_PROTOCOL) continue;
+    if (a.protocol === ADDRESS_PROTOCOL || facts.ours.has(`${a.link} ${a.address}`)) continue;
     // A host prefix beside other addresses is how VIPs are bound, by us in an earlier life or by the scripts we replace.
     // A host prefix that is all a NIC has is the node itself (clouds, routed hosts).
     const alone = perLink.get(`${a.link} ${a.family}`) === 1 && !links.get(a.link)?.loopback && links.get(a.link)?.tunnelLocal === '';

@@ -2,13 +2,17 @@
  * Reads what plan-node compares: links, addresses, sysctls, rules, timeouts, daemons. Only what somebody wants or the ledger remembers
  * is read, so a host that is only a real server never touches IPVS, and a host without rules never starts a packet-filter tool.
  */
-import { NO_RULES, type NetObservation } from '../kernel/net/types.ts';
+import { setImmediate as turn } from 'node:timers/promises';
+import { NO_RULES, type Address, type NetObservation } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import type { Kernel } from './apply.ts';
 import type { Ledger } from './ledger.ts';
 import type { NodeObservation } from './plan-node.ts';
 import { besideForwarding } from './plan-sysctl.ts';
 import type { SharedState } from './state.ts';
+
+/** What is gone through between two turns of the event loop, of thousands. */
+const AT_ONCE = 1024;
 
 export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): NodeObservation {
   return { ...net, rules: wantsRules(shared, ledger) ? kernel.net.readRules() ?? NO_RULES : null, ...readRest(kernel, shared, ledger, net) };
@@ -18,7 +22,19 @@ export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger,
 export async function observeNodeSlowly(kernel: Kernel, shared: SharedState, ledger: Ledger, signal: AbortSignal): Promise<NodeObservation> {
   const rules = wantsRules(shared, ledger) ? await kernel.net.readRulesSlowly() ?? NO_RULES : null;
   const net = await kernel.net.observeSlowly(signal);
-  return { ...net, rules, ...readRest(kernel, shared, ledger, net) };
+  const index = { addresses: new Map<string, Address>(), localRoutes: new Set<string>() };
+  await eachSlowly(net.addresses, (a) => index.addresses.set(`${a.link} ${a.address}`, a), signal);
+  await eachSlowly(net.localRoutes, (r) => index.localRoutes.add(`${r.link} ${r.address}`), signal);
+  return { ...net, rules, index, ...readRest(kernel, shared, ledger, net) };
+}
+
+async function eachSlowly<T>(list: readonly T[], take: (item: T) => void, signal: AbortSignal): Promise<void> {
+  for (let i = 0; i < list.length; i++) {
+    take(list[i]!);
+    if (i % AT_ONCE !== AT_ONCE - 1) continue;
+    await turn();
+    signal.throwIfAborted();
+  }
 }
 
 function wantsRules({ rules }: SharedState, ledger: Ledger): boolean {

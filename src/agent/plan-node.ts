@@ -19,7 +19,12 @@ export interface NodeObservation extends NetObservation {
   /** null: nobody wants any and none is remembered, or there is no ip_vs, with which they went. */
   readonly timeouts: Timeouts | null;
   readonly syncDaemons: readonly SyncDaemon[] | null;
+  /** The addresses and local routes by key, where somebody had the time to make it. */
+  readonly index?: AddressIndex;
 }
+
+/** By `link address`. */
+export interface AddressIndex { readonly addresses: ReadonlyMap<string, Address>; readonly localRoutes: ReadonlySet<string> }
 
 export interface NodePlanInput {
   readonly shared: SharedState;
@@ -92,8 +97,9 @@ function remadeTunnels({ shared, observed, ledger, additive }: NodePlanInput): R
 /** With a device go its addresses, routes and sysctls. */
 function without(observed: NodeObservation, devices: ReadonlySet<string>): NodeObservation {
   if (devices.size === 0) return observed;
+  const { index: _, ...rest } = observed;
   return {
-    ...observed,
+    ...rest,
     links: observed.links.filter((l) => !devices.has(l.name)),
     addresses: observed.addresses.filter((a) => !devices.has(a.link)),
     localRoutes: observed.localRoutes.filter((r) => !devices.has(r.link)),
@@ -254,8 +260,8 @@ function withHeld(wanted: NetfilterRules, current: NetfilterRules, { ledger, ref
 
 function planAddresses(input: NodePlanInput, plan: NodePlan): void {
   const { shared, observed, ledger, refusedVips, additive, parting } = input;
-  const present = new Map(observed.addresses.map((a) => [`${a.link} ${a.address}`, a]));
-  const routes = new Set(observed.localRoutes.map((r) => `${r.link} ${r.address}`));
+  const present = observed.index?.addresses ?? new Map(observed.addresses.map((a) => [`${a.link} ${a.address}`, a]));
+  const routes = observed.index?.localRoutes ?? new Set(observed.localRoutes.map((r) => `${r.link} ${r.address}`));
   if (addressesStand(input, present, routes)) return set(plan, 'addresses', ledger.addresses, ledger.addresses);
   const before: Record<string, VipAddress> = {};
   const after: Record<string, VipAddress> = {};

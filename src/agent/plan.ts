@@ -88,7 +88,7 @@ export function plan(input: PlanInput): Plan {
   const node = observed.node ? planNode({
     shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services), parting: input.parting ?? new Set(),
     outlived: (rule) => outlived(desired.services.get(keyOfRule(rule))),
-    holding: Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry)),
+    holding: refused.size > 0 && (Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry))),
   }) : null;
   const services = entriesBefore(ledger.services, ipvs);
   const drainsBefore = nextDrains(input.drains, ipvs);
