@@ -101,6 +101,7 @@ export class Agent {
   #drains: DrainRecords;
   readonly #parting: Parting;
   #busy = false;
+  #lookedAtNode = false;
   /** Of the services as they were left; null after changes that it would show: then the next look takes it anew. */
   #fingerprint: string | null = '';
   /** Services of others where ours should stand: key -> owner. */
@@ -143,6 +144,8 @@ export class Agent {
   get busy(): boolean { return this.#busy; }
   /** Whether something was updated that no finished reconcile has dealt with. */
   get pending(): boolean { return this.#busy || this.#fragments.dirty; }
+  /** Whether the last reconcile read addresses, links, sysctls and rules: with thousands of VIPs it takes long. */
+  get lookedAtNode(): boolean { return this.#lookedAtNode; }
   /** Whether something that leaves is to be looked at soon. */
   get draining(): boolean { return this.#parting.any || Object.keys(this.#drains).length > 0; }
 
@@ -201,6 +204,7 @@ export class Agent {
   async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
     const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
     this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
+    this.#lookedAtNode = false;
     const { keys, needsChanged: changed } = this.#fragments.refresh(this.#index!);
     const needsChanged = this.#parting.end(this.#options.clock()) || changed;
     const some = this.#scope(keys);
@@ -209,6 +213,7 @@ export class Agent {
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
     const node = full || extent === 'node' || needsChanged ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
     const ipvs = this.#usesIpvs() ? await this.#readIpvs(scope, signal) : EMPTY;
+    this.#lookedAtNode = node !== null;
     this.#readBack?.passed(some, node !== null);
     return { plan: plan({ ...this.#basis(), observed: { ipvs, node }, scope }), full };
   }

@@ -38,8 +38,9 @@ const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
 
 /**
- * A pass over changes is followed by a pause, in multiples of the time it took, if it took long: thousands of VIPs that are taken one after the
- * other are then some passes, and not one each. At most so many milliseconds; passes over a change of an endpoint take less than `least`.
+ * A pass over changes that had to look at the node as well is followed by a pause, in multiples of the time it took, if it took long: thousands
+ * of VIPs that are taken one after the other are then some passes, and not one each. At most so many milliseconds, and none below `least`. A
+ * change of an endpoint is not such a pass, however slow the machine: what comes next would wait for nothing.
  */
 const PAUSE = { times: 3, most: 50, least: 5 };
 
@@ -136,7 +137,7 @@ export class Loop {
       this.#retryMs = report.failures.length > 0 ? nextRetry(this.#retryMs) : 0;
       // What failed is tried again soon; what did not is still compared as often as ever.
       if (this.#retryMs > 0) this.#nextFull = Math.min(this.#nextFull, now() + this.#retryMs);
-      if (extent === 'changes' && tookMs > PAUSE.least) await this.#rest(Math.min(PAUSE.times * tookMs, PAUSE.most), signal);
+      if (extent === 'changes' && this.#options.agent.lookedAtNode && tookMs > PAUSE.least) await this.#rest(Math.min(PAUSE.times * tookMs, PAUSE.most), signal);
     } catch (error) {
       if (signal.aborted) return;
       this.#failed = true;

@@ -13,6 +13,7 @@ class Bench {
   readonly reports: (Report | unknown)[] = [];
   drifted: () => boolean = () => false;
   draining = false;
+  lookedAtNode = false;
   outcome: () => Report = () => ({ operations: 0, failures: [], settled: true });
   change: () => void = () => {};
   drifts = 0;
@@ -31,7 +32,7 @@ class Bench {
     const agent = {
       reconcile: async (extent: Extent) => { bench.done.push(`${bench.now} ${extent}`); return bench.outcome(); },
       readBack: () => bench.readBack(), conclude: async () => { bench.done.push(`${bench.now} conclude`); return bench.outcome(); },
-      drifted: () => bench.drifted(), countDrift: () => { bench.drifts++; }, get draining() { return bench.draining; }, get pending() { return false; }, get announced() { return bench.announced; },
+      drifted: () => bench.drifted(), countDrift: () => { bench.drifts++; }, get draining() { return bench.draining; }, get pending() { return false; }, get announced() { return bench.announced; }, get lookedAtNode() { return bench.lookedAtNode; },
     } as unknown as Agent;
     this.loop = new Loop({ agent, net: { watch: (f) => { this.change = f; }, apply: async (operations) => { for (const o of operations) this.announcements.push(`${this.now} ${formatOperation(o)}`); return []; } }, log: silent, now: () => this.now, sleep: (ms, signal) => this.#sleep(ms, signal), onReport: (report, error) => this.reports.push(error ?? report) });
     this.ended = this.loop.run(this.#stop.signal);
@@ -150,6 +151,21 @@ test('a VIP that is held is announced again after one and two seconds, then once
   assert.equal(b.announcements.length, 4);
 });
 
+test('after a long pass that looked at the node changes are gathered for a moment; after one over an endpoint they are not', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  // Each pass takes 10 ms.
+  b.outcome = () => { b.now += 10; return { operations: 1, failures: [], settled: true }; };
+  for (const looked of [true, false]) {
+    b.lookedAtNode = looked;
+    b.loop.trigger('changes');
+    await b.pass(11);
+    b.loop.trigger('changes');
+    await b.pass(89);
+  }
+  assert.deepEqual(b.done, ['0 full', '100 changes', '140 changes', '200 changes', '211 changes']);
+});
+
 /** A comparison of so many pieces. `before`: called before each. */
 function pieces(b: Bench, n: number, before: (left: number) => void = () => {}): Bench['readBack'] {
   return () => {
@@ -216,6 +232,7 @@ test('a pass over changes that took long is followed by a pause, in which what c
   const b = new Bench(t);
   await b.pass(100);
   let took = 20;
+  b.lookedAtNode = true;
   // As if each VIP that is taken asked for a pass of its own.
   b.outcome = () => { b.now += took; b.loop.trigger('changes'); b.loop.trigger('changes'); return { operations: 1, failures: [], settled: true }; };
   b.loop.trigger('changes');
