@@ -246,8 +246,7 @@ export class Agent {
     if (nodePlan) this.#notes = [...nodePlan.notes, ...noteOfKept(kept), ...this.#goesWithout()];
     if (services.size === 0 && !node) return { operations: 0, failures: [], settled: complete && this.#settled() };
     this.#suspects = services;
-    const report = await this.reconcile(node ? 'node' : 'changes', signal);
-    this.#suspects = new Set();
+    const report = await this.reconcile(node ? 'node' : 'changes', signal).finally(() => { this.#suspects = new Set(); });
     return { ...report, settled: report.settled && complete };
   }
 
