@@ -66,15 +66,21 @@ class Bench {
     return (this.vips.get(name)!.status?.conditions ?? []).map((c) => `${c.type}=${c.status}/${c.reason}`).join(' ');
   }
 
-  async tick(ms = 0): Promise<void> {
-    this.now += ms;
-    const vips = [...this.vips.values()].map((object): Claimable => {
+  /** Each VIP as it is when it is asked for. */
+  *claimables(): Generator<Claimable> {
+    for (const name of [...this.vips.keys()]) {
+      const object = this.vips.get(name)!;
       const { address } = object.spec;
-      return {
+      yield {
         address, group: 'edge', bySubnet: false, preferred: null, wanted: true, fit: true, object, present: this.claimer.owned.has(address),
         status: { activeNode: object.status?.activeNode ?? '', epoch: object.status?.epoch ?? 0 }, place: { vip: { link: 'e0', family: 'IPv4', address }, mac: MAC }, ...this.change(address),
       };
-    });
+    }
+  }
+
+  async tick(ms = 0): Promise<void> {
+    this.now += ms;
+    const vips = [...this.claimables()];
     this.claimer.tick(vips, { members: this.members, patienceMs: 6_000 }, this.signal);
     await this.claimer.idle();
   }
@@ -267,4 +273,19 @@ test('without the API server a rebooted director takes back what it had, after s
   bench.now += 10_000;
   await bench.claimer.recover(had, bench.signal, () => false);
   assert.equal(bench.owned, '', 'the server came back while the network was asked');
+});
+
+test('with many VIPs what happens between two stops is seen when its turn comes, and what is held by then is kept', () => {
+  const all = Array.from({ length: 200 }, (_, i) => `192.0.2.${i + 1}`);
+  const b = new Bench(all, { activeNode: 'a', epoch: 1 }, all.filter((address) => address !== '192.0.2.180'));
+  const work = b.claimer.ticking(b.claimables(), { members: b.members, patienceMs: 6_000 }, b.signal);
+  let stops = 0;
+  for (let step = work.next(); !step.done; step = work.next()) {
+    if (stops++ > 0) continue;
+    const other = b.vips.get('192.0.2.150')!;
+    b.vips.set('192.0.2.150', { ...other, status: { activeNode: 'b', epoch: 2 } });
+    b.claimer.adopt(['192.0.2.180']);
+  }
+  assert.ok(stops >= 2, `${stops} stops`);
+  assert.deepEqual([...b.claimer.owned].sort(), all.filter((address) => address !== '192.0.2.150').sort());
 });
