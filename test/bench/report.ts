@@ -114,6 +114,8 @@ need a call for each change, and understates nothing of ours. On hardware expect
 * "Change" goes through the compiler, the agent and the kernel with 10,000 VirtualServers loaded, each with a VIP of its own; a sample is
   the median of 25 changes in a row. Files that are written behind it (snapshot, status) are not in it; the clock
   stops when the kernel has the change.
+* "Read back" goes by dumps, many of them in one system call, because the product finds that a call costs much here; where it costs little, as on
+  hardware, the product asks by \`getsockopt\`, once a service (\`src/kernel/ipvs/dumped-tables.ts\`).
 * Memory is that of \`node dist/main.js standalone\`, read 35 s after it settled. MB are 10^6 bytes.
 
 ## Samples

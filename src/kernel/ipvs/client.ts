@@ -15,6 +15,7 @@ import { probeCapabilities } from './capabilities.ts';
 import { COMMAND, ENGINES, FAMILY_NAME, MODULE_NAME, SCHEDULERS } from './constants.ts';
 import type { Expected, IpvsCapabilities, IpvsClient, IpvsFailure, IpvsObservation, IpvsWalk, IpvsWork, ServiceStatistics } from './contract.ts';
 import { decodeDaemon, decodeService, decodeStatistics, decodeTimeouts } from './decode.ts';
+import { DumpedTables } from './dumped-tables.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { IpvsReader } from './read.ts';
 import { SchedulerLoader, type ModuleAccess } from './scheduler-module.ts';
@@ -27,6 +28,8 @@ export interface IpvsOptions {
   readonly debug?: (line: string) => void;
   /** Do not use getsockopt: slower, and for tests the reference. */
   readonly netlinkOnly?: boolean;
+  /** For tests: read as where a system call costs this much, whatever it costs here (dumped-tables.ts). */
+  readonly callMicroseconds?: number;
   /** For tests: a fake kernel instead of a socket. Implies netlinkOnly. */
   readonly socket?: NetlinkSocket;
   /** For tests: how scheduler modules are found and loaded. */
@@ -43,7 +46,7 @@ export function openIpvs(options: IpvsOptions = {}): IpvsClient {
   const connection = new NetlinkConnection(NETLINK.GENERIC, options.socket === undefined ? { debug } : { debug, socket: options.socket });
   try {
     const sockopt = options.netlinkOnly || options.socket !== undefined ? null : new SockoptReader();
-    return new KernelIpvs(connection, sockopt, new SchedulerLoader(options.modules), debug);
+    return new KernelIpvs(connection, sockopt, new SchedulerLoader(options.modules), debug, options.callMicroseconds);
   } catch (error) {
     connection.close();
     throw error;
@@ -55,6 +58,7 @@ class KernelIpvs implements IpvsClient {
   #slow: NetlinkConnection | null = null;
   readonly #family: GenericFamily;
   readonly #sockopt: SockoptReader | null;
+  readonly #dumped: DumpedTables | null;
   readonly #reader: IpvsReader;
   readonly #schedulers: SchedulerLoader;
   readonly #debug: NetlinkDebug | undefined;
@@ -62,11 +66,12 @@ class KernelIpvs implements IpvsClient {
   /** Schedulers that were asked for, whatever the answer. */
   #probed: ReadonlySet<string> = new Set();
 
-  constructor(connection: NetlinkConnection, sockopt: SockoptReader | null, schedulers: SchedulerLoader, debug: NetlinkDebug | undefined) {
+  constructor(connection: NetlinkConnection, sockopt: SockoptReader | null, schedulers: SchedulerLoader, debug: NetlinkDebug | undefined, callMicroseconds: number | undefined) {
     this.#connection = connection;
     this.#family = new GenericFamily(connection, FAMILY_NAME, MODULE_NAME);
     this.#sockopt = sockopt;
-    this.#reader = new IpvsReader(connection, this.#family, sockopt);
+    this.#dumped = sockopt === null ? null : new DumpedTables(this.#family, () => callMicroseconds ?? sockopt.callMicroseconds);
+    this.#reader = new IpvsReader(connection, this.#family, sockopt, this.#dumped);
     this.#schedulers = schedulers;
     this.#debug = debug;
   }
@@ -150,6 +155,7 @@ class KernelIpvs implements IpvsClient {
     this.#connection.close();
     this.#slow?.close();
     this.#sockopt?.close();
+    this.#dumped?.close();
   }
 
   /** Runs a query; once more when the module was reloaded and the family has another id. */

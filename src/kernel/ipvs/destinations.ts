@@ -138,6 +138,13 @@ export function rowsDiffer(a: Uint32Array, ai: number, b: Uint32Array, bi: numbe
   return false;
 }
 
+/** Whether two tables hold the same destinations with the same settings; connection counters aside. */
+export function sameTables(a: DestinationTable, b: DestinationTable): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (compareKeys(a.words, i, b.words, i) !== 0 || rowsDiffer(a.words, i, b.words, i)) return false;
+  return true;
+}
+
 /** Writes one destination at word offset `at`. Throws RangeError when the address is none. */
 export function packRow(words: Uint32Array, at: number, d: Destination): void {
   const bytes = toBytes(d.address);

@@ -13,6 +13,7 @@ import type { Expected, IpvsObservation, IpvsWalk, ObservedService } from './con
 import { decodeDestination, decodeService, RowBuffer, skimService, type DecodedService } from './decode.ts';
 import { compareKeys, DestinationTable } from './destinations.ts';
 import { encodeServiceKey } from './encode.ts';
+import type { DumpedTables } from './dumped-tables.ts';
 import type { ListedService, SockoptReader } from './sockopt.ts';
 import { serviceKey, type Service } from './types.ts';
 
@@ -46,6 +47,8 @@ export class IpvsReader {
   readonly #family: GenericFamily;
   /** Null: netlink only. */
   readonly #sockopt: SockoptReader | null;
+  /** Null: each service by itself. */
+  readonly #dumped: DumpedTables | null;
   readonly #rows = new RowBuffer();
   #sinceDump = 0;
   /** What the last readAll with an expectation answered, whole, and by place in the list. */
@@ -58,10 +61,11 @@ export class IpvsReader {
   /** Whether an IPv6 service was seen by the last list, or may have been added since. */
   mayHaveIpv6 = true;
 
-  constructor(connection: NetlinkConnection, family: GenericFamily, sockopt: SockoptReader | null) {
+  constructor(connection: NetlinkConnection, family: GenericFamily, sockopt: SockoptReader | null, dumped: DumpedTables | null) {
     this.#connection = connection;
     this.#family = family;
     this.#sockopt = sockopt;
+    this.#dumped = dumped;
   }
 
   /** See IpvsClient.readAll. */
@@ -86,16 +90,28 @@ export class IpvsReader {
     // What remembers places in the list is good for the newest walk only.
     const mine = ++this.#walks;
     if (expected) this.#torn = true;
+    // Only what is expected to be known already is worth more than one way to read it.
+    const dumped = expected !== undefined && this.#dumped?.pays(list.services.length, list.plain) ? this.#dumped : null;
+    /** What the list does not tell, the reading before does. */
+    const destinationsOf = (i: number): number => {
+      const { key, destinations } = list.services[i]!;
+      return destinations !== NOT_KNOWN ? destinations : slots[i]?.listed.key === key ? slots[i].observed.destinations.length : NOT_KNOWN;
+    };
     let next = 0;
     const advance = (found?: Map<string, ObservedService>): boolean => {
       const newest = mine === this.#walks;
+      let dumpedTo = next;
       for (const end = Math.min(next + SLICE, list.services.length); next < end; next++) {
+        if (dumped !== null && newest && next === dumpedTo) dumpedTo = dumped.read(list.services, next, end, destinationsOf);
+        const isDumped = next < dumpedTo && dumped!.has(next);
+        /** As far as that can be told cheaply. */
+        const is = (table: DestinationTable): boolean => isDumped ? dumped!.is(next, table) : list.plain && this.#sockopt!.destinationsAgain(next, table) === table;
         const listed = list.services[next]!;
         const slot = newest ? slots[next] : undefined;
         const wish = expected?.get(listed.key);
         // Connections are not compared, so what was read before may be old there: it will do where nothing is to change, and nobody asks for them.
         const settled = wish === undefined || wish.destinations === slot?.observed.destinations;
-        if (slot?.listed === listed && settled && this.#is(list, next, slot.observed.destinations)) {
+        if (slot?.listed === listed && settled && is(slot.observed.destinations)) {
           found?.set(listed.key, slot.observed);
           continue;
         }
@@ -103,9 +119,9 @@ export class IpvsReader {
         const same = wish !== undefined && sameService(listed.service, wish.service);
         // The same value, once in memory.
         if (same) listed.service = wish.service;
-        const observed = same && newest && this.#is(list, next, wish.destinations)
+        const observed = same && newest && is(wish.destinations)
           ? { service: wish.service, destinations: wish.destinations, complete: true }
-          : this.#observe(listed.service, listed.destinations);
+          : isDumped ? { service: listed.service, destinations: dumped!.table(next), complete: true } : this.#observe(listed.service, listed.destinations);
         if (newest) slots[next] = observed === null ? undefined : { listed, observed };
         if (observed !== null) found?.set(listed.key, observed);
       }
@@ -130,11 +146,6 @@ export class IpvsReader {
         return { services, complete: list.complete && whole, skipped: list.skipped };
       },
     };
-  }
-
-  /** Whether the destinations of service `i` are this table, as far as that can be told cheaply. */
-  #is(list: ServiceList, i: number, table: DestinationTable): boolean {
-    return list.plain && this.#sockopt!.destinationsAgain(i, table) === table;
   }
 
   /**

@@ -8,7 +8,7 @@ import { ERRNO, KernelError } from '../netlink/errors.ts';
 import { ipv4Text, ipv4Word, swap16 } from './address-words.ts';
 import { FORWARD_MASK, IPPROTO, SOCKOPT } from './constants.ts';
 import { serviceOf, type DecodedService } from './decode.ts';
-import { DestinationTable, ROW } from './destinations.ts';
+import { DestinationTable, ROW, sameTables } from './destinations.ts';
 import { FORWARDING_METHODS, serviceKey, type Service } from './types.ts';
 
 /** struct ip_vs_get_services: a count, padding, entries of 104 bytes. In words. */
@@ -49,10 +49,24 @@ export class SockoptReader {
   readonly #known: ListedService[] = [];
   #identities = new Uint32Array(0);
   #closed = false;
+  #callMicroseconds: number | undefined;
 
   /** Opens a socket in the current network namespace. Throws KernelError SYSTEM_CALL. */
   constructor() {
     this.#fd = socket(AF.INET, SOCK.DGRAM, 0);
+  }
+
+  /** Microseconds that a system call costs here, at best: less than one on hardware, fifteen in User-Mode Linux, something between in a sandbox. Measured once. */
+  get callMicroseconds(): number { return this.#callMicroseconds ??= this.#fastest(); }
+
+  #fastest(): number {
+    let best = Infinity;
+    for (let round = 0; round < 8; round++) {
+      const start = performance.now();
+      for (let i = 0; i < 8; i++) this.count();
+      best = Math.min(best, (performance.now() - start) * 1000 / 8);
+    }
+    return best;
   }
 
   /** Number of IPv4 services; null when the kernel does not answer (no ip_vs module, or this interface was removed). */
@@ -135,7 +149,9 @@ export class SockoptReader {
       while (count < room && w[DESTS_HEADER + count * DEST_ENTRY] !== 0) count++;
       if (count === room) continue;
       if (count !== expected) return 'partial';
-      return wish !== undefined && this.#is(wish, count) ? wish : this.#table(count);
+      if (wish !== undefined && this.#is(wish, count)) return wish;
+      const answer = this.#table(count);
+      return wish !== undefined && typeof answer === 'object' && sameTables(answer, wish) ? wish : answer;
     }
   }
 

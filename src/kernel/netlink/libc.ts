@@ -28,6 +28,8 @@ export const LOCK = { SH: 1, EX: 2, NB: 4, UN: 8 } as const;
 export const CLONE_NEWNET = 0x40000000;
 /** asm-generic/poll.h */
 const POLLIN = 1;
+/** asm/unistd.h: the C libraries have no functions for these. */
+const AIO = process.arch === 'x64' ? { setup: 206, destroy: 207, getevents: 208, submit: 209 } : { setup: 0, destroy: 1, submit: 2, getevents: 4 };
 
 interface Calls {
   socket(domain: number, type: number, protocol: number): number;
@@ -51,9 +53,20 @@ interface Calls {
   madvise(start: number, length: number, advice: number): number;
   /** glibc only. */
   malloc_trim: ((pad: number) => number) | null;
+  /** What few processes need is defined when it is. */
+  aio(): AioCalls;
+}
+
+interface AioCalls {
+  setup(call: number, slots: number, context: BigUint64Array): number;
+  destroy(call: number, context: bigint): number;
+  submit(call: number, context: bigint, count: number, controls: BigUint64Array): number;
+  getevents(call: number, context: bigint, least: number, most: number, events: Int32Array, timeout: BigInt64Array): number;
+  address(view: Uint32Array): bigint;
 }
 
 let loaded: Calls | undefined;
+let aio: AioCalls | undefined;
 
 function libc(): Calls {
   if (loaded !== undefined) return loaded;
@@ -89,6 +102,13 @@ function libc(): Calls {
     madvise: define('int madvise(uintptr_t start, size_t length, int advice)'),
     errno: () => koffi.errno(),
     malloc_trim: optional(() => define('int malloc_trim(size_t pad)')),
+    aio: () => aio ??= {
+      setup: define('long syscall(long call, long slots, void *context)'),
+      destroy: define('long syscall(long call, uint64_t context)'),
+      submit: define('long syscall(long call, uint64_t context, long count, void *controls)'),
+      getevents: define('long syscall(long call, uint64_t context, long least, long most, void *events, void *timeout)'),
+      address: (view) => koffi.address(view) as bigint,
+    },
   };
   return loaded;
 }
@@ -269,6 +289,40 @@ export function setns(fd: number, type: number): void {
 /** ioctl with a struct as argument, read and written in place. */
 export function ioctl(fd: number, request: number, argument: Uint8Array): void {
   check(libc().ioctl(fd, request, argument), 'ioctl', `request 0x${request.toString(16)}`);
+}
+
+/** Bytes of struct iocb and struct io_event of linux/aio_abi.h, and the operations that are used. */
+export const AIO_CONTROL = 64;
+export const AIO_EVENT = 32;
+export const IOCB_CMD = { PREAD: 0, PWRITE: 1 } as const;
+
+/** A place for `slots` reads and writes that are asked for by one system call. Null where the kernel has none, or no more of them. */
+export function aioSetup(slots: number): bigint | null {
+  const context = new BigUint64Array(1);
+  return libc().aio().setup(AIO.setup, slots, context) < 0 ? null : context[0]!;
+}
+
+export function aioDestroy(context: bigint): void {
+  check(libc().aio().destroy(AIO.destroy, context), 'io_destroy', '');
+}
+
+/** Submits the first `count` of `controls`, addresses of struct iocb; they and what they point to must stay where they are until their events came. Returns how many, or a negative errno. */
+export function aioSubmit(context: bigint, controls: BigUint64Array, count: number): number {
+  if (count > controls.length) throw new RangeError('aioSubmit: more than there are');
+  const result = libc().aio().submit(AIO.submit, context, count, controls);
+  return result < 0 ? -libc().errno() : result;
+}
+
+/** Takes `count` events into `events`, waiting for them `seconds` at most. Returns how many came, or a negative errno. */
+export function aioEvents(context: bigint, events: Int32Array, count: number, seconds: number): number {
+  if (count * AIO_EVENT > events.byteLength) throw new RangeError('aioEvents: more than there is room for');
+  const result = libc().aio().getevents(AIO.getevents, context, count, count, events, BigInt64Array.of(BigInt(seconds), 0n));
+  return result < 0 ? -libc().errno() : result;
+}
+
+/** Where the words lie: for struct iocb, which points to its buffer. An array of more than a few words never moves. */
+export function addressOf(view: Uint32Array): bigint {
+  return libc().aio().address(view);
 }
 
 /** Returns free memory of the C heap to the system, where the C library can (musl has nothing to return). */
