@@ -4,6 +4,7 @@
  * then the kernel; then the Lease and the claims. It decides nothing else. run.ts drives it.
  */
 import type { EventRecorder } from '../../kube/events.ts';
+import type { Sleep } from '../../kube/wait.ts';
 import type { Agent, Report } from '../agent.ts';
 import { Deferred } from '../deferred.ts';
 import type { HealthWatch } from '../health/watch.ts';
@@ -27,6 +28,8 @@ export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' 
   readonly lingerMs?: number;
   /** How long the API server is waited for before the snapshot is used. Milliseconds. */
   readonly patienceMs?: number;
+  /** How caches wait between two attempts to reach the API server. */
+  readonly sleep?: Sleep;
   /** Names of the processes that can be seen, for who may have removed our services. */
   readonly readCommands?: () => readonly string[];
 }

@@ -8,7 +8,7 @@ import type { KubeClient } from '../../kube/client.ts';
 import { LEASES, type Lease } from '../../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../../kube/reflector.ts';
 import { nameOf, type KubeObject, type Log, type Resource } from '../../kube/types.ts';
-import { childOf } from '../../kube/wait.ts';
+import { childOf, type Sleep } from '../../kube/wait.ts';
 import { DIRECTOR_LEASE_LABEL } from '../ownership/membership.ts';
 import { withoutReport, type WatchedNode } from './reported.ts';
 
@@ -22,6 +22,8 @@ export interface InputsOptions {
   readonly now: () => number;
   /** 0 <= x < 1. */
   readonly random: () => number;
+  /** How the reflectors wait between two attempts. */
+  readonly sleep?: Sleep;
   readonly listener: InputsListener;
 }
 
@@ -143,8 +145,8 @@ export class Inputs {
   }
 
   #make<T extends KubeObject>(resource: Resource<T>, rest: Pick<ReflectorOptions<T>, 'namespace' | 'fieldSelector' | 'labelSelector' | 'indexes' | 'trim' | 'onChange' | 'onKindMissing'> & { onSynced: () => void }): Reflector<T> {
-    const { client, log, now, random } = this.#options;
-    return new Reflector<T>({ client, resource, log, now, random, ...rest });
+    const { client, log, now, random, sleep } = this.#options;
+    return new Reflector<T>({ client, resource, log, now, random, ...(sleep && { sleep }), ...rest });
   }
 }
 

@@ -28,7 +28,8 @@ async function director(t: { after(fn: () => void | Promise<void>): void }, fiel
 const operations = (n: BenchNode, from: number) => n.kernel.log.slice(from).filter((o) => o.kind !== 'announce').map(formatOperation);
 const conditions = (bench: ClusterBench, node = 'n1') => (bench.nodeStatus(node).conditions ?? []).map((c) => `${c.type}=${c.status}/${c.reason}`).join(' ');
 
-describe('cluster host', { concurrency: 4 }, () => {
+// They wait for Leases and for what is not to happen: two seconds of CPU in all.
+describe('cluster host', { concurrency: 10 }, () => {
   test('a director programs, claims, serves and reports', async (t) => {
     const { bench, n1, hash } = await director(t, { sourceAddress: 'Masquerade' });
     assert.deepEqual(n1.services(), [SERVICE]);
