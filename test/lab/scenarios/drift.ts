@@ -100,8 +100,8 @@ ip -o link show | sed 's/^[0-9]*: //; s/ qlen.*//' | awk '{print $1,$2}' | sort
 ip route show table local | grep '10.0.1.2' | sort
 ip -6 route show table local | grep 'local fd00:1::20' | sort
 ip fou show | sort
-for f in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/send_redirects ipv4/conf/e0/send_redirects ipv4/vs/conntrack ipv4/vs/expire_nodest_conn ipv4/vs/expire_quiescent_template ipv4/conf/all/arp_ignore ipv4/conf/all/arp_announce ipv4/conf/all/rp_filter; do echo $f $(cat /proc/sys/net/$f); done
-for f in /proc/sys/net/ipv4/conf/ivs*/rp_filter; do test -e $f && echo $f $(cat $f); done
+cd /proc/sys/net && grep -H '' ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/send_redirects ipv4/conf/e0/send_redirects ipv4/vs/conntrack ipv4/vs/expire_nodest_conn ipv4/vs/expire_quiescent_template ipv4/conf/all/arp_ignore ipv4/conf/all/arp_announce ipv4/conf/all/rp_filter
+grep -H '' ipv4/conf/ivs*/rp_filter 2>/dev/null
 for c in iptables-legacy-save ip6tables-legacy-save; do $c -t nat; $c -t mangle; done | grep -v '^#' | sed 's/\\[[0-9]*:[0-9]*\\]//'
 `;
 
