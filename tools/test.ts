@@ -51,13 +51,14 @@ async function types(): Promise<Count> {
 }
 
 /**
- * The unit tests as processes side by side: two that compute, about equally long, and three that mostly wait (for real Leases, for real servers
+ * The unit tests as processes side by side: two that compute, about equally long, and four that mostly wait (for real Leases, for real servers
  * that do not answer), which cost the others next to nothing. All files of one share a process: most of the time of a small
  * test file is the start of a process that reads half of the sources.
  */
 const UNIT_TESTS: readonly (readonly string[])[] = [
-  ['test/unit/{api,cli,ip,kernel,kube,observe,standalone}/**/*.test.ts'],
-  ['test/unit/{bench,controller,deploy,lab,tools}/**/*.test.ts', 'test/unit/*.test.ts'],
+  ['test/unit/controller/**/*.test.ts'],
+  ['test/unit/{api,bench,cli,deploy,ip,kernel,lab,tools}/**/*.test.ts', 'test/unit/*.test.ts'],
+  ['test/unit/{kube,observe,standalone}/**/*.test.ts'],
   ['test/unit/agent/{cluster,ownership}/**/*.test.ts'],
   ['test/unit/agent/*.test.ts', 'test/unit/agent/health/!(checker-sockets).test.ts'],
   ['test/unit/agent/health/checker-sockets.test.ts'],
