@@ -77,10 +77,12 @@ export function endpointsOf(input: EndpointInput): Endpoints {
   const { mode, ports } = server.spec;
   const tunnel = tunnelOf(server);
   const families = new Set(addresses.map((a) => familyOf(a)!));
-  const { candidates, problems } = candidatesOf(server, cluster);
+  const { candidates, standIns, problems } = candidatesOf(server, cluster);
   const eligible = ports.map(() => new Map<string, Endpoint>());
   const seen = new Set<string>();
   const used = new Set<string>();
+  /** Backends that have somebody who serves. */
+  const served = new Set<number>();
   const binds = new Map<string, Bind>();
   const waiting = new Set<string>();
   const badWeights = new Map<string, BadWeight>();
@@ -97,14 +99,14 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     excludedCount++;
     if (excluded.length < EXCLUDED_SHOWN) excluded.push({ backend, ...why });
   };
-  for (const candidate of concerned(candidates, families)) {
-    const { address, weight, targets, origin } = candidate;
+  const take = (candidate: Candidate): void => {
+    const { address, backend, weight, targets, origin } = candidate;
     const first = !seen.has(address);
     seen.add(address);
     const why = unfit(candidate, families, input);
     if (why) {
       if (first) exclude(address, why);
-      continue;
+      return;
     }
     const node = cluster.nodeOf(address) ?? candidate.node;
     // A static real server outside the cluster is its owner's to prepare; one on a node gets its VIP from the agent there, first.
@@ -112,7 +114,7 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     if (!prepared) binds.set(`${node} ${address}`, { node, localAddress: address });
     if (!prepared && !addresses.every((vip) => cluster.receives(node, vip, { mode, tunnel }))) {
       waiting.add(node);
-      continue;
+      return;
     }
     const weighed = weigh(weight, node, candidate.pod);
     for (const [i, target] of targets.entries()) {
@@ -124,8 +126,12 @@ export function endpointsOf(input: EndpointInput): Endpoints {
       const key = `${address} ${target}`;
       if (!eligible[i]!.has(key)) eligible[i]!.set(key, { address, port: target, weight: weighed, node });
       used.add(address);
+      served.add(backend);
     }
-  }
+  };
+  for (const candidate of concerned(candidates, families)) take(candidate);
+  // A ready Pod on a node that does not receive yet is nobody: without those that go, clients would be refused until it does.
+  for (const candidate of concerned(standIns.filter((c) => !served.has(c.backend)), families)) take(candidate);
   return {
     eligible: eligible.map((m) => [...m.values()]), count: used.size, excluded, excludedCount,
     // Thousands of VirtualServers have none of these.

@@ -3,13 +3,15 @@
  * EndpointSlices by the rules of Kubernetes (conditions, named ports that differ per pod, several slices, dual stack). Pure.
  * Who may be used at all is endpoints.ts's to say.
  */
-import { endPortOf, targetPortOf, type VirtualServer, type VirtualServerBackend, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
+import { endPortOf, targetPortOf, type VirtualServer, type VirtualServerPort } from '../../api/v1alpha1/index.ts';
 import { canonical, familyOf } from '../../ip/ip.ts';
 import { podOf, type EndpointSlice, type Service, type ServicePort } from '../core.ts';
 import type { Cluster } from './cluster.ts';
 
 export interface Candidate {
   readonly address: string;
+  /** Index in spec.backends. */
+  readonly backend: number;
   readonly weight: number;
   /** 'static' by address, 'endpoint' of a Service, 'node' by its labels. */
   readonly origin: 'static' | 'endpoint' | 'node';
@@ -28,29 +30,35 @@ export interface SourceProblem {
 
 export interface Sources {
   readonly candidates: readonly Candidate[];
+  /** Endpoints that are going and still answer, of Services that have ready ones: they serve on for as long as none of those can. */
+  readonly standIns: readonly Candidate[];
   readonly problems: readonly SourceProblem[];
 }
 
 export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
   const candidates: Candidate[] = [];
+  const standIns: Candidate[] = [];
   const problems: SourceProblem[] = [];
   const keepsPort = keepsPorts(server);
   const fixed = server.spec.ports.map((p) => (keepsPort(p) ? 0 : targetPortOf(p)));
   for (const [i, backend] of server.spec.backends.entries()) {
     const { weight } = backend;
     if (backend.static) {
-      for (const e of backend.static.endpoints) candidates.push({ address: e.address, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', pod: '', targets: fixed });
+      for (const e of backend.static.endpoints) candidates.push({ address: e.address, backend: i, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', pod: '', targets: fixed });
     } else if (backend.nodes) {
       for (const node of cluster.nodes(backend.nodes.selector.matchLabels)) {
-        for (const address of node.addresses) candidates.push({ address, weight, origin: 'node', node: node.name, pod: '', targets: fixed });
+        for (const address of node.addresses) candidates.push({ address, backend: i, weight, origin: 'node', node: node.name, pod: '', targets: fixed });
       }
     } else if (backend.serviceRef) {
-      const found = endpointsOfService(server, backend, `spec.backends[${i}].serviceRef`, cluster);
+      const found = endpointsOfService(server, i, cluster);
       if ('reason' in found) problems.push(found);
-      else candidates.push(...found.candidates);
+      else {
+        candidates.push(...found.serving);
+        standIns.push(...found.standIns);
+      }
     }
   }
-  return { candidates, problems };
+  return { candidates, standIns, problems };
 }
 
 /** Whether annotations of Pods have a say in its weights. */
@@ -69,8 +77,10 @@ function keepsPorts(server: VirtualServer): (port: VirtualServerPort) => boolean
   return (p) => all || endPortOf(p) !== p.port;
 }
 
-function endpointsOfService(server: VirtualServer, { serviceRef, weight }: VirtualServerBackend, path: string, cluster: Cluster): { candidates: Candidate[] } | SourceProblem {
+function endpointsOfService(server: VirtualServer, backend: number, cluster: Cluster): Choice<Candidate> | SourceProblem {
+  const { serviceRef, weight } = server.spec.backends[backend]!;
   const ref = serviceRef!;
+  const path = `spec.backends[${backend}].serviceRef`;
   const { namespace } = server.metadata;
   const key = `${ref.namespace ?? namespace}/${ref.name}`;
   if (ref.namespace !== undefined && ref.namespace !== namespace && !cluster.permits(namespace, key)) {
@@ -86,7 +96,9 @@ function endpointsOfService(server: VirtualServer, { serviceRef, weight }: Virtu
   }
   const asked = ref.podWeights === 'Annotation';
   const podKey = (pod: string): string => (asked && pod !== '' ? `${ref.namespace ?? namespace}/${pod}` : '');
-  return { candidates: select(merge(server, wanted, slicesOf(key, cluster))).map((e) => ({ address: e.address, weight, origin: 'endpoint', node: e.node, pod: podKey(e.pod), targets: e.targets })) };
+  const candidate = (e: Merged): Candidate => ({ address: e.address, backend, weight, origin: 'endpoint', node: e.node, pod: podKey(e.pod), targets: e.targets });
+  const { serving, standIns } = select(merge(server, wanted, slicesOf(key, cluster)));
+  return { serving: serving.map(candidate), standIns: standIns.map(candidate) };
 }
 
 type Wanted = ServicePort | 'any' | null;
@@ -173,8 +185,12 @@ function targetIn(slice: EndpointSlice, wanted: Wanted, p: VirtualServerPort): n
   return port === undefined ? null : port.port ?? p.port;
 }
 
+/** Who serves, and who would if none of those can. */
+interface Choice<T> { readonly serving: readonly T[]; readonly standIns: readonly T[] }
+
 /** Ready ones; where there are none, those that go but still answer: better than nobody. */
-function select(endpoints: readonly Merged[]): readonly Merged[] {
+function select(endpoints: readonly Merged[]): Choice<Merged> {
   const ready = endpoints.filter((e) => e.ready);
-  return ready.length > 0 ? ready : endpoints.filter((e) => e.leaving);
+  const leaving = ready.length === endpoints.length ? [] : endpoints.filter((e) => e.leaving && !e.ready);
+  return ready.length > 0 ? { serving: ready, standIns: leaving } : { serving: leaving, standIns: [] };
 }

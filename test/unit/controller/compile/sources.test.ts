@@ -175,6 +175,18 @@ describe('modes', () => {
     assert.deepEqual(v.excluded.map((e) => [e.backend, e.reason]), [['10.0.0.11:8080', 'PortRemapInDR']]);
   });
 
+  it('a ready Pod on a node that did not receive yet took the place of those that go: clients were refused until it did', () => {
+    const slices = [slice([pod('10.0.0.1', leaving, 'n1'), pod('10.0.0.2', ready, 'n2')])];
+    const picture = { slices, nodes: { n1: ['10.0.0.1'], n2: ['10.0.0.2'] } };
+    const v = verdict(dr, { ...picture, receives: ['n1'] });
+    assert.deepEqual([v.program!.spec.services[0]!.realServers, v.waiting], [['10.0.0.1|8080|1|n1'], ['n2']]);
+    assert.deepEqual(v.binds.map((b) => b.node).sort(), ['n1', 'n2']);
+    const later = verdict(dr, { ...picture, receives: ['n1', 'n2'] });
+    assert.deepEqual([later.program!.spec.services[0]!.realServers, later.binds.map((b) => b.node)], [['10.0.0.2|8080|1|n2'], ['n2']]);
+    const two = { ...dr, backends: [{ serviceRef: { name: 'shop' } }, { static: { endpoints: [{ address: '10.0.0.99' }] } }] };
+    assert.deepEqual(verdict(two, { ...picture, receives: ['n1'] }).program!.spec.services[0]!.realServers, ['10.0.0.1|8080|1|n1', '10.0.0.99|8080|1|'], 'for its own Service, whatever others have');
+  });
+
   it('a node gets no packets before it receives for the VIP', () => {
     const v = verdict({ ...dr, backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] }, { nodes, receives: ['n2'] });
     assert.deepEqual(v.program!.spec.services[0]!.realServers, ['10.0.0.12|8080|1|n2']);
