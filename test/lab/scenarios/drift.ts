@@ -11,8 +11,8 @@ interface Mutation {
   readonly what: string;
   readonly on?: 'dir1' | 'rs1';
   readonly command: string;
-  /** What differs from before in the end, by design. Absent: nothing. */
-  readonly leaves?: readonly string[];
+  /** What differs from before in the end, by design, and a command after which all is as before. Absent: nothing. */
+  readonly leaves?: { readonly difference: readonly string[]; readonly until: string };
 }
 
 const manifests = file(
@@ -42,8 +42,8 @@ const mutations: readonly Mutation[] = [
   { what: 'lower threshold', command: 'ipvsadm -e -t 10.0.1.200:80 -r 10.0.1.21:80 -m -w 1 -x 100 -y 10' },
   {
     what: 'forwarding method', command: 'ipvsadm -e -t 10.0.1.203:80 -r 10.0.1.21:80 -m -w 1',
-    // DR shares no destination with connections of NAT, and some may have begun: the real server is back under its second key.
-    leaves: ['- -a -t 10.0.1.203:80 -r 10.0.1.21:80 -g -w 1', '- -> 10.0.1.21:80 0 0', '+ -a -t 10.0.1.203:80 -r 10.0.1.21:0 -g -w 1', '+ -> 10.0.1.21:0 0 0'],
+    // DR shares no destination with connections of NAT, and some may have begun: the real server is back under its second key, until the service is made anew.
+    leaves: { until: 'ipvsadm -D -t 10.0.1.203:80', difference: ['- -a -t 10.0.1.203:80 -r 10.0.1.21:80 -g -w 1', '- -> 10.0.1.21:80 0 0', '+ -a -t 10.0.1.203:80 -r 10.0.1.21:0 -g -w 1', '+ -> 10.0.1.21:0 0 0'] },
   },
   { what: 'tunnel type', command: 'ipvsadm -e -t 10.0.1.204:80 -r 10.0.1.21:80 -i -w 1' },
   { what: 'tunnel port', command: 'ipvsadm -e -t 10.0.1.204:80 -r 10.0.1.21:80 -i -w 1 --tun-type gue --tun-port 7000' },
@@ -125,7 +125,7 @@ function part(index: number, of: number) {
         assert.equal(status['ok'], true, JSON.stringify(status));
       }
       const baseline: Record<string, string> = { dir1: await state(lab, 'dir1'), rs1: await state(lab, 'rs1') };
-      for (const [i, { what, on = 'dir1', command, leaves = [] }] of mutations.entries()) {
+      for (const [i, { what, on = 'dir1', command, leaves }] of mutations.entries()) {
         if (i % of !== index) continue;
         const agent = agents[on]!;
         // Stopped for the moment of the mutation, so that its effect can be seen before it is repaired.
@@ -136,8 +136,11 @@ function part(index: number, of: number) {
         } finally {
           process.kill(agent.pid!, 'SIGCONT');
         }
-        await lab.eventually(async () => assert.deepEqual(difference(baseline[on]!, await state(lab, on)), leaves), { withinMs: 45_000, what });
-        if (leaves.length > 0) baseline[on] = await state(lab, on);
+        await lab.eventually(async () => assert.deepEqual(difference(baseline[on]!, await state(lab, on)), leaves?.difference ?? []), { withinMs: 45_000, what });
+        if (leaves) {
+          await lab.host(on).sh(leaves.until);
+          await lab.eventually(async () => assert.deepEqual(difference(baseline[on]!, await state(lab, on)), []), { withinMs: 45_000, what: `${what}, and ${leaves.until}` });
+        }
         lab.log(`repaired: ${what}`);
       }
     },
