@@ -35,7 +35,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     number: 5, id: 'read-back', what: 'read back 10,000 × 10',
-    ours: 'readAll as the agent repeats it, the fifth time', peer: 'ipvsadm -Sn > /dev/null', unit: 'times faster', must: 15, aim: 30,
+    ours: 'readAll as the agent repeats it, the fifth to the ninth time', peer: 'ipvsadm -Sn > /dev/null', unit: 'times faster', must: 15, aim: 30,
   },
   {
     number: 6, id: 'change', what: 'one real server changed on a loaded 10,000 × 10 table: parsed manifest to kernel',

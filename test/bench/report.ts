@@ -115,7 +115,8 @@ need a call for each change, and understates nothing of ours. On hardware expect
   the median of 25 changes in a row. Files that are written behind it (snapshot, status) are not in it; the clock
   stops when the kernel has the change.
 * "Read back" goes by dumps, many of them in one system call, because the product finds that a call costs much here; where it costs little, as on
-  hardware, the product asks by \`getsockopt\`, once a service (\`src/kernel/ipvs/dumped-tables.ts\`).
+  hardware, the product asks by \`getsockopt\`, once a service (\`src/kernel/ipvs/dumped-tables.ts\`). A sample is the median of the fifth to the
+  ninth reading of a process; one of five besides asks netlink for the list of services, as the product does once a minute.
 * Memory is that of \`node dist/main.js standalone\`, read 35 s after it settled. MB are 10^6 bytes.
 
 ## Samples
