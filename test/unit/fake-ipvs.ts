@@ -166,8 +166,7 @@ export class FakeIpvs implements IpvsClient {
     return [...this.daemons];
   }
 
-  statistics(): Map<string, ServiceStatistics> { return new Map(); }
-  async statisticsSlowly(): Promise<Map<string, ServiceStatistics>> { return this.statistics(); }
+  async statistics(): Promise<Map<string, ServiceStatistics>> { return new Map(); }
 
   capabilities(schedulers: readonly string[] = [...this.schedulers]): IpvsCapabilities {
     if (this.module) this.#load();

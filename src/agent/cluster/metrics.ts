@@ -21,7 +21,7 @@ export interface AgentMetrics {
   /** One reconcile; null: it could not be done at all. */
   readonly pass: (report: Report | null, pass: Pass) => void;
   /** Fills at each scrape what agent and host know. */
-  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statisticsSlowly'>, now: () => number, signal: AbortSignal): void;
+  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number, signal: AbortSignal): void;
 }
 
 /** Services whose counters are taken over between two turns of the event loop. */
@@ -125,10 +125,10 @@ export function serviceNames(programs: ReadonlyMap<string, Program>): Map<string
 }
 
 /** A node that directs nothing does not load ip_vs for a scrape. */
-async function statisticsOf(ipvs: Pick<IpvsClient, 'statisticsSlowly'>, any: boolean, signal: AbortSignal): Promise<ReadonlyMap<string, ServiceStatistics>> {
+async function statisticsOf(ipvs: Pick<IpvsClient, 'statistics'>, any: boolean, signal: AbortSignal): Promise<ReadonlyMap<string, ServiceStatistics>> {
   if (!any) return new Map();
   try {
-    return await ipvs.statisticsSlowly(signal);
+    return await ipvs.statistics(signal);
   } catch (error) {
     if (isModuleMissing(error)) return new Map();
     throw error;

@@ -115,14 +115,7 @@ class KernelIpvs implements IpvsClient {
     });
   }
 
-  statistics(): Map<string, ServiceStatistics> {
-    return this.#fresh(() => {
-      const writer = this.#family.message(this.#connection.writer.reset(), COMMAND.GET_SERVICE, 0);
-      return statisticsIn(this.#connection.dump(writer, { operation: 'GET_SERVICE' }, decodeCounted).items);
-    });
-  }
-
-  async statisticsSlowly(signal: AbortSignal): Promise<Map<string, ServiceStatistics>> {
+  async statistics(signal: AbortSignal): Promise<Map<string, ServiceStatistics>> {
     // Of its own: half of a dump may lie in it.
     const connection = this.#slow ??= new NetlinkConnection(NETLINK.GENERIC, { debug: this.#debug });
     const ask = async (): Promise<Map<string, ServiceStatistics>> => {

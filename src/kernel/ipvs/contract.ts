@@ -100,9 +100,8 @@ export interface IpvsClient {
 
   timeouts(): Timeouts;
   syncDaemons(): SyncDaemon[];
-  statistics(): Map<string, ServiceStatistics>;
-  /** The same with turns of the event loop in between: 4 µs a service add up. One at a time. Rejects with the signal's reason, and KernelError. */
-  statisticsSlowly(signal: AbortSignal): Promise<Map<string, ServiceStatistics>>;
+  /** Counters of all services, with turns of the event loop in between: 4 µs a service add up. One at a time. Rejects with the signal's reason, and KernelError. */
+  statistics(signal: AbortSignal): Promise<Map<string, ServiceStatistics>>;
   /**
    * What this kernel can do. `schedulers` names those worth asking for (all known if absent). Remembered, the same value again and again;
    * what was missing is asked for once more when its module has been loaded since.

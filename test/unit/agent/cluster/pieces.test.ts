@@ -310,7 +310,7 @@ test('the agent measures what it does', async (t) => {
   const n1 = bench.node('n1');
   n1.start();
   await until('the VIP is held and reported', () => bench.nodeStatus('n1').ownedVIPs?.length === 1);
-  n1.kernel.ipvs.statistics = () => new Map([['TCP 10.0.1.200:80', { connections: 5n, inPackets: 6n, outPackets: 7n, inBytes: 8n, outBytes: 9n }], ['TCP 10.9.9.9:1', { connections: 1n, inPackets: 1n, outPackets: 1n, inBytes: 1n, outBytes: 1n }]]);
+  n1.kernel.ipvs.statistics = async () => new Map([['TCP 10.0.1.200:80', { connections: 5n, inPackets: 6n, outPackets: 7n, inBytes: 8n, outBytes: 9n }], ['TCP 10.9.9.9:1', { connections: 1n, inPackets: 1n, outPackets: 1n, inBytes: 1n, outBytes: 1n }]]);
   const metrics = createMetrics({ process: false, onError: (error) => { throw error; } });
   const own = agentMetrics(metrics, '1.2.3');
   own.pass({ operations: 1, failures: [], settled: true }, { extent: 'full', tookMs: 12 });
