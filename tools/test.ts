@@ -4,6 +4,7 @@
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { countTap, runClusterTests } from '../test/cluster/run.ts';
@@ -72,17 +73,19 @@ const UNIT_TESTS: readonly (readonly string[])[] = [
 const COMPILED_ONCE = { NODE_COMPILE_CACHE: join(labFolder, 'compiled') };
 
 async function units(): Promise<Count> {
+  const seed = process.env['PROPERTY_SEED'] ?? String(randomInt(2 ** 31));
+  print(`property tests: PROPERTY_SEED=${seed}`);
   const counts = await Promise.all(UNIT_TESTS.map(async (patterns, i) => {
     const report = join(labFolder, `unit-tests-${i + 1}.tap`);
     rmSync(report, { force: true });
     const code = await run(process.execPath, [
       '--max-semi-space-size=64', '--import', './test/unit/property-seed.ts', '--test', '--test-isolation=none',
       '--test-reporter=dot', '--test-reporter-destination=stdout', '--test-reporter=tap', `--test-reporter-destination=${report}`, ...patterns,
-    ], COMPILED_ONCE);
+    ], { ...COMPILED_ONCE, PROPERTY_SEED: seed });
     const text = existsSync(report) ? readFileSync(report, 'utf8') : '';
     const count = countTap(text, code);
     for (const line of text.split('\n')) if (/^\s*(not )?ok .*# (SKIP|TODO)/.test(line)) print(`SKIPPED ${line.trim()}`);
-    if (count.failed > 0) print(`\nwhole report: ${report}\n${text.split('\n').filter((line) => /^\s*not ok /.test(line)).join('\n')}`);
+    if (count.failed > 0) print(`\nwhole report: ${report}\n${text.split('\n').filter((line) => /^\s*not ok |\{ seed: -?\d+, path: /.test(line)).join('\n')}`);
     return count;
   }));
   // A folder that no pattern meets would be tested by nobody.
