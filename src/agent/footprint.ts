@@ -79,9 +79,16 @@ export class Footprint {
     this.#least = this.#residentMemory();
   }
 
-  /** Looks until the signal aborts. */
+  /** Looks until the signal aborts, or something is in the way: memory is not worth the process. */
   watch(signal: AbortSignal): void {
-    const timer = setInterval(() => this.look(), LOOK_MS).unref();
+    const timer = setInterval(() => {
+      try {
+        this.look();
+      } catch {
+        // Where /proc is not as it should be, memory is kept: nobody is served worse by that.
+        clearInterval(timer);
+      }
+    }, LOOK_MS).unref();
     signal.addEventListener('abort', () => clearInterval(timer), { once: true });
   }
 }

@@ -127,13 +127,13 @@ export class Loop {
 
   /** One pass, and what follows from its outcome. `spentMs`: what it took before. */
   async #pass(extent: Extent, reconcile: () => Promise<Report>, spentMs: number, signal: AbortSignal): Promise<void> {
-    const { now, onReport, log } = this.#options;
+    const { now, log } = this.#options;
     const began = now() - spentMs;
     try {
       const report = await reconcile();
       const tookMs = now() - began;
       this.#failed = false;
-      onReport(report, null, { extent, tookMs });
+      this.#report(report, null, { extent, tookMs });
       this.#retryMs = report.failures.length > 0 ? nextRetry(this.#retryMs) : 0;
       // What failed is tried again soon; what did not is still compared as often as ever.
       if (this.#retryMs > 0) this.#nextFull = Math.min(this.#nextFull, now() + this.#retryMs);
@@ -145,7 +145,16 @@ export class Loop {
       this.#retryMs = nextRetry(this.#retryMs);
       this.#nextFull = now() + this.#retryMs;
       log.error({ err: error, retryMs: this.#retryMs }, 'reconcile failed');
-      onReport(null, error, { extent, tookMs: now() - began });
+      this.#report(null, error, { extent, tookMs: now() - began });
+    }
+  }
+
+  /** Who takes reports must not keep the kernel from being looked at. */
+  #report(report: Report | null, error: unknown, pass: Pass): void {
+    try {
+      this.#options.onReport(report, error, pass);
+    } catch (err) {
+      this.#options.log.error({ err }, 'a report could not be taken');
     }
   }
 

@@ -59,6 +59,8 @@ export class Directing {
   /** Whether the claims are being looked at, and what was asked for meanwhile. Milliseconds. */
   #looking = false;
   #again: number | null = null;
+  /** Why the last look failed; null: it did not. */
+  #problem: string | null = null;
   /** Whether the kernel was made what this node is told, and the API server is so far away that a silent network is enough. */
   #ready = false;
   #alone = false;
@@ -79,6 +81,8 @@ export class Directing {
   get owned(): ReadonlySet<string> { return this.#claimer.owned; }
   get blocked(): ReadonlyMap<string, Blocked> { return this.#claimer.blocked; }
   get counts(): Claimer['counts'] { return this.#claimer.counts; }
+  /** Why it cannot be decided who holds which VIP; null: it was. */
+  get problem(): string | null { return this.#problem; }
 
   /** Holds what stands in the kernel, is wanted, and bears nobody else's name: so a restart interrupts nothing. Before the first reconcile. */
   adopt(): number {
@@ -125,7 +129,7 @@ export class Directing {
       return;
     }
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { void this.#look(); }, Math.max(delayMs, this.#notBefore - this.#options.now())).unref();
+    this.#timer = setTimeout(() => { void this.#attempt(); }, Math.max(delayMs, this.#notBefore - this.#options.now())).unref();
   }
 
   /** Groups all of whose programs are known. */
@@ -148,6 +152,18 @@ export class Directing {
     const known = this.#known;
     if (known.size > 0) this.#heartbeat.set({ profile: profileOf(known, this.#options.agent.index), ...this.#failover() });
     else if (this.#options.assignment.directs.size === 0) this.#heartbeat.set(null);
+  }
+
+  /** A look that fails, whatever with, is repeated: who does not look gives up no VIP that is another's by now, and takes none that is nobody's. */
+  async #attempt(): Promise<void> {
+    try {
+      await this.#look();
+      this.#problem = null;
+    } catch (error) {
+      this.#options.log.error({ err: error, retryMs: LOOK_MS.most }, 'the claims could not be looked at; trying on');
+      this.#problem = `who holds which VIP could not be decided: ${(error as Error).message}`;
+      this.look(LOOK_MS.most);
+    }
   }
 
   /** Looks at all claims, a few at a time: with thousands of VIPs a change of an endpoint would wait for it. */
@@ -213,6 +229,9 @@ export class Directing {
       const make = claimables({ assignment, index: agent.index!, view: agent.view, addresses: agent.addresses, known: assignment.directs });
       const had = [...before].filter((a) => !this.owned.has(a)).map((a) => make(a, this.#groupOf(a), null, false));
       await this.#claimer.recover(had.filter((v) => v.wanted && v.fit), signal, () => !inputs.virtualIPs.synced);
+    } catch (error) {
+      // With the next look.
+      this.#options.log.error({ err: error }, 'what this node held before could not be taken again; trying on');
     } finally {
       this.#recovering = false;
     }

@@ -39,6 +39,8 @@ const PATIENCE_MS = 5_000;
 const MOVING_MS = 1_000;
 /** What the node was told is on disk a little later: the kernel comes first, and changes come together. Milliseconds. */
 const TOLD_DELAY_MS = 500;
+/** What could not be taken up is tried again so often. Milliseconds. */
+const RETRY_MS = 1_000;
 /** setTimeout's longest. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -65,8 +67,10 @@ export class ClusterHost {
   #begunAt: number | null = null;
   /** Since when something that this node should be told cannot be read; null: everything was. */
   #behindSince: number | null;
+  /** What could not be taken up lately, and why; null: everything was. */
+  #problem: string | null = null;
   #onBegin: () => void = () => {};
-  readonly #timers = { patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, take: null as NodeJS.Immediate | null };
+  readonly #timers = { patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, again: null as NodeJS.Timeout | null, take: null as NodeJS.Immediate | null };
 
   constructor(options: ClusterHostOptions) {
     const { node, agent, folder, log, now } = options;
@@ -103,7 +107,7 @@ export class ClusterHost {
     this.#inputs.follow(this.#assignment.directs);
     this.#soon();
     await Promise.all(running);
-    for (const timer of [this.#timers.patience, this.#timers.binds]) if (timer) clearTimeout(timer);
+    for (const timer of [this.#timers.patience, this.#timers.binds, this.#timers.again]) if (timer) clearTimeout(timer);
     if (this.#timers.take) clearImmediate(this.#timers.take);
     this.flush();
   }
@@ -132,9 +136,10 @@ export class ClusterHost {
 
   /** Why this node cannot do its work yet; null when it does. */
   notReady(): string | null {
+    if (this.#problem !== null) return this.#problem;
     // Before there is a DirectorGroup no node has an IPVSNode: then there is nothing to do, and that is done. Whoever installs a chart waits for it.
     if (this.#begunAt === null) return this.#inputs.synced && !this.#inputs.node.store.has(this.#options.node) ? null : 'waiting for the API server to say what this node is to do';
-    return this.#reporting.problem;
+    return this.#reporting.problem ?? this.#directing.problem;
   }
 
   get #patienceMs(): number { return this.#options.patienceMs ?? PATIENCE_MS; }
@@ -151,14 +156,32 @@ export class ClusterHost {
     const { clock, now } = this.#options;
     const { node, duties, groups, programs, complete } = this.#dirty;
     this.#dirty = { node: false, duties, groups: new Set(), programs: new Set(), complete: new Set() };
-    if (node) this.#takeNode();
-    for (const name of groups) this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null);
-    for (const owner of programs) this.#takeProgram(owner);
+    this.#problem = null;
+    if (node) this.#try('IPVSNode', () => this.#takeNode(), () => { this.#dirty.node = true; });
+    for (const name of groups) this.#try(`DirectorGroup ${name}`, () => this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null), () => this.#dirty.groups.add(name));
+    for (const owner of programs) this.#try(`the program of ${owner}`, () => this.#takeProgram(owner), () => this.#dirty.programs.add(owner));
     for (const group of complete) if (this.#inputs.programsSynced(group)) this.#assignment.complete(group, this.#inputs.ownersIn(group));
-    this.#takeTime(this.#assignment.setTime(clock()));
     this.#behindSince = this.#inputs.synced && this.#inputs.node.store.has(this.#options.node) ? null : this.#behindSince ?? now();
-    if (this.#begunAt !== null) this.#tell();
-    else if (this.#behindSince === null) this.#begin('told');
+    this.#try('what this node is told', () => {
+      this.#takeTime(this.#assignment.setTime(clock()));
+      if (this.#begunAt !== null) this.#tell();
+      else if (this.#behindSince === null) this.#begin('told');
+    }, () => {});
+  }
+
+  /** Whatever is wrong with one thing, the others are taken, and it is tried again: a process that ended would meet it again, and serve nobody meanwhile. */
+  #try(what: string, take: () => void, again: () => void): void {
+    try {
+      take();
+    } catch (error) {
+      this.#options.log.error({ err: error, what, retryMs: RETRY_MS }, 'not taken up; trying on');
+      this.#problem = `${what} could not be taken up: ${(error as Error).message}`;
+      again();
+      this.#timers.again ??= setTimeout(() => {
+        this.#timers.again = null;
+        this.#soon();
+      }, RETRY_MS).unref();
+    }
   }
 
   #takeNode(): void {
@@ -170,9 +193,9 @@ export class ClusterHost {
     this.#uid = object.metadata.uid;
     if (object.reported !== undefined) this.#reporting.heard(object.reported);
     if (object.metadata.generation === this.#generation && this.#generation !== undefined) return;
-    this.#generation = object.metadata.generation;
     this.#assignment.setSpec(object.spec, clock());
     this.#inputs.follow(this.#assignment.directs);
+    this.#generation = object.metadata.generation;
     this.#dirty.duties = true;
   }
 
@@ -214,15 +237,16 @@ export class ClusterHost {
 
   #outOfPatience(): void {
     if (this.#begunAt !== null || this.#signal?.aborted) return;
-    if (this.#assignment.spec) return this.#begin('snapshot');
+    if (this.#assignment.spec) return this.#try('the snapshot', () => this.#begin('snapshot'), () => { this.#timers.patience = setTimeout(() => this.#outOfPatience(), RETRY_MS); });
     this.#options.log.warn({}, 'the API server has not said what this node is to do, and there is no snapshot; nothing is changed until it does');
   }
 
   /** From now on the kernel is made what this node is told. */
   #begin(by: 'told' | 'snapshot'): void {
     const { log, now } = this.#options;
-    this.#begunAt = now();
+    // First: it asks the kernel, which may fail.
     const holds = this.#directing.adopt();
+    this.#begunAt = now();
     log.info({ by, groups: [...this.#assignment.directs], programs: this.#assignment.programs.size, binds: this.#assignment.binds.length, holds }, 'begun');
     this.#dirty.duties = true;
     this.#tell();

@@ -90,8 +90,9 @@ export class StatusWriter {
   }
 
   async #write(signal: AbortSignal): Promise<'written' | 'same' | 'later' | 'absent' | 'failed'> {
-    const { client, node, status: say, known, log, now } = this.#options;
-    const status = say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
+    const { client, node, log, now } = this.#options;
+    const status = this.#say();
+    if (status === 'failed') return status;
     if (status === null) return 'same';
     const again = this.#spoiled;
     const news = again || this.#written === null ? 'more' : newsIn(this.#written, status);
@@ -114,6 +115,18 @@ export class StatusWriter {
       // The controller makes it; until then there is nobody to tell.
       if (isNotFound(error)) return 'absent';
       log.warn({ err: error }, 'status not written; trying on');
+      return 'failed';
+    }
+  }
+
+  /** Whatever is wrong with what there is to say: a node that cannot report serves all the same. */
+  #say(): IPVSNodeStatus | null | 'failed' {
+    const { status: say, known, log } = this.#options;
+    try {
+      return say((this.#written?.conditions as readonly Condition[] | undefined) ?? known());
+    } catch (error) {
+      this.counts.failed += 1;
+      log.error({ err: error }, 'the status could not be made; trying on');
       return 'failed';
     }
   }

@@ -125,6 +125,13 @@ test('failures are tried again after 1, 2, 4 ... seconds, at most 30, and at onc
   assert.equal(b.done.length, times.length + 1, 'all is well: no more haste');
 });
 
+test('whoever takes reports and fails keeps nothing from being reconciled', async (t) => {
+  const b = new Bench(t);
+  b.reports.push = () => { throw new Error('no'); };
+  await b.pass(21_000);
+  assert.deepEqual(b.done, ['0 full', '10000 full', '20000 full']);
+});
+
 test('an operation that failed is a reason to try again, too', async (t) => {
   let tries = 0;
   const b = new Bench(t, () => ({ operations: 1, failures: ++tries < 3 ? [{} as never] : [], settled: false }));

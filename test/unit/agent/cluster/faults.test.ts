@@ -1,0 +1,70 @@
+/**
+ * Faults of our own in an agent of the cluster: something throws where nothing should. The process goes on, says so, loses nothing that it has,
+ * and is as it should be when the fault is over. Each of these ended the process before, or a part of its work without a word.
+ */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { Inputs } from '../../../../src/agent/cluster/inputs.ts';
+import { ClusterBench, quiet, until, type BenchNode } from './bench.ts';
+
+const VIP = '10.0.1.200';
+const SECOND = '10.0.1.201';
+const broken = (): never => { throw new Error('out of order'); };
+
+/** One director with one VIP. */
+async function director(t: { after(fn: () => void | Promise<void>): void }): Promise<{ bench: ClusterBench; n1: BenchNode }> {
+  const bench = await ClusterBench.start(t);
+  bench.group();
+  bench.tell('n1');
+  bench.program();
+  const n1 = bench.node('n1');
+  n1.start();
+  await until('the VIP is held', () => n1.has(VIP, 'e0') && n1.host.notReady() === null);
+  return { bench, n1 };
+}
+
+describe('faults of our own', { concurrency: 4 }, () => {
+  test('claims that cannot be looked at and a status that cannot be made are tried again', async (t) => {
+    const { bench, n1 } = await director(t);
+    Object.defineProperty(n1.agent, 'view', { configurable: true, get: broken });
+    bench.program({ owner: 'default/second', vips: [SECOND] });
+    await until('the node is not ready', () => n1.host.notReady() === 'who holds which VIP could not be decided: out of order');
+    await until('both are told', () => ['the claims could not be looked at', 'the status could not be made'].every((text) => bench.warnings.some((w) => w.startsWith(text))));
+    await quiet(1_500);
+    assert.ok(n1.has(VIP), 'what it has it keeps');
+    delete (n1.agent as { view?: unknown }).view;
+    await until('the other is taken', () => n1.has(SECOND, 'e0'));
+    await until('and reported', () => bench.nodeStatus('n1').ownedVIPs?.includes(SECOND) === true);
+    assert.equal(n1.host.notReady(), null);
+  });
+
+  test('a program that cannot be taken up keeps no other from being served, and is tried again', async (t) => {
+    const { bench, n1 } = await director(t);
+    const inputs = n1.host.inputs as Inputs;
+    const slicesOf = inputs.slicesOf.bind(inputs);
+    inputs.slicesOf = (owner) => (owner === 'default/aaa' ? broken() : slicesOf(owner));
+    bench.program({ owner: 'default/aaa', vips: [SECOND] });
+    bench.program({ owner: 'default/zzz', vips: ['10.0.1.202'] });
+    await until('the other is served', () => n1.has('10.0.1.202'));
+    assert.deepEqual([n1.has(SECOND), n1.host.notReady()], [false, 'the program of default/aaa could not be taken up: out of order']);
+    inputs.slicesOf = slicesOf;
+    await until('it is served, too', () => n1.has(SECOND));
+    assert.equal(n1.host.notReady(), null);
+  });
+
+  for (const [what, away] of [['told by the API server', false], ['from its snapshot', true]] as const) {
+    test(`a kernel that cannot be asked at the start is asked again: ${what}`, async (t) => {
+      const { bench, n1 } = await director(t);
+      await n1.stop();
+      if (away) bench.away();
+      const observe = n1.kernel.net.observe.bind(n1.kernel.net);
+      n1.kernel.net.observe = broken;
+      n1.start({ patienceMs: 300 });
+      await until('it is not ready', () => /could not be taken up: out of order$/.test(n1.host.notReady() ?? ''));
+      n1.kernel.net.observe = observe;
+      n1.kernel.ipvs.services.clear();
+      await until('it serves', () => n1.host.notReady() === null && n1.services().length === 1);
+      assert.ok(n1.has(VIP));
+    });
+  }
+});
