@@ -7,7 +7,7 @@
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
-import { affectedBy, claimSignature, compileOne, prepare, type Context, type Verdict } from './compile/compile.ts';
+import { affectedBy, claimSignature, compileOne, prepare, undecided, type Context, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
 
@@ -194,11 +194,19 @@ export class Compiler {
     };
   }
 
+  #decide(name: string, server: VirtualServer): Verdict {
+    try {
+      return this.#lean(compileOne(name, server, this.#context!));
+    } catch (error) {
+      return undecided(error);
+    }
+  }
+
   #compile(name: string, first: boolean, programs: Map<string, Program | null>): void {
     const server = this.#servers.get(name);
     if (!server) return;
     const old = this.#last.get(name);
-    let verdict = this.#lean(compileOne(name, server, this.#context!));
+    let verdict = this.#decide(name, server);
     // A pool that cannot be read withdraws nothing.
     const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool'));
     if (!verdict.accepted && old && !withdrawn) {

@@ -130,6 +130,11 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
   return { ...verdict, program: { owner: key, spec: programSpec(key, server, claim.addresses, eligible, group.settings?.name ?? '', context) } };
 }
 
+/** Of one at which the second step failed for a reason that is ours: others must not wait for it, and it is told to whoever looks. */
+export function undecided(error: unknown): Verdict {
+  return refused('InvalidSpec', `it could not be compiled (${error instanceof Error ? error.message : String(error)}), which is a defect of ipvs-operator; report it with this VirtualServer and its Service`);
+}
+
 /** What of a VirtualServer the first step looks at: while this text is the same, so is its claim and everybody else's. */
 export function claimSignature(server: VirtualServer): string {
   const { vip, ports, persistence } = server.spec;

@@ -56,6 +56,22 @@ test('a pool or a group that changes reaches everybody whom it concerns', () => 
   assert.deepEqual([names(withGroup), [...withGroup.groups!.keys()]], [['default/a', 'default/b'], ['edge']]);
 });
 
+test('a fault at one VirtualServer is told of it and keeps no other from being compiled; what it was goes on', () => {
+  let broken = false;
+  const cluster: Cluster = { ...NO_CLUSTER, nodeOf: (address) => { if (broken && address === '10.0.0.7') throw new TypeError('x is undefined'); return null; } };
+  const compiler = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+  const update = (...objects: readonly ApiObject[]): CompileChange => compiler.update(new Map(objects.map((o) => [objectKey(o), { object: o as never }])), new Set(objects.map(objectKey)), false);
+  update(pool(), server('a', endpoints('10.0.0.7')), server('b', endpoints('10.0.0.1')));
+  broken = true;
+  assert.deepEqual(names(update(server('a', endpoints('10.0.0.7', '10.0.0.8')), server('b', endpoints('10.0.0.2')), server('c'))), ['default/b', 'default/c']);
+  const { accepted, reason, message } = compiler.verdicts.get('default/a')!;
+  assert.deepEqual([accepted, reason], [false, 'InvalidSpec']);
+  assert.match(message, /^it could not be compiled \(x is undefined\), which is a defect of ipvs-operator; .*Until then its last accepted form is served$/);
+  assert.deepEqual(compiler.programs.get('default/a')?.spec.services[0]?.realServers.map((r) => r.split('|')[0]), ['10.0.0.7']);
+  broken = false;
+  assert.deepEqual(names(update(server('a', endpoints('10.0.0.7', '10.0.0.8')))), ['default/a']);
+});
+
 test('a newcomer in conflict is refused and changes nobody\'s program', () => {
   const f = new Folder();
   f.holds([pool(), server('z', pin('203.0.113.1'))]);
