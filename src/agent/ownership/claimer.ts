@@ -116,16 +116,10 @@ export class Claimer {
     this.#told();
   }
 
-  /** Decides on all of them and begins what is to be done. Returns when something is to be decided again at the latest; monotonic milliseconds. */
-  tick(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): number {
-    const work = this.ticking(vips, situation, signal);
-    for (;;) {
-      const { done, value } = work.next();
-      if (done) return value;
-    }
-  }
-
-  /** The same with a stop after every few. What of a VIP is known may change meanwhile: `vips` says it when it is asked for the VIP. One at a time. */
+  /**
+   * Decides on all of them and begins what is to be done, with a stop after every few. What of a VIP is known may change meanwhile: `vips` says
+   * it when it is asked for the VIP. One at a time. Returns when something is to be decided again at the latest; monotonic milliseconds.
+   */
   *ticking(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, number> {
     const { node, now: clock, log } = this.#options;
     const now = clock();

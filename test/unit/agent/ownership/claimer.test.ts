@@ -9,6 +9,7 @@ import { ownedPatch, type StatusPatch } from '../../../../src/agent/ownership/vi
 import { ApiError } from '../../../../src/kube/errors.ts';
 import { KernelError } from '../../../../src/kernel/netlink/errors.ts';
 import type { ProbeOutcome } from '../../../../src/kernel/net/probe.ts';
+import { tick } from './world.ts';
 
 const member = (node: string): Member => ({ node, groups: new Set(['edge']), networks: [] });
 const MAC = '02:00:00:00:00:01';
@@ -81,7 +82,7 @@ class Bench {
   async tick(ms = 0): Promise<void> {
     this.now += ms;
     const vips = [...this.claimables()];
-    this.claimer.tick(vips, { members: this.members, patienceMs: 6_000 }, this.signal);
+    tick(this.claimer, vips, { members: this.members, patienceMs: 6_000 }, this.signal);
     await this.claimer.idle();
   }
 

@@ -18,6 +18,11 @@ const PROBE_MS = 600;
 
 const silence = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
+/** A look without anything else in between. */
+export function tick(claimer: Claimer, ...looked: Parameters<Claimer['ticking']>): void {
+  for (const work = claimer.ticking(...looked); work.next().done !== true;) { /* One more part of it. */ }
+}
+
 /** The clock and everything that waits for it. */
 export class Time {
   now = 0;
@@ -146,7 +151,7 @@ class Node {
       void claimer.recover([...this.snapshot].map((address) => this.#claimable(address, null)), stop.signal);
       return;
     }
-    claimer.tick([...this.vips.values()].map((o) => this.#claimable(o.spec.address, o)), { members: members.live(world.time.now), patienceMs: LEASE_MS }, stop.signal);
+    tick(claimer, [...this.vips.values()].map((o) => this.#claimable(o.spec.address, o)), { members: members.live(world.time.now), patienceMs: LEASE_MS }, stop.signal);
   }
 
   #claimable(address: string, object: VirtualIP | null): Claimable {
