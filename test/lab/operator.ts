@@ -1,5 +1,6 @@
-// The whole operator in a guest: CRDs and namespace applied, a controller beside the API server, an agent on each node. What
-// scenarios of the cluster have in common; what they prove is theirs. As admin, or with the rights that deploy/install.yaml gives.
+// The whole operator in a guest: deploy/install.yaml applied, a controller beside the API server, an agent on each node. What
+// scenarios of the cluster have in common; what they prove is theirs. Whoever is of the product has the rights that deploy/install.yaml gives,
+// and no others; only the scenario itself is admin.
 
 import { resolve } from 'node:path';
 import { virtualIPName } from '../../src/api/v1alpha1/index.ts';
@@ -16,8 +17,6 @@ export interface NodeSpec { readonly name: string; readonly addresses: readonly 
 export interface OperatorOptions {
   /** Default 1, which leads at once. Several elect one that leads. */
   readonly controllers?: number;
-  /** Installs deploy/install.yaml instead of crds/, and runs controllers and agents under their accounts instead of as admin, agents with tokens of their nodes. */
-  readonly rights?: boolean;
   /** More arguments of every agent. */
   readonly agentArgs?: readonly string[];
   /** More environment of every agent. */
@@ -34,7 +33,7 @@ export interface Operator {
   readonly controller: Daemon;
   readonly controllers: readonly Daemon[];
   readonly agents: Readonly<Record<string, Daemon>>;
-  /** With `rights`: the token of each node's agent. */
+  /** Of each node's agent, as its pod there would have it. */
   readonly tokens: Readonly<Record<string, string>>;
   /** An object as JSON; null when there is none. `name` with its namespace as `shop/web`. */
   get<T = Record<string, unknown>>(resource: string, name: string): Promise<T | null>;
@@ -62,13 +61,13 @@ metadata: { name: public }
 spec: { blocks: [ { cidr: ${cidr} } ], default: true, allowedNamespaces: { all: true }, directorGroupRef: { name: edge }, allowStaticBackendCIDRs: [ 10.0.0.0/8 ] }
 `;
 
-export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, rights = false, agentArgs = [], agentEnvironment = {}, before, server = {} }: OperatorOptions = {}): Promise<Operator> {
+export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], objects: string, { controllers: count = 1, agentArgs = [], agentEnvironment = {}, before, server = {} }: OperatorOptions = {}): Promise<Operator> {
   const cluster = await lab.cluster({ controllerManager: true, ...server });
   await before?.(cluster);
-  await cluster.applyFile(resolve(root, rights ? 'deploy/install.yaml' : 'crds'));
-  await create(cluster, ...(rights ? [] : [namespace(system)]), namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
+  await cluster.applyFile(resolve(root, 'deploy/install.yaml'));
+  await create(cluster, namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
   await cluster.apply(objects);
-  const controllerConfig = rights ? cluster.writeKubeconfig('controller', await cluster.tokenFor(`${system}/ipvs-operator-controller`)) : cluster.kubeconfig;
+  const controllerConfig = cluster.writeKubeconfig('controller', await cluster.tokenFor(`${system}/ipvs-operator-controller`, { expirationSeconds: 86_400 }));
   const controllers: Daemon[] = [];
   for (let i = 0; i < count; i++) {
     // All are in one network namespace, so each has a port of its own.
@@ -81,8 +80,8 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
   const agents: Record<string, Daemon> = {};
   const tokens: Record<string, string> = {};
   for (const { name } of nodes) {
-    if (rights) tokens[name] = await tokenOnNode(cluster, `${system}/ipvs-operator-agent`, name);
-    const kubeconfig = rights ? cluster.writeKubeconfig(`agent-${name}`, tokens[name]!) : cluster.kubeconfig;
+    tokens[name] = await tokenOnNode(cluster, `${system}/ipvs-operator-agent`, name);
+    const kubeconfig = cluster.writeKubeconfig(`agent-${name}`, tokens[name]!);
     agents[name] = await lab.daemon(name, ['agent', '--node', name, '--kubeconfig', kubeconfig, '--namespace', system, '--state', lab.host(name).path('agent'), ...agentArgs], { environment: agentEnvironment });
   }
   const get = async <T>(resource: string, name: string): Promise<T | null> => {

@@ -148,7 +148,6 @@ const VIRTUAL_IP = {
     reasons: {
       Owned: 'A director holds the address; status.activeNode names it.',
       Pending: 'No director has taken it yet.',
-      NoDirector: 'No node of the group is live and has a NIC for this address.',
       OwnerLost: 'Its director is not live any more; another one is about to take over.',
       AddressInUse: 'A host outside the group answers for the address, so no director takes it.',
     },
@@ -158,7 +157,6 @@ const VIRTUAL_IP = {
     polarity: 'onlyWhenTrue',
     reasons: {
       ForeignHost: 'A host that is no director answers for the address; the message has its MAC address.',
-      TwoDirectors: 'Two directors held the address at a time; the one with the lower epoch lets go.',
     },
   },
 } as const satisfies Record<string, ConditionEntry>;
@@ -170,7 +168,6 @@ const IPVS_NODE = {
     reasons: {
       Ready: 'Everything that this node is told is in its kernel.',
       Pending: 'The agent has not reported yet.',
-      AgentLost: 'The agent does not report any more; what is in the kernel goes on working.',
       ProgramsFailed: 'Some programs are not in the kernel; status.failures names them.',
       KernelModuleMissing: 'The kernel has no ip_vs; load the module, or install a kernel that has it.',
       PermissionDenied: 'The agent may not change the kernel: CAP_NET_ADMIN or CAP_NET_RAW is missing.',
@@ -208,10 +205,7 @@ export type ReasonOf<T extends ConditionType> = keyof (typeof CONDITIONS)[T]['re
 /** Why one real server is not used: status.excluded and logs. */
 export const EXCLUSION_REASONS = {
   PortRemapInDR: 'DR and TUN cannot rewrite the port.',
-  AddressReserved: 'The address belongs to a node, a gateway or the cluster, or to no host at all.',
-  RealServerIsVIP: 'The address is one of our VIPs: packets would go in circles.',
-  EndpointNotPermitted: 'The pool does not allow static real servers there.',
-  FamilyMismatch: 'Another address family than the VIP, without a tunnel.',
+  EndpointNotPermitted: 'The pool does not allow static real servers there, or the address is a VIP of ours or of no host at all.',
   UnsupportedBackendForMode: 'This forwarding mode cannot reach it.',
 } as const;
 

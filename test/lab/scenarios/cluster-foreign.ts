@@ -48,7 +48,7 @@ export const foreign = scenario({
   run: async (lab) => {
     for (const { name } of directors) await lab.host(name).sh(`modprobe -a ip_vs ip_vs_rr ip_vs_wlc ip_vs_mh; ${THEIRS} ${IN_OUR_PLACE}`);
     for (const { name } of realServers) await lab.serve(name, { tcp: [8080] });
-    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'), { rights: true });
+    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'));
     const { cluster } = operator;
     await post(operator, ...serviceOf('shop/web', realServers.map((r) => r.addresses[0]!)), serverOf('shop/web', { vip: { addresses: [vip] }, mode: 'NAT', ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }] }));
     await operator.ready('shop/web');

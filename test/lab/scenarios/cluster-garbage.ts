@@ -39,7 +39,7 @@ const PROGRAMS: readonly { readonly name: string; readonly what: string; readonl
 
 async function start(lab: Lab): Promise<Operator> {
   for (const { name } of realServers) await lab.serve(name, { tcp: [8080, 81] });
-  const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'), { rights: true });
+  const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'));
   await post(operator, ...serviceOf('shop/web', realServers.map((r) => r.addresses[0]!)),
     serverOf('shop/web', { vip: { addresses: [vip] }, mode: 'NAT', ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }] }),
     serverOf('shop/direct', { vip: { addresses: [direct] }, mode: 'DR', ports: [{ port: 81 }], backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] }));

@@ -5,7 +5,7 @@ import { joinNeeds } from '../../../../src/agent/state.ts';
 import type { AgentView } from '../../../../src/agent/agent.ts';
 import { FLUSH_SHOWN_MS, nodeStatus, type NodeStatusInput } from '../../../../src/agent/cluster/node-status.ts';
 import { readCommands, suspects } from '../../../../src/agent/cluster/culprit.ts';
-import { fromServer } from '../../../../src/api/v1alpha1/index.ts';
+import { CONDITIONS_OF, fromServer } from '../../../../src/api/v1alpha1/index.ts';
 import { KernelError, type KernelErrorCode } from '../../../../src/kernel/netlink/errors.ts';
 import { desired } from '../../../../src/agent/desired.ts';
 import type { Duties } from '../../../../src/agent/duties.ts';
@@ -83,6 +83,7 @@ const DEGRADED: readonly [string, Parameters<typeof status>[0], string, RegExp][
   ['a foreign host has an address', { blocked: new Map([[VIP, { mac: '02:00:00:00:00:99' }]]) }, 'ForeignConflict', /10\.0\.1\.200 is not taken, because 02:00:00:00:00:99 answers/],
   ['a foreign service', { view: { refusals: [refusal('default/shop', 'ForeignConflict', 'ipvsadm -D')] } }, 'ForeignConflict', /ipvsadm -D/],
   ['a scheduler is missing', { view: { refusals: [refusal('default/shop', 'KernelFeatureMissing', 'modprobe ip_vs_mh')] } }, 'KernelModuleMissing', /modprobe ip_vs_mh/],
+  ['everything behind an interface is silent', { health: { massFailures: new Map([['e1', { link: 'e1', held: new Set(['a', 'b']) }]]), unhealthy: () => [] } as never }, 'MassFailure', /behind e1 stopped answering at once; 2 are kept/],
   ['two of them: the worse names it, both are told', { flushes: flushed, usingSnapshot: true }, 'ForeignFlush', /removed 9.*as it was before/],
 ];
 for (const [name, fields, reason, text] of DEGRADED) {
@@ -92,6 +93,12 @@ for (const [name, fields, reason, text] of DEGRADED) {
     assert.match(message(s, 'Degraded'), text);
   });
 }
+
+test('every reason of an IPVSNode is given', () => {
+  const reached = new Set([...READY.map(([, , text]) => text.replace(/=\w+\//, ' ')), ...DEGRADED.map(([, , reason]) => `Degraded ${reason}`), 'Ready Ready']);
+  const all = Object.entries(CONDITIONS_OF.IPVSNode).flatMap(([type, { reasons }]) => Object.keys(reasons).map((reason) => `${type} ${reason}`));
+  assert.deepEqual([...reached].sort(), all.sort());
+});
 
 test('a flush is held against somebody for a while, not for ever', () => {
   assert.equal(said(status({ flushes: { ...flushed, lastAt: 1_000_000 - FLUSH_SHOWN_MS } })), 'Ready=True/Ready');
