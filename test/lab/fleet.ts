@@ -49,10 +49,11 @@ export async function asBefore(lab: Lab, before: Snapshots, when: string): Promi
   }
 }
 
-/** No process ended, by itself or in a crash. `controllerStarts`: how often the scenario itself started that one. */
+/** No process ended, by itself or in a crash, and none was refused anything for want of rights. `controllerStarts`: how often the scenario itself started that one. */
 export function undisturbed({ controller, agents }: Operator, controllerStarts = 1): void {
   for (const [name, { running, log }] of Object.entries({ controller, ...agents })) {
     assert.ok(running, `${name} runs`);
+    assert.doesNotMatch(log, /is forbidden: User|denied request/, `${name} has the rights that it needs`);
     assert.equal(log.split('"msg":"started"').length - 1, name === 'controller' ? controllerStarts : 1, `${name} was started once`);
   }
 }
