@@ -156,6 +156,11 @@ function optionalText(path: string): string | undefined {
   }
 }
 
+/** What a parser of a file with secrets says, without what it quotes: the lines around the fault below, and words of them. */
+export function withoutQuotes(error: unknown): string {
+  return (error as Error).message.split('\n', 1)[0]!.replace(/"[^"]*"|<[^>]*>/g, '...');
+}
+
 /** The Authorization header of a token. Throws CredentialsError when it is none: empty, or with characters no header may have. */
 export function bearer(bytes: Buffer | string, what: string): Record<string, string> {
   const token = bytes.toString().trim();

@@ -4,7 +4,7 @@
  */
 import { dirname, resolve } from 'node:path';
 import { load } from 'js-yaml';
-import { CredentialsError, RotatingCredentials, bearer, checked, readFile, type Access, type Credentials, type CredentialsErrorCode, type TlsMaterial } from './credentials.ts';
+import { CredentialsError, RotatingCredentials, bearer, checked, readFile, withoutQuotes, type Access, type Credentials, type CredentialsErrorCode, type TlsMaterial } from './credentials.ts';
 
 export interface KubeconfigFileOptions {
   /** Instead of current-context. */
@@ -84,15 +84,16 @@ class KubeconfigFile {
     let root: unknown;
     try {
       root = load(text);
-    } catch (cause) {
-      this.fail(`is no YAML: ${(cause as Error).message.split('\n')[0]}`, cause);
+    } catch (error) {
+      // Neither the rest of its message nor itself as the cause: a parser quotes the lines around the fault, and they may hold a token.
+      this.fail(`is no YAML: ${withoutQuotes(error)}`);
     }
     if (!isFields(root)) this.fail('is no kubeconfig: it has no fields');
     this.root = root;
   }
 
-  fail(message: string, cause?: unknown): never {
-    throw new CredentialsError('KUBECONFIG_INVALID', `${this.path}: ${message}`, cause);
+  fail(message: string): never {
+    throw new CredentialsError('KUBECONFIG_INVALID', `${this.path}: ${message}`);
   }
 
   refuse(code: CredentialsErrorCode, message: string): never {

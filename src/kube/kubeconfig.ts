@@ -8,7 +8,7 @@ import type { RequestOptions } from 'node:https';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node';
-import { CredentialsError, RotatingCredentials, bearer, checked, inClusterCredentials, type Access, type Credentials } from './credentials.ts';
+import { CredentialsError, RotatingCredentials, bearer, checked, inClusterCredentials, withoutQuotes, type Access, type Credentials } from './credentials.ts';
 import { kubeconfigFileCredentials } from './kubeconfig-file.ts';
 
 export interface LoadOptions {
@@ -61,7 +61,7 @@ async function clientNodeCredentials(files: readonly string[], { context, now }:
 }
 
 async function readFiles(files: readonly string[], context: string | undefined, source: string): Promise<KubeConfig> {
-  const fail = (message: string, cause?: unknown): never => { throw new CredentialsError('KUBECONFIG_INVALID', `${source}: ${message}`, cause); };
+  const fail = (message: string): never => { throw new CredentialsError('KUBECONFIG_INVALID', `${source}: ${message}`); };
   const { KubeConfig: Config } = await import('@kubernetes/client-node');
   const config = new Config();
   try {
@@ -77,8 +77,8 @@ async function readFiles(files: readonly string[], context: string | undefined, 
         config.mergeConfig(more, Boolean(config.currentContext));
       }
     }
-  } catch (cause) {
-    fail((cause as Error).message, cause);
+  } catch (error) {
+    fail(withoutQuotes(error));
   }
   if (context !== undefined) config.setCurrentContext(context);
   const name = config.getCurrentContext();
@@ -98,8 +98,10 @@ async function accessOf(config: KubeConfig, source: string): Promise<Access> {
   const options: RequestOptions = {};
   try {
     await config.applyToHTTPSOptions(options);
-  } catch (cause) {
-    throw new CredentialsError('CREDENTIALS_UNREADABLE', `${source}: ${(cause as Error).message.trim() || 'the credentials plugin failed'}`, cause);
+  } catch (error) {
+    // A plugin prints a token, and JSON.parse quotes what it could not read.
+    const why = error instanceof SyntaxError ? 'the credentials plugin printed what is no JSON' : (error as Error).message.trim() || 'the credentials plugin failed';
+    throw new CredentialsError('CREDENTIALS_UNREADABLE', `${source}: ${why}`);
   }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value).trim();
