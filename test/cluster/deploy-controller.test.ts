@@ -18,6 +18,7 @@ const folder = mkdtempSync(join(tmpdir(), 'ipvs-controller-'));
 const log = join(folder, 'controller.log');
 let cluster: Cluster;
 let controller: ServerProcess;
+let token: string;
 
 before(async () => {
   cluster = await startCluster({ folder, controllerManager: true });
@@ -29,9 +30,10 @@ before(async () => {
     node('edge-1', ['203.0.113.1'], { 'node-role.kubernetes.io/edge': '' }), node('web-1', ['203.0.113.11'], { 'shop.example/ingress': '', 'media.example/relay': '' }),
     // The Service names its port.
     { ...web, spec: { ...web['spec'] as object, containers: [{ name: 'web', image: 'none', ports: [{ name: 'http', containerPort: 8080 }] }] } });
-  const kubeconfig = cluster.writeKubeconfig('controller', await cluster.tokenFor('ipvs-system/ipvs-operator-controller'));
+  token = await cluster.tokenFor('ipvs-system/ipvs-operator-controller');
+  const kubeconfig = cluster.writeKubeconfig('controller', token);
   const { args } = object<Workload>('Deployment', 'ipvs-operator-controller').spec.template.spec.containers[0]!;
-  const own = [...args.slice(1).map((arg) => (arg.startsWith(':') ? '127.0.0.1:0' : arg)), '--kubeconfig', kubeconfig];
+  const own = [...args.slice(1).map((arg) => (arg.startsWith(':') ? '127.0.0.1:0' : arg)), '--kubeconfig', kubeconfig, '--log-level', 'trace'];
   controller = await startServerProcess([process.execPath, '--input-type=module', '-e',
     `const { controller } = await import(${JSON.stringify(join(root, 'src/controller/run.ts'))});
      const stop = new AbortController();
@@ -79,5 +81,7 @@ test('asked to end, it gives its Lease back and ends well', async () => {
   controller.signal('SIGTERM');
   assert.equal(await controller.ended, 0, lastLines(log));
   assert.equal(await jsonpath('lease', '-n', 'ipvs-system', 'ipvs-operator-controller', '-o', 'jsonpath={.spec.holderIdentity}'), '');
-  assert.doesNotMatch(readFileSync(log, 'utf8'), /FORBIDDEN|[Ff]orbidden|"code":403/);
+  const text = readFileSync(log, 'utf8');
+  assert.doesNotMatch(text, /FORBIDDEN|[Ff]orbidden|"code":403/);
+  assert.ok(text.includes('"level":20') && !text.includes(token), 'everything was logged, and no secret');
 });

@@ -50,10 +50,11 @@ export async function asBefore(lab: Lab, before: Snapshots, when: string): Promi
 }
 
 /** No process ended, by itself or in a crash, and none was refused anything for want of rights. `controllerStarts`: how often the scenario itself started that one. */
-export function undisturbed({ controller, agents }: Operator, controllerStarts = 1): void {
+export function undisturbed({ controller, agents, tokens }: Operator, controllerStarts = 1): void {
   for (const [name, { running, log }] of Object.entries({ controller, ...agents })) {
     assert.ok(running, `${name} runs`);
     assert.doesNotMatch(log, /is forbidden: User|denied request/, `${name} has the rights that it needs`);
+    assert.ok(!Object.values(tokens).some((token) => log.includes(token)), `${name} tells no secrets`);
     assert.equal(log.split('"msg":"started"').length - 1, name === 'controller' ? controllerStarts : 1, `${name} was started once`);
   }
 }

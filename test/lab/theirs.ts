@@ -1,7 +1,7 @@
 // What belongs to somebody else on a host, of every kind that we handle ourselves: shell scripts for scenarios that prove it is left alone.
 
 /** Loads what this and the product may need, first: modules bring their fallback devices and default sysctls along, which is nobody's change. */
-const LOAD = `
+export const LOAD = `
 modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc ipip ip_gre sit ip6_tunnel fou nf_conntrack iptable_nat iptable_mangle ip6table_nat ip6table_mangle
 for c in iptables-legacy ip6tables-legacy; do for t in filter nat mangle; do $c -t $t -nL >/dev/null; done; done
 `;
