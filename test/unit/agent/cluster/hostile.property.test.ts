@@ -15,24 +15,30 @@ import { only, program, TestNode } from '../setup.ts';
 const some = <T>(...values: T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
 const odd = some('', ' ', '../../x', 'rr;reboot', 'a\nb', '__proto__', 'constructor', '%s', 'ä', '0');
 const address = fc.oneof(
-  { weight: 6, arbitrary: some('10.0.1.201', '10.0.1.202', '10.0.2.201', 'fd00:1::201', '192.0.2.7') },
-  { weight: 3, arbitrary: some('10.0.1.200', '10.0.1.200', '10.0.1.11', 'fd00:1::11', '127.0.0.1', '0.0.0.0', '255.255.255.255', '169.254.169.254', '224.0.0.1', '::', '::1', 'fe80::1', '::ffff:10.0.1.201', '10.0.1.201%e0', 'FD00:1::201', '010.0.1.201', '10.0.1') },
+  { weight: 20, arbitrary: some('10.0.1.200', '10.0.1.201', '10.0.1.202', '10.0.2.201', 'fd00:1::201', '192.0.2.7') },
+  { weight: 2, arbitrary: some('10.0.1.11', 'fd00:1::11', '127.0.0.1', '0.0.0.0', '255.255.255.255', '169.254.169.254', '224.0.0.1', '::', '::1', 'fe80::1', '::ffff:10.0.1.201', '10.0.1.201%e0', 'FD00:1::201', '010.0.1.201', '10.0.1') },
   { weight: 1, arbitrary: odd.filter((t) => t.length >= 2) },
 );
 const realServer = fc.oneof(
-  { weight: 6, arbitrary: fc.tuple(address, some(0, 1, 80, 65_535), some(0, 1, 65_535), some('', 'n1', 'n2', '__proto__')).map((parts) => parts.join('|')) },
+  { weight: 20, arbitrary: fc.tuple(address, some(0, 1, 80, 65_535), some(0, 1, 65_535), some('', 'n1', 'n2', '__proto__')).map((parts) => parts.join('|')) },
   { weight: 1, arbitrary: some('', '|||', '10.0.1.21|80|1', '10.0.1.21|80|1|n|x', '10.0.1.21|-1|1|', '10.0.1.21|80|1e9|', '10.0.1.21|0x50|1|', '10.0.1.21| 80|1|', '10.0.1.21|NaN|1|') },
 );
-const port = fc.record({ name: odd, protocol: some('TCP', 'UDP', 'SCTP'), port: some(1, 80, 81, 30_000, 65_535), endPort: some(1, 80, 81, 30_100, 65_535) });
+const anyPort = fc.record({ name: odd, protocol: some('TCP', 'UDP', 'SCTP'), port: some(1, 80, 81, 30_000, 65_535), endPort: some(1, 80, 81, 30_100, 65_535) });
+/** As the one beside it has: for this the two contend. */
+const itsPort = fc.constant({ name: '', protocol: 'TCP' as const, port: 80, endPort: 80 });
+const service = fc.oneof(
+  fc.record({ ports: fc.array(fc.oneof(anyPort, itsPort), { minLength: 1, maxLength: 3 }), mark: some(0, 1, 77, 0x4900_0000, 2_147_483_647), realServers: fc.array(realServer, { maxLength: 4 }) }),
+  fc.record({ ports: fc.tuple(itsPort), mark: fc.constant(0), realServers: fc.array(realServer, { maxLength: 4 }) }),
+);
 const whole = (most: number): fc.Arbitrary<number> => some(0, 1, 2, Math.floor(most / 2), most);
 
 const spec = fc.record({
   directorGroup: some('edge', 'other', ''), contentHash: odd, mode: some('NAT', 'DR', 'TUN'), sourceAddress: some('Preserve', 'Masquerade', 'VirtualIP'),
-  addresses: fc.array(fc.record({ address, family: some('IPv4', 'IPv6') }), { maxLength: 3 }),
+  addresses: fc.array(fc.record({ address, family: some('IPv4', 'IPv4', 'IPv6') }), { maxLength: 2 }),
   tunnel: fc.option(fc.record({ encapsulation: some('IPIP', 'GUE', 'GRE'), port: whole(65_535), checksum: some('None', 'Checksum', 'RemoteChecksum') }), { nil: undefined }),
-  scheduler: fc.record({ name: fc.oneof(some('rr', 'wlc', 'sh', 'mh', 'none', 'nosuch'), odd), fallback: fc.boolean(), portAware: fc.boolean(), onePacket: fc.boolean() }),
+  scheduler: fc.record({ name: fc.oneof({ weight: 4, arbitrary: some('rr', 'wlc', 'sh', 'mh', 'none', 'nosuch') }, { weight: 1, arbitrary: odd }), fallback: fc.boolean(), portAware: fc.boolean(), onePacket: fc.boolean() }),
   persistence: fc.option(fc.record({ timeoutSeconds: some(1, 300, 2_147_483), ipv4PrefixLength: some(1, 32), ipv6PrefixLength: some(1, 128), engine: some('', 'sip', 'nosuch') }), { nil: undefined }),
-  services: fc.array(fc.record({ ports: fc.array(port, { minLength: 1, maxLength: 3 }), mark: some(0, 1, 77, 0x4900_0000, 2_147_483_647), realServers: fc.array(realServer, { maxLength: 4 }) }), { maxLength: 4 }),
+  services: fc.array(service, { maxLength: 4 }),
   connectionLimits: fc.record({ upper: whole(2_147_483_647), lower: whole(2_147_483_647) }),
   drainTimeoutSeconds: some(0, 1, 86_400), localOnly: some(undefined, true as const), slowStartSeconds: some(undefined, 1, 3600),
   slice: fc.constant({ index: 0, count: 1 }), generation: fc.nat(), virtualServer: fc.constant({ name: 'forged', uid: 'u' }),
