@@ -9,12 +9,13 @@ import { isNotFound } from '../kube/errors.ts';
 import { LEASES, LeaseObserver, type Lease } from '../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../kube/reflector.ts';
 import { nameOf, type KubeObject, type Log, type Resource } from '../kube/types.ts';
-import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
+import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
 import { asksPods, servicesOf } from './compile/sources.ts';
 import {
-  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimPod, trimService, trimSlice,
+  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimService, trimSlice,
   type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR,
 } from './core.ts';
+import { PodCache } from './pods.ts';
 import type { Heard } from './reconcile/own-writes.ts';
 import { API_SERVER, sliceService } from './surroundings.ts';
 
@@ -51,10 +52,10 @@ export interface Changes {
 /** One cache with what fills it. */
 interface Source {
   readonly name: string;
-  readonly reflector: Pick<Reflector<KubeObject>, 'synced' | 'stats' | 'store' | 'run'>;
+  readonly reflector: Pick<Reflector<KubeObject>, 'synced' | 'stats'> & { readonly store: { readonly size: number } };
   readonly run: (signal: AbortSignal) => Promise<void>;
   /** Nobody waits for it: the cluster does not have the kind, or nobody asks for it. */
-  absent: boolean;
+  readonly absent: boolean;
 }
 
 export function noChanges(): Changes {
@@ -65,8 +66,6 @@ export function noChanges(): Changes {
 export const LEASE_LABEL = 'ipvs-operator.dev/lease';
 /** A kind that the cluster does not have is looked for again so often. Milliseconds. */
 const ABSENT_MS = 60_000;
-/** Pods that are asked for and cannot be listed are asked for again so often. Milliseconds. */
-const REFUSED_MS = 10_000;
 /** And so often while the server does not say whether it has the kind. Milliseconds. */
 const UNKNOWN_MS = 2_000;
 
@@ -84,14 +83,11 @@ export class World {
   readonly namespaces: Reflector<Namespace>;
   readonly serviceCIDRs: Reflector<ServiceCIDR>;
   readonly grants: Reflector<ReferenceGrant>;
-  /** Empty until a VirtualServer asks for weights of Pods; read from then on, for as long as the process lives. */
-  readonly pods: Reflector<Pod>;
+  readonly pods: PodCache;
   readonly leases: Reflector<Lease>;
   readonly observer = new LeaseObserver();
   readonly #options: WorldOptions;
   readonly #sources: Source[] = [];
-  readonly #podsAsked = Promise.withResolvers<void>();
-  #asked = false;
   #changes = noChanges();
 
   constructor(options: WorldOptions) {
@@ -100,7 +96,7 @@ export class World {
       indexes: { service: servicesOf },
       onChange: (c) => {
         this.#wrote(c);
-        if (c.type !== 'deleted' && asksPods(c.object)) this.#askForPods();
+        this.pods.ask(c.key, c.type !== 'deleted' && asksPods(c.object));
       },
     });
     this.pools = this.#reflect(RESOURCES.VIPPool, { onChange: (c) => this.#wrote(c) });
@@ -122,7 +118,9 @@ export class World {
     this.namespaces = this.#reflect(NAMESPACES, { trim: trimNamespace, onChange: (c) => this.#unlessHeartbeat(c) });
     this.serviceCIDRs = this.#reflect(SERVICE_CIDRS, { optional: true, onChange: () => { this.#changes.everything = true; } });
     this.grants = this.#reflect(REFERENCE_GRANTS, { optional: true, onChange: () => { this.#changes.everything = true; } });
-    this.pods = this.#reflect(PODS, { trim: trimPod, first: (source, signal) => this.#whenAsked(source, signal), onChange: (c) => this.#podChanged(c), onSynced: () => this.#concernAsking() });
+    const pods = new PodCache({ ...options, onChange: (c) => { this.#podChanged(c); options.wake(); }, onAnswer: () => { this.#concernAsking(); options.wake(); } });
+    this.pods = pods;
+    this.#sources.push({ name: nameOf(PODS), reflector: pods, run: (signal) => pods.run(signal), get absent() { return pods.absent; } });
     this.leases = this.#reflect(LEASES, {
       namespace: options.namespace, labelSelector: `${LEASE_LABEL}=director`,
       onChange: (c) => {
@@ -149,7 +147,7 @@ export class World {
 
   /** For metrics: of what is read. */
   get stats(): { readonly resource: string; readonly stats: Reflector<KubeObject>['stats']; readonly synced: boolean; readonly objects: number }[] {
-    return this.#sources.filter((s) => this.#asked || s.name !== nameOf(PODS)).map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
+    return this.#sources.filter((s) => this.pods.asked || s.name !== nameOf(PODS)).map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
   }
 
   /** What `take` would return. */
@@ -167,17 +165,12 @@ export class World {
     await Promise.all(this.#sources.map((s) => s.run(signal)));
   }
 
-  #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, onSynced, optional = false, first, ...rest }: Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange' | 'onSynced'> & {
-    optional?: boolean;
-    /** What is waited for before anything is read. */
-    first?: (source: Source, signal: AbortSignal) => Promise<void>;
-  }): Reflector<T> {
+  #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, optional = false, ...rest }: Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange'> & { optional?: boolean }): Reflector<T> {
     const { client, log, now, random, wake, sleep = realSleep } = this.#options;
-    const reflector = new Reflector<T>({ client, resource, log, now, random, sleep, ...rest, onSynced: () => { onSynced?.(); wake(); }, onChange: (change) => { onChange(change); wake(); } });
-    const source: Source = {
-      name: nameOf(resource), reflector: reflector as unknown as Reflector<KubeObject>, absent: first !== undefined,
+    const reflector = new Reflector<T>({ client, resource, log, now, random, sleep, ...rest, onSynced: () => wake(), onChange: (change) => { onChange(change); wake(); } });
+    const source = {
+      name: nameOf(resource), reflector: reflector as unknown as Reflector<KubeObject>, absent: false,
       run: async (signal: AbortSignal): Promise<void> => {
-        if (first) await first(source, signal);
         if (optional) await this.#whenInstalled(resource, signal, (absent) => { source.absent = absent; wake(); });
         await reflector.run(signal);
       },
@@ -207,40 +200,6 @@ export class World {
         if (!isAbort(error)) throw error;
       }
     }
-  }
-
-  /** Resolves when somebody asks for Pods and the server lets us read them, or the signal aborts. Nobody else waits for it meanwhile. */
-  async #whenAsked(source: Source, signal: AbortSignal): Promise<void> {
-    const { client, log, wake, sleep = realSleep } = this.#options;
-    const forget = onAbort(signal, this.#podsAsked.resolve);
-    await this.#podsAsked.promise;
-    forget();
-    while (!signal.aborted) {
-      try {
-        await client.list(PODS, { limit: 1, signal });
-        source.absent = false;
-        return;
-      } catch (error) {
-        if (isAbort(error)) return;
-        log.warn({ err: error }, 'weights of Pods are asked for, and Pods cannot be listed; they do not count');
-        source.absent = true;
-        this.#concernAsking();
-        wake();
-      }
-      try {
-        await sleep(REFUSED_MS, signal);
-      } catch (error) {
-        if (!isAbort(error)) throw error;
-      }
-    }
-  }
-
-  /** From now on nothing is decided until Pods are there, or it is known that they cannot be had: a restart must not change weights to and fro. */
-  #askForPods(): void {
-    if (this.#asked) return;
-    this.#asked = true;
-    for (const source of this.#sources) if (source.name === nameOf(PODS)) source.absent = false;
-    this.#podsAsked.resolve();
   }
 
   #podChanged(c: Change<Pod>): void {

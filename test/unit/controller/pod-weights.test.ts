@@ -68,6 +68,35 @@ test('a VirtualServer that begins to ask while the controller runs is served by 
   await b.stopAll();
 });
 
+test('who asked and ceases, or is deleted, lets go of all Pods and of their watch; who asks again is served by what the annotations say by then', async () => {
+  const { b, reads } = cluster('Annotation');
+  const { world } = b.start();
+  const watching = () => [world.pods.store.size, world.pods.asked, world.stats.some((s) => s.resource.startsWith('pods'))];
+  assert.deepEqual([await settled(b), watching()], [['50', '100'], [3, true, true]]);
+  assert.deepEqual([await settled(b, asking('Ignore')), watching()], [['100', '100'], [0, false, false]]);
+  const before = reads.length;
+  await settled(b, pod('default/web-a', '20'), pod('default/web-c'));
+  assert.deepEqual([reads.length, watching()], [before, [0, false, false]], 'nothing is read any more');
+  assert.deepEqual([await settled(b, asking('Annotation')), watching()], [['20', '100'], [4, true, true]]);
+  assert.deepEqual(await settled(b, pod('default/web-a', '70')), ['70', '100'], 'and followed');
+  b.drop('VirtualServer', KEY);
+  await b.settle();
+  assert.deepEqual(watching(), [0, false, false]);
+  assert.deepEqual([await settled(b, asking('Annotation')), watching()], [['70', '100'], [4, true, true]]);
+  await b.stopAll();
+});
+
+test('of two who ask, one that ceases takes nothing from the other', async () => {
+  const { b } = cluster('Annotation');
+  const { world } = b.start();
+  const second = server('second', { ...pin('203.0.113.3'), backends: [{ weight: 100, serviceRef: { name: 'web', podWeights: 'Annotation' } }] }) as unknown as KubeObject;
+  await settled(b, second);
+  b.drop('VirtualServer', 'default/second');
+  await b.settle();
+  assert.deepEqual([world.pods.store.size, await settled(b, pod('default/web-a', '30'))], [3, ['30', '100']]);
+  await b.stopAll();
+});
+
 test('a restart writes no program: what the annotations say is known before anything is decided', async () => {
   const { b } = cluster('Annotation');
   const first = b.start();
