@@ -1,11 +1,16 @@
 /**
- * Deferred: writing that nobody waits for, soon after it is asked for, and never so often that it takes more than a twentieth of the
+ * Deferred: writing that nobody waits for, soon after it is asked for, and not so often that it takes more than a twentieth of the
  * time: with 10,000 VirtualServers a status takes as long as fifty changes of the kernel. It knows nothing of what is written; what
  * must be on disk before the kernel changes is no matter for it.
  */
 
 /** Pause after a writing, in multiples of the time it took. */
 const PAUSE = 20;
+/**
+ * And at most so long. A disk that was slow for once, or a process that had to wait for its turn, must not keep what a node is told off the disk
+ * for a minute: after a reboot without the API server the node would serve what it was told before. Milliseconds.
+ */
+const MOST_MS = 5_000;
 
 export interface DeferredOptions {
   /** Monotonic milliseconds. */
@@ -67,6 +72,6 @@ export class Deferred {
 
   #ended(started: number): void {
     const ended = this.#now();
-    this.#notBefore = ended + PAUSE * (ended - started);
+    this.#notBefore = ended + Math.min(PAUSE * (ended - started), MOST_MS);
   }
 }

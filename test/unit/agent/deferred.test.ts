@@ -30,6 +30,21 @@ test('a writing that takes long is followed by a pause twenty times as long', (c
   assert.deepEqual(starts, [0, 3000]);
 });
 
+test('a writing that took seconds kept the next one waiting for a minute, and a node that rebooted meanwhile served what it was told before', (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  const starts: number[] = [];
+  const deferred = new Deferred(() => { starts.push(now); now += 3_000; }, { now: () => now });
+  const pass = (ms: number): void => { now += ms; context.mock.timers.tick(ms); };
+  deferred.ask();
+  pass(1);
+  deferred.ask();
+  pass(4_999);
+  assert.deepEqual(starts, [1]);
+  pass(1);
+  assert.deepEqual(starts, [1, 8_001]);
+});
+
 test('flush writes what was asked for at once, and nothing twice', (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] });
   let written = 0;
