@@ -18,7 +18,8 @@ import type { HealthSource } from './health/source.ts';
 import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
 import { loadLedger } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
-import { causeOf, countOperations, formatOperation, isIpvs, unfold, type Operation, type Work } from './operation.ts';
+import { logWork, type PassKnowledge } from './kernel-log.ts';
+import { countOperations, formatOperation, isIpvs, unfold, type Operation } from './operation.ts';
 import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
@@ -79,8 +80,6 @@ export type Extent = 'changes' | 'node' | 'full';
 /** A plan for people. */
 export type Preview = Omit<Plan, 'operations'> & { readonly operations: readonly Operation[] };
 
-/** Above this many operations a reconcile logs a summary, and single lines only at level debug. */
-const LOG_SINGLY = 200;
 /** Above this many services a list of all is cheaper, and yields to the event loop in between. */
 const READ_SINGLY = 256;
 /** Passes of a cleanup at most. */
@@ -102,6 +101,8 @@ export class Agent {
   readonly #parting: Parting;
   #busy = false;
   #lookedAtNode = false;
+  /** What the pass under way is about. */
+  #changed: PassKnowledge['changed'] = { keys: new Set(), node: false };
   /** Of the services as they were left; null after changes that it would show: then the next look takes it anew. */
   #fingerprint: string | null = '';
   /** Services of others where ours should stand: key -> owner. */
@@ -207,6 +208,7 @@ export class Agent {
     this.#lookedAtNode = false;
     const { keys, needsChanged: changed } = this.#fragments.refresh(this.#index!);
     const needsChanged = this.#parting.end(this.#options.clock()) || changed;
+    this.#changed = { keys, node: needsChanged };
     const some = this.#scope(keys);
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
@@ -251,11 +253,11 @@ export class Agent {
   }
 
   async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
-    const ledger = this.#ledger;
+    const [ledger, drains] = [this.#ledger, this.#drains];
     this.#save(p.ledgerBefore, p.drainsBefore);
     let failures: Failure[] = [];
     if (p.operations.length > 0) {
-      this.#log(p.operations);
+      logWork(this.#options.log, p.operations, { services: this.#fragments.services, shared: this.#fragments.shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
       failures = await apply(p.operations, this.#kernel, signal);
       for (const { operation, error } of failures) this.#options.log.error({ operation: formatOperation(operation), code: error.code, errno: error.errno, err: error.message }, 'operation failed');
     }
@@ -377,17 +379,6 @@ export class Agent {
       this.#folder.write('drains', drains);
       this.#drains = drains;
     }
-  }
-
-  #log(work: readonly Work[]): void {
-    const { log } = this.#options;
-    const count = countOperations(work);
-    const level = count > LOG_SINGLY ? 'debug' : 'info';
-    if (count > LOG_SINGLY) log.info({ operations: count, first: formatOperation(unfold(work.slice(0, 1))[0]!) }, 'applying');
-    if (!log.isLevelEnabled(level)) return;
-    const { services, shared } = this.#fragments;
-    const ownerOf = (key: string) => (services.get(key) ?? shared.vips.get(key) ?? shared.tunnels.get(key) ?? shared.sysctls.get(key))?.owner;
-    for (const o of unfold(work)) log[level]({ operation: formatOperation(o), virtualServer: causeOf(o, ownerOf) }, 'kernel');
   }
 
   /** VIPs of ours that this node answers for, by `link address`; the same object until they change. */

@@ -91,7 +91,7 @@ function formatRules(rules: NetfilterRules): string {
  * The VirtualServer on whose behalf an operation is done, '' when it is nobody's any more (a removal).
  * `ownerOf` knows what `plan` knew: service keys, `link address`, tunnel names and sysctl paths.
  */
-export function causeOf(o: Operation, ownerOf: (key: string) => string | undefined): string {
+export function virtualServerOf(o: Operation, ownerOf: (key: string) => string | undefined): string {
   switch (o.kind) {
     case 'addService': case 'setService': case 'delService': case 'addDestination': case 'setDestination': case 'delDestination':
       return ownerOf(serviceKey(o.service)) ?? '';
