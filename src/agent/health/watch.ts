@@ -84,9 +84,12 @@ export class HealthWatch implements HealthSource {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await this.#checker.run(signal);
-    this.#stopped = true;
-    for (const timer of [this.#sync, this.#timer]) if (timer !== null) this.#timers.clear(timer);
+    try {
+      await this.#checker.run(signal);
+    } finally {
+      this.#stopped = true;
+      for (const timer of [this.#sync, this.#timer]) if (timer !== null) this.#timers.clear(timer);
+    }
   }
 
   get counts(): CheckCounts { return this.#checker.counts; }
