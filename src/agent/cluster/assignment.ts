@@ -48,6 +48,8 @@ export class Assignment {
   #groupsDirty = true;
   /** What the agent knows. */
   readonly #told = new Map<string, Program>();
+  /** What was taken last: of each owner what the agent knew before. */
+  #taken = { programs: new Map<string, Program | null>(), groups: false };
 
   constructor(options: AssignmentOptions, state: AssignmentState = NOTHING) {
     this.#options = options;
@@ -134,10 +136,13 @@ export class Assignment {
   /** What changed since it was asked last; null: nothing. */
   take(): AssignmentChange | null {
     const programs = new Map<string, Program | null>();
+    this.#taken = { programs: new Map(), groups: this.#groupsDirty };
     for (const owner of this.#dirty) {
       const program = this.#programs.get(owner) ?? this.#bindPrograms.get(owner) ?? null;
-      if (same(this.#told.get(owner) ?? null, program)) continue;
+      const told = this.#told.get(owner) ?? null;
+      if (same(told, program)) continue;
       programs.set(owner, program);
+      this.#taken.programs.set(owner, told);
       if (program) this.#told.set(owner, program);
       else this.#told.delete(owner);
     }
@@ -145,6 +150,16 @@ export class Assignment {
     const groups = this.#groupsDirty ? new Map([...this.directs].flatMap((name) => { const g = this.#groups.get(name); return g ? [[name, g.settings] as const] : []; })) : null;
     this.#groupsDirty = false;
     return programs.size > 0 || groups ? { programs, groups } : null;
+  }
+
+  /** What was taken last did not arrive: it is taken again. */
+  untake(): void {
+    for (const [owner, old] of this.#taken.programs) {
+      this.#dirty.add(owner);
+      if (old) this.#told.set(owner, old);
+      else this.#told.delete(owner);
+    }
+    this.#groupsDirty ||= this.#taken.groups;
   }
 
   duties(owned: ReadonlySet<string>): Duties {

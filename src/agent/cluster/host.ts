@@ -257,7 +257,12 @@ export class ClusterHost {
   #tell(): void {
     const change = this.#assignment.take();
     if (!change && !this.#dirty.duties) return;
-    this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined);
+    try {
+      this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined);
+    } catch (error) {
+      this.#assignment.untake();
+      throw error;
+    }
     this.#dirty.duties = false;
     this.#toldFile.ask();
     this.#loop?.trigger('changes');

@@ -4,6 +4,7 @@
  */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
 import type { Inputs } from '../../../../src/agent/cluster/inputs.ts';
 import { ClusterBench, quiet, until, type BenchNode } from './bench.ts';
 
@@ -50,6 +51,20 @@ describe('faults of our own', { concurrency: 4 }, () => {
     inputs.slicesOf = slicesOf;
     await until('it is served, too', () => n1.has(SECOND));
     assert.equal(n1.host.notReady(), null);
+  });
+
+  test('what the agent did not take is told it again, and nothing of it gets lost', async (t) => {
+    const { bench, n1 } = await director(t);
+    const update = n1.agent.update.bind(n1.agent);
+    n1.agent.update = broken;
+    bench.program({ owner: 'default/second', vips: [SECOND] });
+    bench.drop(RESOURCES.VirtualServerProgram, 'default/shop');
+    await until('it is said', () => n1.host.notReady() === 'what this node is told could not be taken up: out of order');
+    await quiet(1_500);
+    assert.ok(n1.has(VIP) && !n1.has(SECOND));
+    n1.agent.update = update;
+    await until('one comes and the other goes', () => n1.has(SECOND) && !n1.has(VIP) && n1.services().join() === `TCP ${SECOND}:80`);
+    await until('all is well', () => n1.host.notReady() === null);
   });
 
   for (const [what, away] of [['told by the API server', false], ['from its snapshot', true]] as const) {
