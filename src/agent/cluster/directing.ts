@@ -42,7 +42,7 @@ export interface DirectingOptions {
 
 /** Claims are looked at no more often, and no less. Milliseconds. */
 const LOOK_MS = { least: 50, most: 1_000 };
-/** Pause after a look, in multiples of the time it took: 5,000 VIPs take 10 ms. */
+/** Pause after a look, in multiples of the time it took, within these bounds: 5,000 VIPs take 10 ms, and a process that had to wait for its turn seems to take long. */
 const PAUSE = 10;
 /** As if a DirectorGroup said nothing. */
 const FAILOVER = { durationSeconds: 6, renewSeconds: 2 };
@@ -188,7 +188,7 @@ export class Directing {
       for (let step = work.next(); ; step = work.next()) {
         took += now() - began;
         if (step.done) {
-          this.#notBefore = now() + Math.max(LOOK_MS.least, PAUSE * took);
+          this.#notBefore = now() + Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, PAUSE * took));
           this.#looking = false;
           return this.look(Math.min(this.#again ?? LOOK_MS.most, step.value - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
         }

@@ -74,6 +74,8 @@ export class BenchNode {
   commands: readonly string[] = [];
   /** Added to the clock that files and binds go by. */
   later = 0;
+  /** Added to the monotonic clock: time that passed without the process having its turn. */
+  lost = 0;
 
   constructor(bench: Surroundings, t: TestContext, name: string, kernel: FakeKernel = makeKernel()) {
     this.#bench = bench;
@@ -92,7 +94,7 @@ export class BenchNode {
     const { kernel, name } = this;
     kernel.revive();
     const stop = new AbortController();
-    const now = () => performance.now();
+    const now = () => performance.now() + this.lost;
     const clock = () => Date.now() + this.later;
     const agent = new Agent(kernel, folder, { node: name, role: 'auto', labels: {}, clock, log: silent, adoptMarked: true });
     const { client, close } = this.#bench.connect();

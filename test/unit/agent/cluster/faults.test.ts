@@ -67,6 +67,21 @@ describe('faults of our own', { concurrency: 4 }, () => {
     await until('all is well', () => n1.host.notReady() === null);
   });
 
+  test('a look at the claims in which the process lost two seconds was followed by twenty without one: nothing was taken, and nothing given up', async (t) => {
+    const { bench, n1 } = await director(t);
+    const view = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(n1.agent) as object, 'view')!.get!;
+    let looks = 0;
+    Object.defineProperty(n1.agent, 'view', { configurable: true, get: () => {
+      looks += 1;
+      n1.lost += 2_000;
+      delete (n1.agent as { view?: unknown }).view;
+      return view.call(n1.agent) as unknown;
+    } });
+    await until('it lost its turn', () => looks === 1);
+    bench.program({ owner: 'default/second', vips: [SECOND] });
+    await until('it takes the next one all the same', () => n1.has(SECOND), 12_000);
+  });
+
   for (const [what, away] of [['told by the API server', false], ['from its snapshot', true]] as const) {
     test(`a kernel that cannot be asked at the start is asked again: ${what}`, async (t) => {
       const { bench, n1 } = await director(t);
