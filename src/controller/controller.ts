@@ -138,7 +138,7 @@ export class Controller {
     this.#dirty.begin(now());
     this.#hear(changes);
     this.#writing.lookForDoubts();
-    if (this.#reports.setLive(world.observer.live(now())) || changes.everything) {
+    if (this.#reports.setLive(world.directors.live()) || changes.everything) {
       for (const key of world.virtualServers.store.keys()) this.#statuses.server(key);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
     }

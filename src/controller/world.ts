@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { objectKey, RESOURCES, WEIGHT_NAME, type ServerObjects } from '../api/v1alpha1/index.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
-import { LEASES, LeaseObserver, type Lease } from '../kube/lease.ts';
+import { LEASES, type Lease } from '../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../kube/reflector.ts';
 import { nameOf, type KubeObject, type Log, type Resource } from '../kube/types.ts';
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
@@ -15,6 +15,7 @@ import {
   ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimService, trimSlice,
   type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR,
 } from './core.ts';
+import { Liveness } from './liveness.ts';
 import { PodCache } from './pods.ts';
 import type { Heard } from './reconcile/own-writes.ts';
 import { API_SERVER, sliceService } from './surroundings.ts';
@@ -85,7 +86,8 @@ export class World {
   readonly grants: Reflector<ReferenceGrant>;
   readonly pods: PodCache;
   readonly leases: Reflector<Lease>;
-  readonly observer = new LeaseObserver();
+  /** Who of them lives. */
+  readonly directors: Liveness;
   readonly #options: WorldOptions;
   readonly #sources: Source[] = [];
   #changes = noChanges();
@@ -121,13 +123,12 @@ export class World {
     const pods = new PodCache({ ...options, onChange: (c) => { this.#podChanged(c); options.wake(); }, onAnswer: () => { this.#concernAsking(); options.wake(); } });
     this.pods = pods;
     this.#sources.push({ name: nameOf(PODS), reflector: pods, run: (signal) => pods.run(signal), get absent() { return pods.absent; } });
-    this.leases = this.#reflect(LEASES, {
-      namespace: options.namespace, labelSelector: `${LEASE_LABEL}=director`,
-      onChange: (c) => {
-        if (c.type === 'deleted') this.observer.forget(c.key);
-        else this.observer.observe(c.object, options.now());
-      },
+    const ofDirectors = { namespace: options.namespace, labelSelector: `${LEASE_LABEL}=director` };
+    this.directors = new Liveness({
+      now: options.now, log: options.log, onAnswer: options.wake, errors: () => this.leases.stats.errors,
+      list: async (signal) => (await options.client.listAll(LEASES, { ...ofDirectors, signal })).items,
     });
+    this.leases = this.#reflect(LEASES, { ...ofDirectors, onChange: (c) => (c.type === 'deleted' ? this.directors.forget(c.object) : this.directors.observe(c.object)) });
   }
 
   /** Whether every cache has been complete once. Before that nothing may be decided. */
@@ -162,6 +163,7 @@ export class World {
 
   /** Resolves when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    this.directors.begin(signal);
     await Promise.all(this.#sources.map((s) => s.run(signal)));
   }
 

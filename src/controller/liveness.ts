@@ -1,0 +1,106 @@
+/**
+ * Liveness: which directors live, by the Leases that they renew. Nobody is taken for dead on the word of a watch that is behind or broken: when
+ * no Lease was seen to change for half the time of one, the server itself is asked, and until it answers whoever lived lives. When it did not
+ * answer at once, or the watch failed, directors could not renew either, and have the time of one Lease to show themselves. What all that means
+ * for VirtualServers is status/'s to say.
+ */
+import { LeaseObserver, type Lease } from '../kube/lease.ts';
+import { keyOf, type Log } from '../kube/types.ts';
+import { isAbort } from '../kube/wait.ts';
+
+export interface LivenessOptions {
+  /** The Leases of all directors, from the server itself. */
+  readonly list: (signal: AbortSignal) => Promise<readonly Lease[]>;
+  /** How often the watch of Leases has failed so far. */
+  readonly errors: () => number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly log: Log;
+  /** The server answered: others may count as live now. */
+  readonly onAnswer: () => void;
+}
+
+export class Liveness {
+  readonly #options: LivenessOptions;
+  readonly #observer = new LeaseObserver();
+  /** The longest Lease that was seen, and the shortest. */
+  #longestMs = 0;
+  #shortestMs = Infinity;
+  /** When the server was last heard, and since when without failing. */
+  #heardAt = -Infinity;
+  #since = -Infinity;
+  /** Something failed since it was last heard. */
+  #deaf = false;
+  #errors = 0;
+  #live: ReadonlySet<string> = new Set();
+  #asking = false;
+  #signal: AbortSignal | null = null;
+
+  constructor(options: LivenessOptions) {
+    this.#options = options;
+  }
+
+  /** From now on the server may be asked, until the signal aborts. */
+  begin(signal: AbortSignal): void { this.#signal = signal; }
+
+  /** A Lease was seen, as it is now. */
+  observe(lease: Lease): void {
+    const now = this.#options.now();
+    const ms = (lease.spec?.leaseDurationSeconds ?? 0) * 1_000;
+    if (ms > 0) [this.#longestMs, this.#shortestMs] = [Math.max(this.#longestMs, ms), Math.min(this.#shortestMs, ms)];
+    this.#observer.observe(lease, now);
+    this.#hear();
+  }
+
+  /** A Lease was deleted: its holder is gone at once. */
+  forget(lease: Lease): void {
+    this.#observer.forget(keyOf(lease));
+    const live = new Set(this.#live);
+    live.delete(lease.spec?.holderIdentity ?? '');
+    this.#live = live;
+    this.#hear();
+  }
+
+  /** Who lives at this moment. */
+  live(): ReadonlySet<string> {
+    const { now: clock, errors } = this.#options;
+    const now = clock();
+    if (errors() !== this.#errors) {
+      this.#errors = errors();
+      this.#deaf = true;
+    }
+    if (this.#deaf || now - this.#heardAt > this.#shortestMs / 2) {
+      if (this.#live.size > 0) void this.#ask();
+      return this.#live;
+    }
+    const live = this.#observer.live(now);
+    if (now - this.#since <= this.#longestMs) for (const name of this.#live) live.add(name);
+    return this.#live = live;
+  }
+
+  #hear(): void {
+    const now = this.#options.now();
+    if (this.#deaf) this.#since = now;
+    this.#deaf = false;
+    this.#heardAt = now;
+  }
+
+  /** Never rejects. */
+  async #ask(): Promise<void> {
+    const { list, log, onAnswer } = this.#options;
+    const signal = this.#signal;
+    if (this.#asking || signal === null || signal.aborted) return;
+    this.#asking = true;
+    try {
+      for (const lease of await list(signal)) this.observe(lease);
+      this.#hear();
+      onAnswer();
+    } catch (error) {
+      // Asked again in the next pass.
+      this.#deaf = true;
+      if (!isAbort(error)) log.debug({ err: error }, 'no Lease was renewed for long, and the API server does not say whether all directors are gone');
+    } finally {
+      this.#asking = false;
+    }
+  }
+}
