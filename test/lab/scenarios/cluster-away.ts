@@ -38,7 +38,7 @@ async function reboot(lab: Lab, operator: Operator, name: string, empty: string)
 
 export const away = scenario({
   name: 'cluster-away',
-  about: 'the API server is away: connections go on, drift is repaired, directors and a real server that reboot serve again from what they were told, and nothing moves when it is back',
+  about: 'the API server is away: connections go on, drift is repaired, directors and a real server that reboot serve again from what they were told, nothing moves when it is back, and nobody is told that he was not served',
   topology: fleet,
   tags: ['cluster', 'long'],
   timeoutSeconds: 600,
@@ -59,7 +59,9 @@ export const away = scenario({
       serverOf('shop/tunnel', { vip: { addresses: [TUNNEL] }, mode: 'TUN', ports: [{ port: 82 }], backends: toNodes }));
     await allServe(lab, operator, targets);
     const owners = async (): Promise<string[]> => await Promise.all([vip, DIRECT, TUNNEL].map((address) => operator.owner(address)));
-    const before = { owners: await owners(), nodes: await snapshots(lab), moves: watch.moves.length };
+    /** When clients were last told something else of each. */
+    const told = async (): Promise<unknown> => await Promise.all(['web', 'direct', 'tunnel'].map(async (name) => (await operator.get<{ status: { conditions: { type: string; lastTransitionTime: string }[] } }>('virtualservers', `shop/${name}`))!.status.conditions.find((c) => c.type === 'Ready')));
+    const before = { owners: await owners(), nodes: await snapshots(lab), moves: watch.moves.length, told: await told() };
     const owner = before.owners[0]!;
     const standby = directors.find((d) => !before.owners.includes(d.name))?.name ?? directors.find((d) => d.name !== owner)!.name;
     const held = await Promise.all(targets.map((target) => lab.hold('c1', { address: target.split(':')[0]!, port: Number(target.split(':')[1]), count: 4 })));
@@ -96,6 +98,7 @@ export const away = scenario({
     // As long as an agent takes for a look at everything.
     await lab.sleep(11_000);
     assert.deepEqual(await owners(), before.owners, 'the same directors hold the VIPs');
+    assert.deepEqual(await told(), before.told, 'nobody was told that he is not served');
     for (const { name } of nodes) await asItWas(name);
     await balances(lab, targets, 'all are served');
     await watch.caughtUp();
