@@ -63,12 +63,8 @@ export class Liveness {
 
   /** Who lives at this moment. */
   live(): ReadonlySet<string> {
-    const { now: clock, errors } = this.#options;
-    const now = clock();
-    if (errors() !== this.#errors) {
-      this.#errors = errors();
-      this.#deaf = true;
-    }
+    const now = this.#options.now();
+    this.#lookForErrors();
     if (this.#deaf || now - this.#heardAt > this.#shortestMs / 2) {
       if (this.#live.size > 0) void this.#ask();
       return this.#live;
@@ -78,8 +74,16 @@ export class Liveness {
     return this.#live = live;
   }
 
+  #lookForErrors(): void {
+    const errors = this.#options.errors();
+    this.#deaf ||= errors !== this.#errors;
+    this.#errors = errors;
+  }
+
   #hear(): void {
     const now = this.#options.now();
+    // Those of before are over.
+    this.#lookForErrors();
     if (this.#deaf) this.#since = now;
     this.#deaf = false;
     this.#heardAt = now;

@@ -84,3 +84,16 @@ test('a director that dies is noticed while others live, and so are all that die
   assert.equal(f.b.condition('default/one'), 'False NoOwner');
   await f.b.stopAll();
 });
+
+test('a controller that starts while the server fails now and then takes nobody for dead', async () => {
+  const f = await new Fleet().start();
+  await f.running.stop();
+  const writes = f.b.api.writes.length;
+  let n = 0;
+  f.b.api.arrives = ({ verb, kind }) => { if (verb === 'list' && kind === 'Lease' && n++ < 3) throw new ApiError({ code: 'UNREACHABLE', message: 'connect ECONNREFUSED', verb: 'GET', path: '/' }); };
+  f.running = f.b.start('two');
+  await f.pass(40_000);
+  assert.equal(n > 3, true);
+  assert.deepEqual([f.told(), f.b.api.writes.slice(writes).filter((w) => w.who === 'two').map((w) => `${w.verb} ${w.kind}`)], [[], []]);
+  await f.b.stopAll();
+});
