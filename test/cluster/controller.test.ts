@@ -123,6 +123,24 @@ test('and what its Endpoints say, which the cluster mirrors into slices', async 
   await becomes('other Endpoints', 'shop/byhand', ['10.3.0.7|8081|1|']);
 });
 
+test('where nobody mirrors them, they are read directly', async () => {
+  await bench.post({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'direct-ep', namespace: 'shop' }, spec: { ports: [{ port: 80 }] } }, virtualServer('shop/direct-ep', toService('direct-ep')));
+  const skipped = { 'endpointslice.kubernetes.io/skip-mirror': 'true' };
+  await bench.post({ apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'direct-ep', namespace: 'shop', labels: skipped }, subsets: [{ addresses: [{ ip: '10.3.1.1' }], ports: [{ port: 8081 }] }] });
+  await becomes('Endpoints', 'shop/direct-ep', ['10.3.1.1|8081|1|']);
+  await bench.patch('Endpoints', 'shop/direct-ep', { subsets: [{ addresses: [{ ip: '10.3.1.7' }], ports: [{ port: 8082 }] }] });
+  await becomes('other Endpoints', 'shop/direct-ep', ['10.3.1.7|8082|1|']);
+  assert.ok(!(await bench.list('EndpointSlice', 'shop')).some((s) => s.metadata.labels?.['kubernetes.io/service-name'] === 'direct-ep'), 'there is no slice');
+});
+
+test('a Service that publishes Pods that are not ready is served by them', async () => {
+  await bench.post({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'early', namespace: 'shop' }, spec: { selector: { app: 'early' }, ports: [{ port: 80, targetPort: 8080 }], publishNotReadyAddresses: true } }, virtualServer('shop/early', toService('early')));
+  await bench.post(web('early-1', '10.1.0.9', { labels: { app: 'early' }, ready: false }));
+  await becomes('one that is not ready', 'shop/early', ['10.1.0.9|8080|1|w1']);
+  await bench.patch('Service', 'shop/early', { spec: { publishNotReadyAddresses: false } });
+  await becomes('none', 'shop/early', []);
+});
+
 test('1,100 endpoints in 11 slices are one program in two objects, complete before directors are told', async () => {
   const address = (i: number): string => `10.4.${i >> 8}.${i & 255}`;
   await bench.post({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'many', namespace: 'shop' }, spec: { ports: [{ port: 80 }] } }, virtualServer('shop/many', toService('many')));

@@ -55,6 +55,8 @@ describe('endpoints of a Service', () => {
     ['an unready one does not', [pod('10.1.0.1', unready), pod('10.1.0.2', ready)], ['10.1.0.2|8080|1']],
     ['one that is terminating does not, as long as another is ready', [pod('10.1.0.1', leaving), pod('10.1.0.2', ready)], ['10.1.0.2|8080|1']],
     ['when all are terminating, those that still answer serve on', [pod('10.1.0.1', leaving), pod('10.1.0.2', gone)], ['10.1.0.1|8080|1']],
+    ['of a Service that publishes all of them (publishNotReadyAddresses) every one is called ready, and serves', [pod('10.1.0.1', { ready: true, serving: false }), pod('10.1.0.2', { ready: true, serving: false, terminating: true })], ['10.1.0.1|8080|1', '10.1.0.2|8080|1']],
+    ['hints for zones are none of ours: every director sends to all', [{ ...pod('10.1.0.1', ready), hints: { forZones: [{ name: 'a' }] } } as SliceEndpoint, { ...pod('10.1.0.2', ready), hints: { forZones: [{ name: 'b' }] } } as SliceEndpoint], ['10.1.0.1|8080|1', '10.1.0.2|8080|1']],
     ['none at all is an empty service', [pod('10.1.0.1', unready)], []],
     ['only the first address of an endpoint counts', [{ addresses: ['10.1.0.1', '10.1.0.9'], conditions: ready }], ['10.1.0.1|8080|1']],
   ];
