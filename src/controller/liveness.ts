@@ -23,6 +23,8 @@ export interface LivenessOptions {
 export class Liveness {
   readonly #options: LivenessOptions;
   readonly #observer = new LeaseObserver();
+  /** Keys of the Leases that there are, by the watch. */
+  readonly #known = new Set<string>();
   /** The longest Lease that was seen, and the shortest. */
   #longestMs = 0;
   #shortestMs = Infinity;
@@ -45,6 +47,11 @@ export class Liveness {
 
   /** A Lease was seen, as it is now. */
   observe(lease: Lease): void {
+    this.#known.add(keyOf(lease));
+    this.#see(lease);
+  }
+
+  #see(lease: Lease): void {
     const now = this.#options.now();
     const ms = (lease.spec?.leaseDurationSeconds ?? 0) * 1_000;
     if (ms > 0) [this.#longestMs, this.#shortestMs] = [Math.max(this.#longestMs, ms), Math.min(this.#shortestMs, ms)];
@@ -54,6 +61,7 @@ export class Liveness {
 
   /** A Lease was deleted: its holder is gone at once. */
   forget(lease: Lease): void {
+    this.#known.delete(keyOf(lease));
     this.#observer.forget(keyOf(lease));
     const live = new Set(this.#live);
     live.delete(lease.spec?.holderIdentity ?? '');
@@ -65,12 +73,10 @@ export class Liveness {
   live(): ReadonlySet<string> {
     const now = this.#options.now();
     this.#lookForErrors();
-    if (this.#deaf || now - this.#heardAt > this.#shortestMs / 2) {
-      if (this.#live.size > 0) void this.#ask();
-      return this.#live;
-    }
+    const unsure = this.#deaf || now - this.#heardAt > this.#shortestMs / 2;
+    if (unsure && this.#known.size > 0) void this.#ask();
     const live = this.#observer.live(now);
-    if (now - this.#since <= this.#longestMs) for (const name of this.#live) live.add(name);
+    if (unsure || now - this.#since <= this.#longestMs) for (const name of this.#live) live.add(name);
     return this.#live = live;
   }
 
@@ -96,7 +102,8 @@ export class Liveness {
     if (this.#asking || signal === null || signal.aborted) return;
     this.#asking = true;
     try {
-      for (const lease of await list(signal)) this.observe(lease);
+      // The answer may be older than what the watch said meanwhile: who was deleted by that is not raised by it.
+      for (const lease of await list(signal)) if (this.#known.has(keyOf(lease))) this.#see(lease);
       this.#hear();
       onAnswer();
     } catch (error) {

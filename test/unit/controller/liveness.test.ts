@@ -97,3 +97,17 @@ test('a controller that starts while the server fails now and then takes nobody 
   assert.deepEqual([f.told(), f.b.api.writes.slice(writes).filter((w) => w.who === 'two').map((w) => `${w.verb} ${w.kind}`)], [[], []]);
   await f.b.stopAll();
 });
+
+test('a watch that breaks before anybody asked who lives leaves nobody for dead', async () => {
+  const f = await new Fleet().start();
+  await f.running.stop();
+  const writes = f.b.api.writes.length;
+  f.running = f.b.start('two');
+  // Nobody renews meanwhile, and nobody has to: they have just done so.
+  for (let i = 0; i < 40 && !f.running.world.synced; i++) await f.b.pass(5);
+  f.b.api.breakWatches();
+  await f.b.pass(500);
+  await f.pass(30_000);
+  assert.deepEqual([f.told(), f.b.api.writes.slice(writes).filter((w) => w.who === 'two').map((w) => `${w.verb} ${w.kind}`)], [[], []]);
+  await f.b.stopAll();
+});
