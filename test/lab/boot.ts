@@ -7,6 +7,7 @@
 
 import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 
 export const repositoryRoot = resolve(import.meta.dirname, '../..');
@@ -26,12 +27,16 @@ export interface GuestOptions {
   readonly kernelArguments?: readonly string[];
   /** CPU to pin a `uml` guest to; pinned ones are 3 to 7 times faster than free ones. */
   readonly cpu: number;
+  /** Others on its CPU get twice as much of it. Default false. */
+  readonly yields?: boolean;
   readonly memoryMegabytes?: number;
   /** The guest is killed after this time. */
   readonly timeoutMs: number;
   readonly environment?: Readonly<Record<string, string>>;
   readonly onOutput?: (chunk: Buffer) => void;
   readonly onError?: (chunk: Buffer) => void;
+  /** Called with the guest's process group on the host. */
+  readonly onStart?: (group: number) => void;
   /** Give the guest this process's terminal instead of pipes. */
   readonly interactive?: boolean;
   readonly signal?: AbortSignal;
@@ -52,6 +57,10 @@ export async function runInGuest(options: GuestOptions): Promise<GuestResult> {
   const started = performance.now();
   writeEntry(options);
   const guest = options.backend === 'qemu' ? startQemu(options) : startUserModeLinux(options);
+  if (guest.pid !== undefined) {
+    if (options.yields) giveWay(guest.pid);
+    options.onStart?.(guest.pid);
+  }
   let console = '';
   guest.stdio[1]?.on('data', (chunk: Buffer) => { console = (console + chunk.toString()).slice(-20_000); });
   guest.stdio[2]?.on('data', (chunk: Buffer) => { console = (console + chunk.toString()).slice(-20_000); });
@@ -81,6 +90,16 @@ export async function runInGuest(options: GuestOptions): Promise<GuestResult> {
   const exitFile = join(options.workDirectory, options.name, 'exit');
   const code = existsSync(exitFile) ? Number(readFileSync(exitFile, 'utf8').trim()) : null;
   return { code, timedOut, milliseconds: Math.round(performance.now() - started), console: worthReading(console) };
+}
+
+/** Weight 526 against 1024. Outside of containers Linux weighs sessions, not processes (sched(7), autogroup). */
+function giveWay(pid: number): void {
+  try {
+    setPriority(pid, 3);
+    writeFileSync(`/proc/${pid}/autogroup`, '3');
+  } catch {
+    // A guest that ended at once, or a kernel that weighs no sessions: politeness is no reason to fail.
+  }
 }
 
 /** The last lines of a console without what every healthy boot prints too. */

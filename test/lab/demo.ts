@@ -17,7 +17,8 @@ import { show } from './demo/show.ts';
 import { acts, chapterCount, chartName, stories, turnsFolder, type ActName } from './demo/story.ts';
 import { createTelling, type Telling } from './demo/telling.ts';
 import { createPaint } from './demo/text.ts';
-import { clusterMegabytes, firstCpu, freeMemory, guestMegabytes, labFolder, makeRunFolder, requireMemory } from './suite.ts';
+import { guestMegabytes } from './lanes.ts';
+import { clusterMegabytes, firstCpu, freeMemory, labFolder, makeRunFolder, requireMemory } from './suite.ts';
 
 const usage = `usage: npm run demo -- [--fast], npm run demo:cluster -- [--fast]
   --fast   no pauses for reading`;

@@ -5,6 +5,7 @@ import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { repositoryRoot } from './boot.ts';
 import { scenario, type Scenario, type TestCount } from './lab.ts';
+import { compiledOnce } from './process.ts';
 import type { Topology } from './topology.ts';
 
 const folder = 'test/kernel';
@@ -20,13 +21,13 @@ export function kernelTestScenarios(): Scenario[] {
       topology: alone,
       tags: ['kernel', ...(/-nft(\/|$)/.test(path) ? ['nft'] : [])],
       timeoutSeconds: 240,
-      run: (lab) => runFile(file, lab.log, (command) => lab.host('box').run(command, { timeoutMs: 235_000 })),
+      run: (lab) => runFile(file, lab.log, (command) => lab.host('box').run(command, { timeoutMs: 235_000, environment: compiledOnce })),
     });
   });
 }
 
 async function runFile(file: string, log: (line: string) => void, run: (command: string) => Promise<{ code: number; stdout: string; stderr: string }>): Promise<TestCount> {
-  const { code, stdout, stderr } = await run(`cd ${join(repositoryRoot)} && exec node --test --test-reporter=tap ${file}`);
+  const { code, stdout, stderr } = await run(`cd ${join(repositoryRoot)} && exec node --test --test-isolation=none --test-reporter=tap ${file}`);
   const count = (what: string): number => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(stdout)?.[1] ?? 0);
   const passed = count('pass');
   const failed = count('fail') + count('cancelled');

@@ -4,7 +4,7 @@
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import type { HeldConnections, Lab, StreamReport } from './lab.ts';
-import { inHost, startProcess } from './process.ts';
+import { compiledOnce, inHost, startProcess } from './process.ts';
 
 export type Traffic = Pick<Lab, 'serve' | 'faulty' | 'get' | 'hold' | 'stream' | 'big' | 'arp' | 'nd'>;
 
@@ -65,7 +65,7 @@ export function createTraffic(log: (line: string) => void): Traffic {
 }
 
 async function startProbe(host: string, log: (line: string) => void): Promise<Probe> {
-  const child = startProcess(inHost(host, ['node', join(import.meta.dirname, 'probe/main.ts')]));
+  const child = startProcess(inHost(host, ['node', join(import.meta.dirname, 'probe/main.ts')]), compiledOnce);
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
   let next = 1;
   let stderr = '';

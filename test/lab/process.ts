@@ -6,6 +6,12 @@ import type { RunResult } from './lab.ts';
 
 const running = new Set<ChildProcess>();
 
+/**
+ * For processes whose sources are TypeScript: the first of a guest takes the types out and compiles, the next read what it left. A probe
+ * starts in 0.4 s of CPU instead of 1 s. Not for the product, which runs as it is built.
+ */
+export const compiledOnce = { NODE_COMPILE_CACHE: '/run/compiled' } as const;
+
 export interface CommandOptions {
   readonly stdin?: string;
   readonly environment?: Readonly<Record<string, string>>;

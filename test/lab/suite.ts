@@ -1,25 +1,20 @@
-// Runs scenarios in guests, from the host: shares them out, watches for hangs, prints progress, keeps logs.
+// Runs scenarios in guests, from the host: chooses them, sees to memory and programs, and lets lanes go through batches (lanes.ts, batch.ts).
 // What happens inside a guest is labd.ts.
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
 import { missingPrograms } from '../cluster/programs.ts';
-import { repositoryRoot, runInGuest, type Backend, type GuestResult } from './boot.ts';
+import { openBatch } from './batch.ts';
+import { repositoryRoot, runInGuest, type Backend } from './boot.ts';
+import { batchesOf, guestMegabytes, planLanes } from './lanes.ts';
 import { loadScenarios } from './load.ts';
 import type { Scenario } from './lab.ts';
 import type { Job } from './job.ts';
-import { defaultTimeoutSeconds, type ScenarioResult } from './run-scenario.ts';
+import type { ScenarioResult } from './run-scenario.ts';
 
 export const labFolder = join(repositoryRoot, '.lab');
-
-const oneFailed = { passed: 0, failed: 1, skipped: 0 };
-
-/** Time a guest gets on top of a scenario's own, for teardown, before it is killed. */
-const graceMs = 30_000;
 
 /** The CPU of the first guest: LAB_CPU, for two runs side by side on one machine. */
 export const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
@@ -29,8 +24,10 @@ export interface SuiteOptions {
   readonly backend: Backend | 'auto';
   readonly signal: AbortSignal;
   readonly print: (line: string) => void;
-  /** At most this many guests; the number of CPUs (up to 4) unless told. */
+  /** At most this many guests; unless told, one a CPU (up to 4), and two where guests are small. */
   readonly guests?: number;
+  /** What the last lane does before it takes scenarios: work that is no guest's and waits much. */
+  readonly first?: () => Promise<unknown>;
 }
 
 /** Which scenarios a list of words means: each is a name, or else a tag, or else the beginning of names. No words: all. */
@@ -53,106 +50,25 @@ export function makeRunFolder(label: string): string {
 /** Runs scenarios to their end and resolves to one result each, in their order. */
 export async function runSuite(scenarios: readonly Scenario[], options: SuiteOptions): Promise<ScenarioResult[]> {
   if (scenarios.some(needsCluster)) provideClusterPrograms();
+  const { signal, print, first } = options;
   const needsQemu = (one: Scenario): boolean => options.backend === 'qemu' || (options.backend === 'auto' && one.tags?.includes('nft') === true);
-  const results: ScenarioResult[] = [];
-  // One kind of guest after the other: a guest has one size, and QEMU wants all CPUs for itself.
-  for (const backend of ['uml', 'qemu'] as const) {
-    const those = scenarios.filter((one) => needsQemu(one) === (backend === 'qemu'));
-    for (const megabytes of [...new Set(those.map(memoryOf))].sort((a, b) => a - b)) {
-      results.push(...await runOn(backend, megabytes, those.filter((one) => memoryOf(one) === megabytes), options));
-    }
-  }
+  const batches = batchesOf(scenarios, (one) => (needsQemu(one) ? 'qemu' : 'uml'), memoryOf);
+  requireMemory(Math.max(0, ...batches.filter(({ backend }) => backend === 'uml').map(({ megabytes }) => megabytes)));
+  const machine = cpus().length;
+  const pinned = Array.from({ length: Math.min(availableParallelism(), 4) }, (_, i) => (firstCpu + i) % machine);
+  const lanes = planLanes(batches, { cpus: pinned, freeMegabytes: freeMemory(), ...(options.guests === undefined ? {} : { most: options.guests }) });
+  const shared = lanes.length > pinned.length || first !== undefined;
+  const running = new Map(batches.map((batch) => [batch, openBatch(batch, {
+    shared: makeRunFolder('suite'), logFolder: labFolder, environment: passedOn(), signal, print,
+    slowness: (batch.backend === 'qemu' ? 3 : 1) * (shared ? 3 : 1), ...memoryFor(batch.megabytes),
+  })]));
+  const ended = await Promise.allSettled(lanes.map(async (lane, i) => {
+    if (i === lanes.length - 1) await first?.();
+    for (const batch of lane.batches) await running.get(batch)!.work(`guest-${i}`, lane);
+  }));
+  for (const one of ended) if (one.status === 'rejected') print(String(one.reason));
+  const results = [...running.values()].flatMap((batch) => batch.close());
   return scenarios.map((one) => results.find((result) => result.name === one.name)!);
-}
-
-async function runOn(backend: Backend, megabytes: number, scenarios: readonly Scenario[], options: SuiteOptions): Promise<ScenarioResult[]> {
-  // QEMU has all CPUs to itself, User-Mode Linux has one.
-  const wanted = backend === 'qemu' ? 1 : Math.min(options.guests ?? Math.min(availableParallelism(), 4), scenarios.length);
-  // Large guests side by side are a luxury; where there is room for one only, one does it all.
-  const count = backend === 'qemu' || megabytes === guestMegabytes ? wanted : Math.max(1, Math.min(wanted, Math.floor(freeMemory() / megabytes)));
-  if (backend === 'uml') requireMemory(count * megabytes);
-  const slowness = backend === 'qemu' ? 3 : 1;
-  const shared = makeRunFolder('suite');
-  for (const folder of ['claims', 'results']) mkdirSync(join(shared, folder));
-  // The longest first, so that the guests end together.
-  const order = [...scenarios].sort((a, b) => (b.timeoutSeconds ?? 0) - (a.timeoutSeconds ?? 0)).map((one) => one.name);
-  writeFileSync(join(shared, 'job.json'), JSON.stringify({ scenarios: order, slowness } satisfies Job));
-  const results = new Map<string, ScenarioResult>();
-
-  const finish = (result: ScenarioResult): void => {
-    if (results.has(result.name)) return;
-    results.set(result.name, result);
-    const log = join(shared, `${result.name}.log`);
-    if (existsSync(log)) copyFileSync(log, join(labFolder, `${result.name}.log`));
-    const seconds = (result.milliseconds / 1000).toFixed(1).padStart(6);
-    const { passed, failed, skipped } = result.count;
-    const inside = passed + failed + skipped > 1 ? `  (${passed} tests passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} SKIPPED` : ''})` : '';
-    options.print(`${result.passed ? 'ok    ' : 'FAILED'} ${seconds} s  ${result.name}${inside}${backend === 'qemu' ? '  [qemu]' : ''}`);
-    if (result.error !== null) options.print(`${result.error.split('\n').slice(0, 40).map((line) => `          ${line}`).join('\n')}\n          whole log: .lab/${result.name}.log`);
-  };
-
-  const oneGuest = async (index: number): Promise<void> => {
-    // A guest that dies takes one scenario with it; another one goes on with the rest.
-    while (!options.signal.aborted && order.some((name) => !existsSync(join(shared, 'claims', name)))) {
-      const { current, guest } = await superviseGuest(index);
-      if (current === null && guest.code === 0) return;
-      if (current === null) throw new Error(`a lab guest did not come up (${guest.code}):\n${guest.console}`);
-      const why = guest.code === null ? (guest.timedOut ? 'the guest hung and was killed' : 'the guest died') : `labd ended with ${guest.code}`;
-      if (!options.signal.aborted) finish({ name: current, passed: false, milliseconds: guest.milliseconds, error: `${why}\n${guest.console.slice(-3000)}`, count: oneFailed });
-    }
-  };
-
-  const superviseGuest = async (index: number): Promise<{ current: string | null; guest: GuestResult }> => {
-    let current: string | null = null;
-    let stderr = '';
-    const hung = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const output = new PassThrough();
-    createInterface({ input: output }).on('line', (line) => {
-      let event: { started?: string; ended?: string };
-      try {
-        event = JSON.parse(line) as typeof event;
-      } catch (error) {
-        if (!(error instanceof SyntaxError)) throw error;
-        options.print(line); // Something in the guest printed; worth seeing.
-        return;
-      }
-      clearTimeout(timer);
-      if (event.started !== undefined) {
-        current = event.started;
-        const seconds = scenarios.find((one) => one.name === current)?.timeoutSeconds ?? defaultTimeoutSeconds;
-        timer = setTimeout(() => hung.abort(), seconds * 1000 * slowness + graceMs);
-      } else if (event.ended !== undefined) {
-        current = null;
-        finish(JSON.parse(readFileSync(join(shared, 'results', `${event.ended}.json`), 'utf8')) as ScenarioResult);
-      }
-    });
-    const guest = await runInGuest({
-      backend,
-      command: `exec node test/lab/labd.ts run ${shared}`,
-      workDirectory: shared,
-      name: `guest-${index}`,
-      cpu: (firstCpu + index) % availableParallelism(),
-      ...memoryFor(megabytes),
-      timeoutMs: 3_600_000,
-      environment: passedOn(),
-      signal: AbortSignal.any([options.signal, hung.signal]),
-      onOutput: (chunk) => output.write(chunk),
-      onError: (chunk) => { stderr = (stderr + chunk.toString()).slice(-5000); },
-    });
-    clearTimeout(timer);
-    // What was still in the pipe belongs to the events above.
-    await new Promise<void>((done) => output.end(() => setImmediate(done)));
-    return { current, guest: { ...guest, timedOut: guest.timedOut || hung.signal.aborted, console: `${stderr}${guest.console}` } };
-  };
-
-  const ended = await Promise.allSettled(Array.from({ length: count }, (_, index) => oneGuest(index)));
-  for (const one of ended) if (one.status === 'rejected') options.print(String(one.reason));
-  for (const scenario of scenarios) {
-    finish({ name: scenario.name, passed: false, milliseconds: 0, error: options.signal.aborted ? 'interrupted' : 'never ran', count: oneFailed });
-  }
-  rmSync(shared, { recursive: true, force: true });
-  return scenarios.map((one) => results.get(one.name)!);
 }
 
 /** Gives a person a shell in a guest with one scenario's topology standing. Resolves to the guest's exit code. */
@@ -175,10 +91,7 @@ export async function openShell(scenario: Scenario, runFirst: boolean, backend: 
   return guest.code ?? 1;
 }
 
-/** What a guest with one network and the product on its hosts needs at most, in /dev/shm. */
-export const guestMegabytes = 512;
-
-/** The same with an API server in it: 860 MB measured, and room for ten agents and kube-controller-manager. */
+/** What a guest with an API server in it needs, in /dev/shm: 860 MB measured, and room for ten agents and kube-controller-manager. */
 export const clusterMegabytes = 1536;
 
 function needsCluster(scenario: Scenario): boolean {
