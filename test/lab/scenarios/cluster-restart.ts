@@ -51,7 +51,7 @@ export const idle = scenario({
   timeoutSeconds: 400,
   run: async (lab) => {
     for (const { name } of realServers) await lab.serve(name, { tcp: [80] });
-    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'), { agentArgs: ['--resync', '5'], agentEnvironment: { IPVS_NETLINK_DEBUG: '1' } });
+    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'), { agentArgs: ['--resync', '3'], agentEnvironment: { IPVS_NETLINK_DEBUG: '1' } });
     await create(operator.cluster, service('shop', 'web', { app: 'web' }, [{ port: 80 }]),
       ...realServers.map(({ name, addresses }) => pod({ namespace: 'shop', name: `web-${name}`, labels: { app: 'web' }, node: name, addresses, hostNetwork: true })));
     await operator.cluster.apply(servers);

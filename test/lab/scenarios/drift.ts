@@ -89,24 +89,41 @@ const mutations: readonly Mutation[] = [
   { on: 'rs1', what: 'MSS rule flushed', command: 'iptables-legacy -t mangle -F' },
 ];
 
-/** Everything of a host that the product keeps, as text. Counters, lifetimes and indexes left out. */
-const STATE = `
-ipvsadm -Sn | sort
-ipvsadm -ln --thresholds | awk '{print $1,$2,$3,$4}' | sort
-ipvsadm -ln --timeout
-ipvsadm -ln --daemon | cut -d'(' -f1 | sort
-ip -o addr show | awk '{print $2,$3,$4,($0 ~ /deprecated/ ? "deprecated" : "")}' | sort
-ip -o link show | sed 's/^[0-9]*: //; s/ qlen.*//' | awk '{print $1,$2}' | sort
-ip route show table local | grep '10.0.1.2' | sort
-ip -6 route show table local | grep 'local fd00:1::20' | sort
-ip fou show | sort
-cd /proc/sys/net && grep -H '' ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/send_redirects ipv4/conf/e0/send_redirects ipv4/vs/conntrack ipv4/vs/expire_nodest_conn ipv4/vs/expire_quiescent_template ipv4/conf/all/arp_ignore ipv4/conf/all/arp_announce ipv4/conf/all/rp_filter
-grep -H '' ipv4/conf/ivs*/rp_filter 2>/dev/null
-for c in iptables-legacy-save ip6tables-legacy-save; do $c -t nat; $c -t mangle; done | grep -v '^#' | sed 's/\\[[0-9]*:[0-9]*\\]//'
-`;
+/**
+ * Everything of a host that the product keeps: what prints it, and what of a line counts, '' for nothing. Counters, lifetimes and indexes
+ * are left out. Lines are picked and sorted here, because thirty processes for it take a second in a guest.
+ */
+const STATE: readonly { readonly command: string; readonly counts?: (line: string, words: readonly string[]) => string; readonly ordered?: true }[] = [
+  { command: 'ipvsadm -Sn' },
+  { command: 'ipvsadm -ln --thresholds', counts: (_, words) => words.slice(0, 4).join(' ') },
+  { command: 'ipvsadm -ln --timeout' },
+  { command: 'ipvsadm -ln --daemon', counts: (line) => line.split('(')[0]! },
+  { command: 'ip -o addr show', counts: (line, [, link, family, address]) => `${link} ${family} ${address} ${line.includes('deprecated') ? 'deprecated' : ''}` },
+  { command: 'ip -o link show', counts: (_, [, link, flags]) => `${link} ${flags}` },
+  { command: 'ip route show table local', counts: (line) => (line.includes('10.0.1.2') ? line : '') },
+  { command: 'ip -6 route show table local', counts: (line) => (line.includes('local fd00:1::20') ? line : '') },
+  { command: 'ip fou show' },
+  { command: `cd /proc/sys/net; grep -Hs '' ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/send_redirects ipv4/conf/e0/send_redirects ipv4/vs/conntrack ipv4/vs/expire_nodest_conn ipv4/vs/expire_quiescent_template ipv4/conf/all/arp_ignore ipv4/conf/all/arp_announce ipv4/conf/all/rp_filter ipv4/conf/ivs*/rp_filter` },
+  ...['iptables', 'ip6tables'].flatMap((program) => ['nat', 'mangle'].map((table) => (
+    { command: `${program}-legacy-save -t ${table}`, counts: (line: string) => (line.startsWith('#') ? '' : line.replace(/\[\d+:\d+\]/, '')), ordered: true } as const))),
+];
+const MARK = '-- ';
 
 async function state(lab: Lab, host: string): Promise<string> {
-  return (await lab.host(host).run(STATE)).stdout;
+  const { stdout } = await lab.host(host).run(STATE.map(({ command }, i) => `echo '${MARK}${i}'; ${command}`).join('\n'));
+  return stdout.split(new RegExp(`^${MARK}\\d+\\n`, 'm')).slice(1).map((text, i) => {
+    const { counts, ordered } = STATE[i]!;
+    const lines = text.split('\n').map((line) => counts?.(line, line.trim().split(/\s+/)) ?? line).filter((line) => line.trim() !== '');
+    return `${(ordered ? lines : lines.sort()).join('\n')}\n`;
+  }).join('');
+}
+
+/**
+ * Waits until a reconcile has changed something, by the agent's own word, for at most five seconds: looking at a kernel takes half a second
+ * of the one CPU away from who is to repair it. It proves nothing.
+ */
+async function repairing(lab: Lab, agent: Agent, since: number): Promise<void> {
+  for (const deadline = performance.now() + 5_000; performance.now() < deadline && (agent.status()?.lastChange ?? 0) <= since;) await lab.sleep(50);
 }
 
 /** Splits the table over several scenarios, so that two guests share it and none runs for minutes. */
@@ -128,6 +145,7 @@ function part(index: number, of: number) {
       for (const [i, { what, on = 'dir1', command, leaves }] of mutations.entries()) {
         if (i % of !== index) continue;
         const agent = agents[on]!;
+        const { lastChange } = await agent.settled();
         // Stopped for the moment of the mutation, so that its effect can be seen before it is repaired.
         process.kill(agent.pid!, 'SIGSTOP');
         try {
@@ -136,6 +154,7 @@ function part(index: number, of: number) {
         } finally {
           process.kill(agent.pid!, 'SIGCONT');
         }
+        await repairing(lab, agent, lastChange);
         await lab.eventually(async () => assert.deepEqual(difference(baseline[on]!, await state(lab, on)), leaves?.difference ?? []), { withinMs: 45_000, what });
         if (leaves) {
           await lab.host(on).sh(leaves.until);
@@ -147,7 +166,5 @@ function part(index: number, of: number) {
   });
 }
 
-export const drift1 = part(0, 4);
-export const drift2 = part(1, 4);
-export const drift3 = part(2, 4);
-export const drift4 = part(3, 4);
+export const drift1 = part(0, 2);
+export const drift2 = part(1, 2);

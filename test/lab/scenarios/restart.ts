@@ -44,10 +44,10 @@ const BLIND = 5;
 /** About what sending 8,000 operations takes; longer, and the kill falls into what comes after. */
 const APPLY_MS = 150;
 
-function kills(name: string, seed: number, times: number) {
+function kills(name: string, seed: number, times: number, more: readonly string[] = []) {
   return scenario({
     name, about: `${times} times kill -9, most of them in the middle of a large apply, with 200 held connections: none breaks, and the end state is right`,
-    topology: lan, tags: ['restart'], timeoutSeconds: 420,
+    topology: lan, tags: ['restart', ...more], timeoutSeconds: 420,
     run: async (lab) => {
       const next = random(seed);
       const agent = await lab.agent('dir1', { manifests: { 'a.yaml': many(0) } });
@@ -72,7 +72,7 @@ function kills(name: string, seed: number, times: number) {
         await agent.kill();
         if (await halfway(lab)) inside++;
         await agent.start();
-        if (i % 10 === 0) {
+        if (i % 5 === 0) {
           await agent.settled(60_000);
           const { broken } = await held.check();
           assert.equal(broken, 0, `after ${i} kills (seed ${seed})`);
@@ -101,8 +101,9 @@ async function halfway(lab: Lab): Promise<boolean> {
   return weights.some(([count]) => count !== BULK * 10);
 }
 
-export const kill1 = kills('restart-kill-1', 20_261_123, 25);
-export const kill2 = kills('restart-kill-2', 4_711, 25);
+export const kill1 = kills('restart-kill-1', 20_261_123, 15);
+export const kill2 = kills('restart-kill-2', 4_711, 15);
+export const kill3 = kills('restart-kill-3', 815, 50, ['long']);
 
 export const idle = scenario({
   name: 'restart-idle',
