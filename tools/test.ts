@@ -1,5 +1,5 @@
-// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, tests against a real API server on the host, then kernel
-// tests and scenarios in lab guests (User-Mode Linux first, QEMU with Debian's kernel for those tagged nft).
+// What `npm test` runs after tools/bootstrap.sh: type check, unit tests, then side by side tests against a real API server on the host, and
+// kernel tests and scenarios in lab guests (User-Mode Linux, QEMU with Debian's kernel for those tagged nft).
 // `npm run test:unit` and `npm run test:cluster` run a part of it, `npm run test:long` what takes too long for every change. Each ends with one line: N passed, N failed.
 // Nothing is skipped without a word: a test that was skipped is printed and counted in that line's neighbour.
 
@@ -96,10 +96,10 @@ async function units(): Promise<Count> {
   return { passed: sum('passed'), failed: sum('failed') + missed.length, skipped: sum('skipped') };
 }
 
-async function guests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
+async function guests(wanted: (scenario: Scenario) => boolean, first?: () => Promise<unknown>): Promise<Count> {
   const { chosen: all, broken } = await chooseScenarios([]);
   const chosen = all.filter(wanted);
-  const results = await runSuite(chosen, { backend: 'auto', signal: interrupted.signal, print });
+  const results = await runSuite(chosen, { backend: 'auto', signal: interrupted.signal, print, ...(first === undefined ? {} : { first }) });
   for (const { file, error } of broken) print(`FAILED cannot load test/lab/scenarios/${file}: ${error}`);
   const count: Count = { passed: 0, failed: broken.length, skipped: 0 };
   for (const result of results) {
@@ -110,9 +110,21 @@ async function guests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
   return count;
 }
 
+/** Tests on the host wait for half of their time, as guests do; beside each other they fill the CPUs. */
+async function clusterTestsAndGuests(wanted: (scenario: Scenario) => boolean): Promise<Count> {
+  let host: Count = { passed: 0, failed: 1, skipped: 0 };
+  const inGuests = await guests(wanted, async () => {
+    const started = performance.now();
+    host = await clusterTests(false, { dots: false })();
+    const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
+    print(`${host.failed > 0 ? 'FAILED' : 'ok    '} ${seconds} s             cluster tests against a real API server, on the host  (${host.passed} tests passed${host.failed > 0 ? `, ${host.failed} failed` : ''})`);
+  });
+  return { passed: host.passed + inGuests.passed, failed: host.failed + inGuests.failed, skipped: host.skipped + inGuests.skipped };
+}
+
 const isLong = (file: string): boolean => file.endsWith('.long.test.ts');
-const clusterTests = (long: boolean) => (): Promise<Count> =>
-  runClusterTests({ signal: interrupted.signal, print, files: globSync('test/cluster/*.test.ts', { cwd: root }).filter((file) => isLong(file) === long).sort() });
+const clusterTests = (long: boolean, more: { readonly dots?: boolean } = {}) => (): Promise<Count> =>
+  runClusterTests({ ...more, signal: interrupted.signal, print, files: globSync('test/cluster/*.test.ts', { cwd: root }).filter((file) => isLong(file) === long).sort() });
 const takesLong = (scenario: Scenario): boolean => scenario.tags?.includes('long') === true;
 const needsCluster = (scenario: Scenario): boolean => scenario.tags?.includes('cluster') === true;
 
@@ -121,13 +133,11 @@ const phases: Readonly<Record<string, readonly (readonly [name: string, work: ()
   '': [
     ['types', types],
     ['unit tests', units],
-    ['cluster tests against a real API server', clusterTests(false)],
-    ['kernel tests and scenarios in lab guests', () => guests((scenario) => !takesLong(scenario))],
+    ['kernel tests and scenarios in lab guests, cluster tests on the host', () => clusterTestsAndGuests((scenario) => !takesLong(scenario))],
   ],
   unit: [['unit tests', units]],
   cluster: [
-    ['cluster tests against a real API server', clusterTests(false)],
-    ['scenarios with an API server in lab guests', () => guests((scenario) => needsCluster(scenario) && !takesLong(scenario))],
+    ['scenarios with an API server in lab guests, cluster tests on the host', () => clusterTestsAndGuests((scenario) => needsCluster(scenario) && !takesLong(scenario))],
   ],
   long: [
     ['long cluster tests against a real API server', clusterTests(true)],

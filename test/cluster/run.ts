@@ -1,5 +1,5 @@
 // Runs the tests against a real API server, test/cluster/*.test.ts, on the host, one file after the other: each has a
-// cluster of its own, and two at once only make each other slow. `npm test` calls `runClusterTests`; alone:
+// cluster of its own, and two at once only make each other slow. `npm test` calls `runClusterTests` beside guests; alone:
 //   node test/cluster/run.ts [FILE ...]
 // It starts no server (the tests do) and builds nothing (tools/bootstrap.sh cluster does).
 
@@ -18,10 +18,12 @@ export interface RunOptions {
   readonly print: (line: string) => void;
   /** Paths below the repository's root; default all. */
   readonly files?: readonly string[];
+  /** A dot on stdout for each test. Default true; false beside others who print. */
+  readonly dots?: boolean;
 }
 
-/** Resolves to what passed and failed; a dot for each test goes to stdout, the whole report to .lab/cluster-tests.tap. */
-export async function runClusterTests({ signal, print, files = globSync('test/cluster/*.test.ts', { cwd: root }).sort() }: RunOptions): Promise<Count> {
+/** Resolves to what passed and failed; the whole report goes to .lab/cluster-tests.tap. */
+export async function runClusterTests({ signal, print, dots = true, files = globSync('test/cluster/*.test.ts', { cwd: root }).sort() }: RunOptions): Promise<Count> {
   const missing = missingPrograms();
   if (missing.length > 0) {
     print(`FAILED ${missing.join(', ')} missing; type: sh tools/bootstrap.sh cluster`);
@@ -31,12 +33,12 @@ export async function runClusterTests({ signal, print, files = globSync('test/cl
   rmSync(report, { force: true });
   const code = await runNode([
     '--test', '--test-concurrency=1', '--test-timeout=600000',
-    '--test-reporter=dot', '--test-reporter-destination=stdout', '--test-reporter=tap', `--test-reporter-destination=${report}`, ...files,
+    ...(dots ? ['--test-reporter=dot', '--test-reporter-destination=stdout'] : []), '--test-reporter=tap', `--test-reporter-destination=${report}`, ...files,
   ], signal);
   const text = existsSync(report) ? readFileSync(report, 'utf8') : ''; // Interrupted before it began.
   const count = countTap(text, code);
   for (const line of text.split('\n')) if (/^\s*(not )?ok .*# (SKIP|TODO)/.test(line)) print(`SKIPPED ${line.trim()}`);
-  if (count.failed > 0) print(`whole report: ${report}`);
+  if (count.failed > 0) print([...(dots ? [] : text.split('\n').filter((line) => /^\s*not ok /.test(line))), `whole report: ${report}`].join('\n'));
   return count;
 }
 
@@ -49,7 +51,9 @@ export function countTap(text: string, code: number): Count {
 }
 
 function runNode(args: readonly string[], signal: AbortSignal): Promise<number> {
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], signal });
+  const child = spawn(process.execPath, args, {
+    cwd: root, stdio: ['ignore', 'inherit', 'inherit'], signal, env: { ...process.env, NODE_COMPILE_CACHE: join(labFolder, 'compiled') },
+  });
   return new Promise((done, failed) => {
     child.once('error', (error) => { if (signal.aborted) done(130); else failed(error); });
     child.once('close', (code) => done(code ?? 1));
