@@ -20,6 +20,8 @@ export interface Lane {
   readonly cpu: number;
   /** Its guests leave two thirds of the CPU to the others', if those want it. */
   readonly yields: boolean;
+  /** There is no room for its small guests beside large ones: it waits until those are gone. */
+  readonly waits: boolean;
   /** In this order. Several lanes may share a batch. */
   readonly batches: readonly Batch[];
 }
@@ -59,15 +61,16 @@ export function planLanes(batches: readonly Batch[], { cpus, freeMegabytes, most
   const small = uml.filter(({ megabytes }) => megabytes <= guestMegabytes);
   const count = (of: readonly Batch[]): number => of.reduce((sum, { scenarios }) => sum + scenarios.length, 0);
   const largest = Math.max(0, ...uml.map(({ megabytes }) => megabytes));
-  const lanes: { cpu: number; yields: boolean; batches: Batch[] }[] = [];
-  const add = (of: readonly Batch[]): void => { lanes.push({ cpu: cpus[lanes.length % cpus.length]!, yields: lanes.length >= cpus.length, batches: [...of] }); };
+  const lanes: (Lane & { batches: Batch[] })[] = [];
+  const add = (of: readonly Batch[], waits = false): void => {
+    lanes.push({ cpu: cpus[lanes.length % cpus.length]!, yields: lanes.length >= cpus.length, waits, batches: [...of] });
+  };
+  const roomFor = (each: number): number => Math.max(0, Math.floor((freeMegabytes - first * each) / guestMegabytes));
 
   const first = Math.min(cpus.length, most, count(uml), Math.max(1, Math.floor(freeMegabytes / Math.max(largest, 1))));
   for (let i = 0; i < first; i++) add(uml);
-  // Beside large guests, or where all are small.
-  const room = Math.max(0, Math.floor((freeMegabytes - first * largest) / guestMegabytes));
-  const more = Math.min(cpus.length, most - first, count(small) - first, room);
-  for (let i = 0; i < more; i++) add(small);
+  const more = Math.min(cpus.length, most - first, count(small) - first, roomFor(guestMegabytes));
+  for (let i = 0; i < more; i++) add(small, i >= roomFor(largest));
   if (qemu.length > 0) {
     if (lanes.length > first) lanes[first]!.batches.unshift(...qemu);
     else if (lanes.length < most) add(qemu);

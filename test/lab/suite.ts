@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { missingPrograms } from '../cluster/programs.ts';
 import { openBatch } from './batch.ts';
 import { repositoryRoot, runInGuest, type Backend } from './boot.ts';
-import { batchesOf, guestMegabytes, planLanes } from './lanes.ts';
+import { batchesOf, guestMegabytes, planLanes, type Batch } from './lanes.ts';
 import { loadScenarios } from './load.ts';
 import type { Scenario } from './lab.ts';
 import type { Job } from './job.ts';
@@ -62,9 +62,19 @@ export async function runSuite(scenarios: readonly Scenario[], options: SuiteOpt
     shared: makeRunFolder('suite'), logFolder: labFolder, environment: passedOn(), signal, print,
     slowness: (batch.backend === 'qemu' ? 3 : 1) * (shared ? 3 : 1), ...memoryFor(batch.megabytes),
   })]));
+  const isLarge = ({ backend, megabytes }: Batch): boolean => backend === 'uml' && megabytes > guestMegabytes;
+  const largeGone = lanes.map(() => Promise.withResolvers<void>());
   const ended = await Promise.allSettled(lanes.map(async (lane, i) => {
-    if (i === lanes.length - 1) await first?.();
-    for (const batch of lane.batches) await running.get(batch)!.work(`guest-${i}`, lane);
+    try {
+      if (i === lanes.length - 1) await first?.();
+      for (const [at, batch] of lane.batches.entries()) {
+        if (!lane.batches.slice(at).some(isLarge)) largeGone[i]!.resolve();
+        if (lane.waits && batch.backend === 'uml') await Promise.all(largeGone.map(({ promise }) => promise));
+        await running.get(batch)!.work(`guest-${i}`, lane);
+      }
+    } finally {
+      largeGone[i]!.resolve();
+    }
   }));
   for (const one of ended) if (one.status === 'rejected') print(String(one.reason));
   const results = [...running.values()].flatMap((batch) => batch.close());

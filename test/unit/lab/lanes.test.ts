@@ -11,9 +11,9 @@ const make = (tag: string, count: number): Scenario[] => Array.from({ length: co
 const batches = (small: number, large: number, qemu: number) => batchesOf([...make('small', small), ...make('large', large), ...make('nft', qemu)],
   (one) => (one.tags![0] === 'nft' ? 'qemu' : 'uml'), (one) => (one.tags![0] === 'large' ? 1536 : 512));
 
-/** Each lane as `CPU: batches`, and whether it gives way. */
+/** Each lane as `CPU: batches`, and whether it gives way, or waits. */
 function lanes(of: ReturnType<typeof batches>, machine: Machine): string[] {
-  return planLanes(of, machine).map(({ cpu, yields, batches: its }) => `${cpu}${yields ? ' yields' : ''}: ${its.map(({ scenarios }) => scenarios[0]!.tags![0]).join(' ')}`);
+  return planLanes(of, machine).map(({ cpu, yields, waits, batches: its }) => `${cpu}${yields ? ' yields' : ''}${waits ? ' waits' : ''}: ${its.map(({ scenarios }) => scenarios[0]!.tags![0]).join(' ')}`);
 }
 
 test('a batch is of one kind and size, and begins with what may take longest', () => {
@@ -29,9 +29,10 @@ for (const [what, of, machine, expected] of [
   ['large ones: one a CPU', batches(0, 9, 0), { cpus: two, freeMegabytes: 24_000 }, ['0: large', '1: large']],
   ['everything', batches(9, 9, 3), { cpus: two, freeMegabytes: 24_000 }, ['0: large small', '1: large small', '0 yields: nft small', '1 yields: small']],
   ['another first CPU', batches(9, 0, 0), { cpus: [1, 0], freeMegabytes: 24_000 }, ['1: small', '0: small', '1 yields: small', '0 yields: small']],
-  ['little memory: small guests one a CPU', batches(9, 9, 3), { cpus: two, freeMegabytes: 3100 }, ['0: large small', '1: large small', '0 yields: nft']],
-  ['room for one small guest more', batches(9, 9, 0), { cpus: two, freeMegabytes: 3600 }, ['0: large small', '1: large small', '0 yields: small']],
-  ['room for one large guest and one small one', batches(9, 9, 0), { cpus: two, freeMegabytes: 2100 }, ['0: large small', '1: small']],
+  ['no room beside large guests', batches(9, 9, 3), { cpus: two, freeMegabytes: 3100 }, ['0: large small', '1: large small', '0 yields waits: nft small', '1 yields waits: small']],
+  ['room for one small guest more', batches(9, 9, 0), { cpus: two, freeMegabytes: 3600 }, ['0: large small', '1: large small', '0 yields: small', '1 yields waits: small']],
+  ['room for one large guest and one small one', batches(9, 9, 0), { cpus: two, freeMegabytes: 2100 }, ['0: large small', '1: small', '0 yields waits: small']],
+  ['room for two small guests', batches(9, 0, 3), { cpus: two, freeMegabytes: 1100 }, ['0: small', '1: small', '0 yields: nft']],
   ['no memory to speak of: one all the same', batches(9, 9, 0), { cpus: two, freeMegabytes: 600 }, ['0: large small']],
   ['one guest, a person says', batches(9, 9, 3), { cpus: two, freeMegabytes: 24_000, most: 1 }, ['0: large small nft']],
   ['three guests, a person says', batches(9, 0, 3), { cpus: two, freeMegabytes: 24_000, most: 3 }, ['0: small', '1: small', '0 yields: nft small']],
