@@ -244,8 +244,10 @@ export class Controller {
       this.#dirty.mark('virtualIPs');
       for (const name of world.pools.store.keys()) this.#statuses.pool(name);
       for (const name of world.groups.store.keys()) this.#statuses.group(name);
+      const servers = [...changes.written].filter((key) => key.startsWith('VirtualServer/'));
+      this.#statuses.came(servers.length);
       // One that was made anew under its old name has the program of the old one.
-      for (const key of changes.written) if (key.startsWith('VirtualServer/')) this.#dirty.programs.add(key.slice('VirtualServer/'.length));
+      for (const key of servers) this.#dirty.programs.add(key.slice('VirtualServer/'.length));
     }
     for (const owner of change.programs.keys()) {
       this.#dirty.programs.add(owner);

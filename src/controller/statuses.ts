@@ -1,6 +1,8 @@
 /**
  * Statuses: which objects' status has to be looked at, and when; computing is status/'s, writing status-writer.ts's. A status that may
- * wait is looked at again when its time has come, and of many only some a pass: what directors are told comes first.
+ * wait is looked at again when its time has come, and of many only some a pass: what directors are told comes first. What only says that
+ * something is on its way is not written at all where it will be otherwise in a moment: of a VirtualIP that a director is about to take, and in
+ * a rush of a VirtualServer that directors are about to have.
  */
 import { RESOURCES, virtualIPName, type DirectorGroupStatus, type ServerObjects, type VIPPoolStatus, type VirtualIPStatus, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
 import { ApiError } from '../kube/errors.ts';
@@ -14,8 +16,9 @@ import { StatusWriter } from './reconcile/status-writer.ts';
 import { InvalidWriter } from './reconcile/invalid-writer.ts';
 import type { CountWrite } from './reconcile/writer.ts';
 import type { Reports } from './reports.ts';
+import { Rush } from './rush.ts';
 import { claimedStatus, groupStatus, poolRemark, poolStatus, type PoolRemark, type PoolSurroundings } from './status/pools.ts';
-import { flips, virtualServerStatus } from './status/virtualserver.ts';
+import { flips, isOnItsWay, virtualServerStatus } from './status/virtualserver.ts';
 import type { World } from './world.ts';
 
 export interface StatusesOptions {
@@ -38,11 +41,15 @@ export interface StatusesOptions {
 const CALM_MS = 10_000;
 /** How long directors have to follow a changed program before that is news. Milliseconds. */
 const SETTLE_MS = 10_000;
+/** So long the first status of a VirtualIP is left to the director that takes it, which writes the whole of it. Milliseconds. */
+const CLAIMED_MS = 5_000;
+/** So long in a rush a new VirtualServer, or a new form of one, is told nothing but the outcome. Milliseconds. */
+const ON_ITS_WAY_MS = 5_000;
 /** After a failed write. Milliseconds. */
 const RETRY_MS = 1_000;
 const WIDTH = 16;
-/** Looked at in one pass, of each kind; the next pass follows at once. */
-const A_PASS = 64;
+/** Looked at and written in one pass, of each kind; the next pass follows at once. In a rush there is more to write for directors. */
+const A_PASS = { looks: 256, writes: 64, writesInRush: 16 };
 /** Failures that every other request would meet too. */
 const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
 
@@ -59,6 +66,10 @@ export class Statuses {
   readonly #due: Record<Due, Map<string, number>> = { server: new Map(), vip: new Map(), pool: new Map(), group: new Map(), invalid: new Map() };
   /** When the program of a VirtualServer last changed. */
   readonly #changedAt = new Map<string, number>();
+  readonly #rush: Rush;
+  #writes = 0;
+  /** VirtualServers of whose newest form nothing was told yet, and VirtualIPs without a status: since when. Monotonic milliseconds. */
+  readonly #silentSince = { server: new Map<string, number>(), vip: new Map<string, number>() };
   /** What was wrong with what cannot be read, by objectKey. */
   #invalid: ReadonlyMap<string, string> = new Map();
   /** The API server is away: nothing is due before. */
@@ -68,7 +79,8 @@ export class Statuses {
   constructor(options: StatusesOptions, vips: OwnWrites<ServerObjects['VirtualIP']>) {
     this.#options = options;
     const { world, client, budget, count, now } = options;
-    const common = { client, budget, count, now };
+    this.#rush = new Rush(now);
+    const common = { client, budget, count: (...write: Parameters<CountWrite>) => { this.#writes++; count(...write); }, now };
     const { VirtualServer, VIPPool, DirectorGroup, VirtualIP } = RESOURCES;
     const own = <T extends KubeObject>({ store }: Reflector<T>): OwnWrites<T> => new OwnWrites(store, now);
     this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({ ...common, resource: kubeResource(VirtualServer), objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS });
@@ -83,6 +95,9 @@ export class Statuses {
   pool(key: string): void { this.#due.pool.set(key, 0); }
   group(key: string): void { this.#due.group.set(key, 0); }
   vip(name: string): void { this.#due.vip.set(name, 0); }
+
+  /** So many VirtualServers came, or were edited. */
+  came(count: number): void { this.#rush.came(count); }
 
   /** The program of a VirtualServer was changed now. */
   programChanged(owner: string): void {
@@ -99,6 +114,7 @@ export class Statuses {
     if (heard.object === undefined) {
       writer.forget(key);
       this.#changedAt.delete(key);
+      this.#silentSince.server.delete(key);
     }
   }
 
@@ -116,11 +132,7 @@ export class Statuses {
     for (const { objects } of [this.#servers, this.#pools, this.#groups]) objects.doubts();
     this.#lookForInvalid();
     await this.#each('server', signal, (key) => this.#server(key, compiler, unwritten, time, signal));
-    await this.#each('vip', signal, async (name) => {
-      const vip = this.#vips.objects.get(name);
-      if (!vip) this.#vips.forget(name);
-      return vip ? await this.#vips.write(name, claimedStatus(vip, time), signal) : 0;
-    });
+    await this.#each('vip', signal, (name) => this.#vip(name, time, signal));
     await this.#each('pool', signal, async (name) => {
       const pool = this.#pools.objects.get(name);
       return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#remark(pool), time), signal) : 0;
@@ -152,10 +164,30 @@ export class Statuses {
       directors: program ? reports.directors(program.spec.directorGroup, key) : [],
       holders: new Map(verdict.addresses.map((a) => [a, reports.holder(world.virtualIPs.store.get(virtualIPName(a)))])),
     });
+    const silent = isOnItsWay(known.status, next) && (this.#rush.on || this.#silentSince.server.has(key)) ? this.#silence('server', key, ON_ITS_WAY_MS) : 0;
+    if (silent > 0) return silent;
+    this.#silentSince.server.delete(key);
     const wait = await this.#servers.write(key, next, signal);
     if (wait === 0 && flips(known.status, next)) onTransition(server, known.status, next);
     // Whether the directors followed is looked at when they had their time.
     return wait > 0 || !settling ? wait : Math.max(1, changed + SETTLE_MS - now());
+  }
+
+  async #vip(name: string, time: string, signal: AbortSignal): Promise<number> {
+    const vip = this.#vips.objects.get(name);
+    const silent = vip !== undefined && vip.status?.claims === undefined ? this.#silence('vip', name, CLAIMED_MS) : 0;
+    if (silent > 0) return silent;
+    this.#silentSince.vip.delete(name);
+    if (!vip) this.#vips.forget(name);
+    return vip ? await this.#vips.write(name, claimedStatus(vip, time), signal) : 0;
+  }
+
+  /** Milliseconds that nothing is told yet of what begins, or began so long ago. */
+  #silence(kind: 'server' | 'vip', key: string, ms: number): number {
+    const now = this.#options.now();
+    const since = this.#silentSince[kind].get(key) ?? now;
+    this.#silentSince[kind].set(key, since);
+    return Math.max(0, Math.ceil(since + ms - now));
   }
 
   async #each(kind: Due, signal: AbortSignal, look: (key: string) => Promise<number>): Promise<void> {
@@ -164,9 +196,10 @@ export class Statuses {
     const keys: string[] = [];
     // The clock is asked once: of thousands that wait, most are not due.
     const time = now();
-    for (const [key, at] of due) if (at <= time && keys.push(key) === A_PASS) break;
+    for (const [key, at] of due) if (at <= time && keys.push(key) === A_PASS.looks) break;
+    const enough = this.#writes + (this.#rush.on ? A_PASS.writesInRush : A_PASS.writes);
     await inParallel(keys, WIDTH, signal, async (key) => {
-      if (this.#pausedUntil > now()) return;
+      if (this.#pausedUntil > now() || this.#writes >= enough) return;
       due.delete(key);
       const wait = await look(key);
       if (wait > 0) due.set(key, Math.min(due.get(key) ?? Infinity, now() + wait));

@@ -1,7 +1,7 @@
 /**
  * Events (events.k8s.io/v1): what happened to an object, for people who look at it with kubectl describe. The same thing again within ten
- * minutes is the same Event with a count, written at most once a minute. Recording never waits, never throws and never grows without bound:
- * an Event that cannot be written is lost. Nothing may depend on one.
+ * minutes is the same Event with a count, written at most once a minute; many at a time are written one by one, for the server has others to
+ * serve. Recording never waits, never throws and never grows without bound: an Event that cannot be written is lost. Nothing may depend on one.
  */
 import { Backoff } from './backoff.ts';
 import type { KubeClient } from './client.ts';
@@ -70,6 +70,10 @@ const SERIES_MS = 600_000;
 const WRITE_EVERY_MS = 60_000;
 /** Series that are remembered; the one that was silent longest is dropped. */
 const MAX_SERIES = 2_000;
+/** So many are written at once, and as many a second for as long as there are more: each has its own time in it, and nobody waits for one. */
+const AT_ONCE = 20;
+/** Of so many that wait, or more, some would be lost: then as fast as the server takes them. */
+const CROWD = MAX_SERIES / 2;
 /** Tries to write one Event while the server is away. */
 const MAX_TRIES = 12;
 const RETRY = { minMs: 1_000, maxMs: 30_000, resetMs: 60_000 };
@@ -96,6 +100,8 @@ export class EventRecorder {
   /** For when `#callOff` calls something off. */
   #scheduledFor = Infinity;
   #notBefore = 0;
+  /** How many may be written at once now, and when that was so. */
+  #room = { left: AT_ONCE, at: 0 };
   /** Events that were given up, for metrics. */
   dropped = 0;
 
@@ -184,8 +190,10 @@ export class EventRecorder {
 
   async #write(due: (series: Series) => boolean, signal: AbortSignal | undefined): Promise<void> {
     const { clock, log } = this.#options;
-    for (const [key, series] of [...this.#series]) {
-      if (!due(series)) continue;
+    const waiting = [...this.#series].filter(([, series]) => due(series));
+    for (const [i, [key, series]] of waiting.entries()) {
+      // At the end of a process there is no later.
+      if (!signal && waiting.length - i < CROWD && !this.#hasRoom(clock())) return;
       try {
         throwIfAborted(signal);
         await this.#writeOne(series, signal);
@@ -204,6 +212,15 @@ export class EventRecorder {
         return;
       }
     }
+  }
+
+  /** Whether one more may be written now; or else the next may when there is room. */
+  #hasRoom(now: number): boolean {
+    const { left, at } = this.#room;
+    const room = Math.min(AT_ONCE, left + Math.max(0, now - at) * AT_ONCE / 1000);
+    this.#room = { left: room < 1 ? room : room - 1, at: now };
+    if (room < 1) this.#notBefore = now + Math.ceil((1 - room) * 1000 / AT_ONCE);
+    return room >= 1;
   }
 
   async #writeOne(series: Series, signal: AbortSignal | undefined): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * What a director writes into the status of a VirtualIP: that it holds the address, that it let go, or who keeps it from taking it. Pure:
- * merge patches that hold only in the state that was seen. The condition Claimed and the number of claims are the controller's.
+ * merge patches that hold only in the state that was seen. Who takes it also says that it is claimed: it would be one more write of the controller's.
  */
-import type { ConditionOf, VirtualIP, VirtualIPStatus } from '../../api/v1alpha1/index.ts';
+import { claimedOf, type ConditionOf, type VirtualIP, type VirtualIPStatus } from '../../api/v1alpha1/index.ts';
 import { dropCondition, findCondition, setCondition, type Condition, type WantedCondition } from '../../kube/conditions.ts';
 
 /** The patch of one VirtualIP; with the resourceVersion, a compare-and-set. */
@@ -17,9 +17,13 @@ type Reason<T extends ConditionOf<'VirtualIP'>['type']> = Extract<ConditionOf<'V
 export function ownedPatch(vip: VirtualIP, node: string, mac: string, now: string): StatusPatch {
   const { activeNode, since, epoch = 0 } = vip.status ?? {};
   const again = activeNode === node;
+  const { claims, condition } = claimedOf(vip);
+  // That nobody has it any more is the controller's to find.
+  const said = claims === 0 ? conditionsOf(vip) : setCondition(conditionsOf(vip), condition, now);
+  const owned = wanted(vip, 'Owned', 'True', 'Owned', `${node} holds the address`);
   return patch(vip, {
-    activeNode: node, epoch: again ? epoch : epoch + 1, since: again && since !== undefined ? since : now, mac,
-    conditions: list(dropCondition(set(vip, 'Owned', 'True', 'Owned', `${node} holds the address`, now), 'DuplicateAddress')),
+    activeNode: node, epoch: again ? epoch : epoch + 1, since: again && since !== undefined ? since : now, mac, ...(claims > 0 && { claims }),
+    conditions: list(dropCondition(setCondition(said, owned, now), 'DuplicateAddress')),
   });
 }
 

@@ -9,6 +9,7 @@ export type { VirtualServer, VirtualServerSpec, VirtualServerPort, VirtualServer
 export type { VIPPool, VIPPoolSpec, VIPPoolBlock } from './vippool.ts';
 export type { DirectorGroup, DirectorGroupSpec } from './directorgroup.ts';
 export type { VirtualIP, VirtualIPClaim, VirtualIPSpec, VirtualIPStatus } from './virtualip.ts';
+export { claimedOf } from './virtualip.claimed.ts';
 export { addressOfVirtualIP, virtualIPName } from './virtualip.name.ts';
 export type { VirtualServerProgram, VirtualServerProgramSpec } from './virtualserverprogram.ts';
 export { SLICE_CODES, joinSlices, sliceName, sliceProgram, type JoinedProgram, type ProgramSource, type SliceProblem } from './slices.ts';

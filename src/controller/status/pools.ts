@@ -1,7 +1,7 @@
 /**
  * Status of pools, groups and VirtualIPs: how many addresses, which members, who has a claim. Pure.
  */
-import type { DirectorGroupStatus, IPVSNode, MemberState, ServerObjects, VIPPoolStatus, VirtualIP } from '../../api/v1alpha1/index.ts';
+import { claimedOf, type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP } from '../../api/v1alpha1/index.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
 import { readPool, type Range } from '../compile/pools.ts';
 
@@ -98,10 +98,9 @@ function stateOf(live: boolean, report: IPVSNode | undefined): MemberState {
   return report.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'False' && c.reason !== 'ProgramsFailed') ? 'NotReady' : 'Live';
 }
 
-/** The controller's part of a VirtualIP's status; who holds it is the owner's to say. */
+/** The controller's part of a VirtualIP's status; who holds it is the owner's to say, and a new owner says this with it. */
 export function claimedStatus(vip: VirtualIP, now: string): { claims: number; conditions: Conditions<NonNullable<VirtualIP['status']>> } {
-  const claims = vip.spec.claims.length;
+  const { claims, condition } = claimedOf(vip);
   const own = (vip.status?.conditions ?? []).filter((c) => c.type === 'Claimed') as readonly Condition[];
-  const said = claims > 0 ? { status: 'True', reason: 'Claimed', message: '' } as const : { status: 'False', reason: 'Released', message: 'no VirtualServer has it any more' } as const;
-  return { claims, conditions: [...setCondition(own, { type: 'Claimed', ...said, ...meta(vip.metadata.generation) }, now)] as Conditions<NonNullable<VirtualIP['status']>> };
+  return { claims, conditions: [...setCondition(own, condition, now)] as Conditions<NonNullable<VirtualIP['status']>> };
 }

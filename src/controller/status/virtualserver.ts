@@ -240,6 +240,14 @@ export function flips(before: VirtualServerStatus | undefined, after: VirtualSer
   return text(before) !== text(after);
 }
 
+/** Whether the newest form was told nothing of yet, and what there is to tell is only that claims, directors or the holders of its VIPs have not followed it yet. */
+export function isOnItsWay(before: VirtualServerStatus | undefined, after: VirtualServerStatus): boolean {
+  if (before?.observedGeneration === after.observedGeneration && before !== undefined) return false;
+  const reason = (type: ConditionType) => after.conditions?.find((c) => c.type === type)?.reason;
+  if (reason('Accepted') !== 'Accepted') return reason('Accepted') === 'Pending';
+  return reason('Programmed') === 'Pending' || (reason('Programmed') === 'Programmed' && (reason('Ready') === 'NoOwner' || reason('Ready') === 'NotProgrammed'));
+}
+
 /** For a VirtualServer whose newest form no schema accepts. */
 export function invalidStatus(before: VirtualServerStatus | undefined, generation: number | undefined, problem: string, now: string): VirtualServerStatus {
   let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];

@@ -53,14 +53,20 @@ export async function withCluster<T>(workDirectory: string, signal: AbortSignal,
         const file = join(folder, 'beside.json');
         writeFileSync(file, JSON.stringify({ url: cluster.url, caFile: cluster.caFile, token: cluster.adminToken, kubeconfig: cluster.kubeconfig, folder } satisfies Beside));
         const ended = new AbortController();
-        const typing = applyWhenAsked(folder, cluster.kubeconfig, AbortSignal.any([signal, ended.signal]));
+        const cpu = (): Map<string, number> => new Map([...Object.entries(cluster.pids()), ['controller', controller.pid] as const].flatMap(([part, pid]) => (pid === undefined ? [] : [[part, cpuSecondsOf(pid)]])));
+        let before = cpu();
+        const said = (): string => [...cpu()].map(([part, seconds]) => `${part} ${(seconds - (before.get(part) ?? 0)).toFixed(1)}`).join(', ');
+        const around = (when: 'before' | 'after'): void => {
+          if (when === 'before') before = cpu();
+          else process.stdout.write(`CPU seconds beside the guest while kubectl worked: ${said()}\n`);
+        };
+        const typing = applyWhenAsked(folder, cluster.kubeconfig, around, AbortSignal.any([signal, ended.signal]));
         try {
           return await work(file, [`vec0:transport=tap,ifname=${WIRE},depth=128,gro=1`]);
         } finally {
           ended.abort();
           await typing;
-          const taken = Object.entries(cluster.pids()).flatMap(([part, pid]) => (pid === undefined ? [] : [`${part} ${cpuSecondsOf(pid).toFixed(0)}`]));
-          process.stdout.write(`CPU seconds beside the guest: ${taken.join(', ')}, controller ${controller.cpuSeconds().toFixed(0)}\n`);
+          process.stdout.write(`CPU seconds beside the guest since kubectl began: ${said()}\n`);
         }
       } finally {
         process.stderr.write(controller.tail());

@@ -20,11 +20,12 @@ function writeWhole(file: string, value: unknown): void {
   renameSync(`${file}.part`, file);
 }
 
-/** On the machine: applies what the guest asks for, as often as it asks. Resolves when the signal aborts. */
-export async function applyWhenAsked(folder: string, kubeconfig: string, signal: AbortSignal): Promise<void> {
+/** On the machine: applies what the guest asks for, as often as it asks; `around` is called before and after. Resolves when the signal aborts. */
+export async function applyWhenAsked(folder: string, kubeconfig: string, around: (when: 'before' | 'after') => void, signal: AbortSignal): Promise<void> {
   const file = question(folder);
   while (!signal.aborted) {
     if (existsSync(file)) {
+      around('before');
       const began = performance.now();
       const answer = await new Promise<Answer>((done) => {
         execFile(programPath('kubectl'), ['--kubeconfig', kubeconfig, '--cache-dir', join(folder, 'kubectl'), 'apply', '--server-side', '-f', file], { timeout: APPLIED_WITHIN_MS, env: { ...process.env, KUBERC: 'off' }, signal, maxBuffer: 1 << 26 },
@@ -32,6 +33,7 @@ export async function applyWhenAsked(folder: string, kubeconfig: string, signal:
       });
       rmSync(file);
       writeWhole(answered(folder), answer);
+      around('after');
     }
     // Aborted: the loop looks at the signal next.
     await sleep(LOOK_MS, undefined, { signal }).catch(() => {});

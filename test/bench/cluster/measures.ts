@@ -91,6 +91,10 @@ export const MEASURES: readonly Measure[] = [
     value: (r) => (r.apply === undefined ? null : r.apply.programmedMs / 1000),
     samples: (r) => (r.apply === undefined ? [] : [
       { name: 'kubectl apply --server-side itself', values: [r.apply.kubectlMs / 1000], unit: 's' }, { name: 'programmed', values: [r.apply.programmedMs / 1000], unit: 's' }, { name: 'all are Ready', values: [r.apply.readyMs / 1000], unit: 's' },
+      ...(r.apply.writes === undefined ? [] : [
+        { name: 'writes for each VirtualServer until all are programmed, besides kubectl\'s', values: [r.apply.writes.programmed], unit: 'writes' as const },
+        { name: 'the same a minute later: events and all', values: [r.apply.writes.all], unit: 'writes' as const },
+      ]),
     ]),
   },
   {

@@ -15,6 +15,7 @@ import type { Beside } from './beside.ts';
 import { apply } from './kubectl.ts';
 import { startAgent, type Product } from './product.ts';
 import { busyMeter } from './bed.ts';
+import { readRequests, total, writesBetween, type Requests } from './requests.ts';
 import { nameOf, nodeAddress, NETWORK, PATHS, post, service, SHOP, slice, staticServer, virtualServer, vipOf } from './workload.ts';
 
 export const DIRECTORS = ['dir1', 'dir2', 'dir3'];
@@ -34,6 +35,8 @@ export const small: Topology = {
 
 const READY_WITHIN_MS = 120_000;
 const LOST_MS = 30_000;
+/** After everything is Ready, for what is told late: counted, but not waited for. */
+const WRITTEN_WITHIN_MS = 60_000;
 
 export interface RealBed {
   readonly lab: Lab;
@@ -121,12 +124,21 @@ export interface ApplySample {
   readonly kubectlMs: number;
   readonly programmedMs: number;
   readonly readyMs: number;
+  /** By the product, for each VirtualServer: by the time that all were programmed, and in all. */
+  readonly writes?: { readonly programmed: number; readonly all: number };
 }
 
 export async function applySample({ lab, cluster, agents }: RealBed, servers: number, reals: number): Promise<ApplySample> {
   const objects = Array.from({ length: servers }, (_, s) => staticServer(s + 1, reals));
   const cpu = (): number[] => agents.map((p) => Math.round(p.cpuSeconds() * 10) / 10);
   lab.log(`CPU seconds before: ${JSON.stringify(cpu())}`);
+  const requests = async (): Promise<Requests> => readRequests((await cluster.request<string>('GET', '/metrics')).body);
+  const before = await requests();
+  const writes = async (when: string): Promise<number> => {
+    const written = writesBetween(before, await requests());
+    lab.log(`writes ${when}: ${JSON.stringify(written)}`);
+    return total(written) / servers;
+  };
   const began = performance.now();
   let kubectlMs = 0;
   const kubectl = cluster.apply(objects).then((ms) => {
@@ -145,6 +157,7 @@ export async function applySample({ lab, cluster, agents }: RealBed, servers: nu
   };
   const programmedMs = await programmed();
   lab.log(`programmed after ${Math.round(programmedMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
+  const untilProgrammed = await writes('by then');
   const ready = async (): Promise<boolean> => {
     const { body } = await cluster.request<{ items: { status?: { conditions?: { type: string; status: string }[] } }[] }>('GET', `/apis/ipvs-operator.dev/v1alpha1/namespaces/${SHOP}/virtualservers`);
     return body.items.filter((o) => o.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True')).length === servers;
@@ -152,5 +165,6 @@ export async function applySample({ lab, cluster, agents }: RealBed, servers: nu
   while (!await ready()) await sleep(1_000);
   const readyMs = performance.now() - began;
   lab.log(`ready after ${Math.round(readyMs)} ms; CPU seconds ${JSON.stringify(cpu())}`);
-  return { kubectlMs, programmedMs, readyMs };
+  await sleep(WRITTEN_WITHIN_MS);
+  return { kubectlMs, programmedMs, readyMs, writes: { programmed: untilProgrammed, all: await writes('in all') } };
 }

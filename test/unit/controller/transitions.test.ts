@@ -14,8 +14,15 @@ const told = (before: VirtualServerStatus | undefined, after: VirtualServerStatu
 
 const cases: [string, VirtualServerStatus | undefined, VirtualServerStatus, string[]][] = [
   ['nothing changed', status(GOOD), status(GOOD), []],
-  ['a new one that works', undefined, status(GOOD), ['Normal AddressAllocated Allocate: has 203.0.113.1', 'Normal Ready Ready: Ready!']],
+  ['a new one that works', undefined, status(GOOD), ['Normal Ready Ready: has 203.0.113.1']],
+  ['a new one that works, with who serves it', undefined, { ...status(GOOD), addresses: [{ value: '203.0.113.1', family: 'IPv4', activeNode: 'e1' }, { value: '2001:db8::1', family: 'IPv6', activeNode: 'e2' }], directors: { desired: 3, programmed: 2 } },
+    ['Normal Ready Ready: has 203.0.113.1 on e1, 2001:db8::1 on e2; 2 of 3 directors run it']],
   ['a new one that waits for its directors', undefined, status({ ...GOOD, Programmed: 'False Pending', Ready: 'False NotProgrammed' }), ['Normal AddressAllocated Allocate: has 203.0.113.1']],
+  ['its directors followed', status({ ...GOOD, Programmed: 'False Pending', Ready: 'False NotProgrammed' }), status(GOOD), ['Normal Ready Ready: Ready!']],
+  ['the last of its directors followed', status({ ...GOOD, Programmed: 'False Pending' }), status(GOOD), []],
+  ['a director that failed runs it', status({ ...GOOD, Programmed: 'False PartiallyProgrammed' }), status(GOOD), ['Normal Programmed Programmed: Programmed!']],
+  ['a new one that serves nobody', undefined, status({ ...GOOD, Ready: 'False NoReadyBackends' }), ['Normal AddressAllocated Allocate: has 203.0.113.1', 'Warning NoReadyBackends Ready: NoReadyBackends!']],
+  ['one that is Ready gets one address more and is Ready', status({ ...GOOD, Ready: 'False NoOwner' }, []), status(GOOD), ['Normal Ready Ready: has 203.0.113.1']],
   ['a new one that is refused', undefined, status({ ...GOOD, Accepted: 'False PoolExhausted', Programmed: 'False Pending', Ready: 'False NotAccepted' }, []), ['Warning PoolExhausted Accepted: PoolExhausted!']],
   ['it becomes Ready', status({ ...GOOD, Ready: 'False NoOwner' }), status(GOOD), ['Normal Ready Ready: Ready!']],
   ['it is Ready no more', status(GOOD), status({ ...GOOD, Ready: 'False NoReadyBackends' }), ['Warning NoReadyBackends Ready: NoReadyBackends!']],

@@ -139,6 +139,32 @@ describe('the same again', () => {
   });
 });
 
+describe('many at a time', () => {
+  test('are written one by one: twenty at once, then twenty a second, and none is lost', async () => {
+    const b = new Bench();
+    for (let i = 0; i < 100; i++) b.record({ note: `note ${i}` });
+    await b.time.pass(0);
+    assert.equal(b.take().length, 20);
+    await b.time.pass(1_000);
+    assert.equal(b.take().length, 20);
+    await b.time.pass(3_000);
+    assert.deepEqual([b.take().length, b.recorder.dropped, new Set(b.events.map((e) => e.note)).size], [60, 0, 100]);
+    await b.time.pass(1_000);
+    for (let i = 0; i < 30; i++) b.record({ note: `later ${i}` });
+    await b.time.pass(0);
+    assert.equal(b.take().length, 20, 'who was silent may say as much at once as in the beginning');
+  });
+
+  test('so many that some would be forgotten are not waited with', async () => {
+    const b = new Bench();
+    for (let i = 0; i < 1_500; i++) b.record({ note: `note ${i}` });
+    await b.time.pass(0);
+    assert.equal(b.take().length, 501 + 20);
+    await b.recorder.flush(new AbortController().signal);
+    assert.deepEqual([b.take().length, b.recorder.dropped], [1_500 - 521, 0], 'and at the end of the process all of them are written');
+  });
+});
+
 describe('a server that is away', () => {
   test('gets the events when it is back, later each time', async () => {
     const b = new Bench();
