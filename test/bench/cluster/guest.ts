@@ -59,8 +59,9 @@ async function onDirectors<T>(lab: Lab, work: (where: { readonly hosts: readonly
   return work({ hosts: Object.keys(lab.topology.hosts), address: managementServer });
 }
 
-/** LAB_PROF=5000: profiles of the product with so many services, below the guest's folder, which then stays. */
-const profile = (services: number): string[] => (process.env['LAB_PROF'] === String(services) ? ['--cpu-prof', `--cpu-prof-dir=${folder}/profiles`] : []);
+/** LAB_PROF=5000: profiles of the product with so many services, below the guest's folder, which then stays. LAB_PROF=real: of the agents in rows 3 and 4. */
+const profiling = (): string[] => ['--cpu-prof', `--cpu-prof-dir=${folder}/profiles`];
+const profile = (services: number): string[] => (process.env['LAB_PROF'] === String(services) ? profiling() : []);
 const sizes = [...(rows.has(1) ? [SIZES.usual] : []), ...(rows.has(2) ? [SIZES.least, SIZES.most] : [])];
 for (const services of sizes) {
   await take(`pipeline-${services}`, nothing, async (lab) => ({ pipeline: { ...results.pipeline, [services]: await pipelineSamples(lab, services, REALS, CHANGES, profile(services)) } }));
@@ -78,10 +79,12 @@ if (rows.has(7)) {
 }
 if (rows.has(3) || rows.has(4)) {
   await take('real', small, async (lab) => {
-    const bed = await startReal(lab);
+    const bed = await startReal(lab, process.env['LAB_PROF'] === 'real' ? profiling() : []);
     if (rows.has(3)) results.connections = await connectionSamples(bed, CONNECTIONS);
     save();
-    return rows.has(4) ? { apply: await applySample(bed, 1_000, REALS) } : {};
+    const sample = rows.has(4) ? { apply: await applySample(bed, quick ? 300 : 1_000, REALS) } : {};
+    if (process.env['LAB_PROF'] === 'real') for (const agent of bed.agents) await agent.kill();
+    return sample;
   });
 }
 if (rows.has(5)) {

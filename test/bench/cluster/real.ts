@@ -49,7 +49,7 @@ export interface RealBed {
 }
 
 /** An agent on each director, of the cluster that is beside this guest. */
-export async function startReal(lab: Lab): Promise<RealBed> {
+export async function startReal(lab: Lab, nodeArguments: readonly string[] = []): Promise<RealBed> {
   const beside = JSON.parse(readFileSync(process.env['LAB_BESIDE']!, 'utf8')) as Beside;
   const [folder, ca] = ['/run/bench/real', readFileSync(beside.caFile)];
   mkdirSync(folder, { recursive: true });
@@ -60,7 +60,7 @@ export async function startReal(lab: Lab): Promise<RealBed> {
     apply: (objects) => apply(beside.folder, objects, lab.signal),
   };
   const agents: Product[] = [];
-  for (const name of DIRECTORS) agents.push(await startAgent({ folder, kubeconfig: beside.kubeconfig }, name, name));
+  for (const name of DIRECTORS) agents.push(await startAgent({ folder, kubeconfig: beside.kubeconfig, nodeArguments }, name, name));
   return { lab, cluster, agents };
 }
 
