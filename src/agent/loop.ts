@@ -44,6 +44,9 @@ const RETRY_MAX_MS = 30_000;
  */
 const PAUSE = { times: 3, most: 50, least: 5 };
 
+/** After so many such passes in a row, none a second after the one before, the pauses are longer: each pass goes through all VIPs there are, and a thousand that come in half a minute took most of it. */
+const IN_A_ROW = { after: 8, withinMs: 1_000, times: 10, most: 250 };
+
 /** Between two cheap looks, and two looks at everything. Milliseconds. */
 const LOOK_EVERY_MS = 1_000;
 const FULL_EVERY_MS = 10_000;
@@ -73,6 +76,8 @@ export class Loop {
   #announceDue = -Infinity;
   #announcing: ReadonlyMap<string, VipAddress> | null = null;
   #announceAfter = -Infinity;
+  /** Passes in a row that were followed by a pause, and when the last of them ended. */
+  #row = { passes: 0, endedAt: -Infinity };
   /** When the cheap look is due. */
   #lookAt = -Infinity;
   /** Announcements after the first one of each VIP, which is the plan's. */
@@ -137,7 +142,7 @@ export class Loop {
       this.#retryMs = report.failures.length > 0 ? nextRetry(this.#retryMs) : 0;
       // What failed is tried again soon; what did not is still compared as often as ever.
       if (this.#retryMs > 0) this.#nextFull = Math.min(this.#nextFull, now() + this.#retryMs);
-      if (extent === 'changes' && this.#options.agent.lookedAtNode && tookMs > PAUSE.least) await this.#rest(Math.min(PAUSE.times * tookMs, PAUSE.most), signal);
+      if (extent === 'changes' && this.#options.agent.lookedAtNode && tookMs > PAUSE.least) await this.#rest(this.#pauseAfter(tookMs), signal);
     } catch (error) {
       if (signal.aborted) return;
       this.#failed = true;
@@ -156,6 +161,16 @@ export class Loop {
     } catch (err) {
       this.#options.log.error({ err }, 'a report could not be taken');
     }
+  }
+
+  /** Milliseconds. */
+  #pauseAfter(tookMs: number): number {
+    const now = this.#options.now();
+    const { passes, endedAt } = this.#row;
+    // How long the pass itself took is no gap between two.
+    this.#row = { passes: now - tookMs - endedAt > IN_A_ROW.withinMs ? 1 : passes + 1, endedAt: now };
+    const { times, most } = this.#row.passes > IN_A_ROW.after ? IN_A_ROW : PAUSE;
+    return Math.min(times * tookMs, most);
   }
 
   /** Announces again what is due; the first announcement is the plan's. */

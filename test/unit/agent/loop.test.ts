@@ -250,3 +250,24 @@ test('a pass over changes that took long is followed by a pause, in which what c
   await b.pass(100);
   assert.deepEqual(b.done.slice(4).map((line) => Number(line.split(' ')[0]) - Number(b.done[4]!.split(' ')[0])), [0, 2, 4, 6], 'one after the other');
 });
+
+test('when such passes come in a row for some time, the pauses are longer, until there was a second without one', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  b.lookedAtNode = true;
+  let more = true;
+  b.outcome = () => { b.now += 20; if (more) b.loop.trigger('changes'); return { operations: 1, failures: [], settled: true }; };
+  b.loop.trigger('changes');
+  await b.pass(1_500);
+  const starts = (): number[] => b.done.filter((line) => line.endsWith(' changes')).map((line) => Number(line.split(' ')[0]));
+  const between = starts().slice(1).map((at, i) => at - starts()[i]!);
+  assert.deepEqual(between.slice(0, 8), Array(8).fill(70), 'eight of them: 20 ms, and three times as long, at most 50 ms');
+  assert.deepEqual(between.slice(8, 11), Array(3).fill(220), 'then ten times as long');
+  more = false;
+  await b.pass(2_000);
+  const [before] = [starts().length];
+  more = true;
+  b.loop.trigger('changes');
+  await b.pass(200);
+  assert.equal(starts()[before + 1]! - starts()[before]!, 70, 'as in the beginning');
+});

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { CONDITIONS_OF, type VirtualIP } from '../../../../src/api/v1alpha1/index.ts';
 import { blockedPatch, ownedPatch, releasedPatch, saysOwned, type StatusPatch } from '../../../../src/agent/ownership/virtualip-status.ts';
+import { claimedStatus } from '../../../../src/controller/status/pools.ts';
 
 const NOW = '2026-05-01T12:00:00Z';
 const MAC = '02:00:00:00:00:01';
@@ -42,4 +43,13 @@ test('what is said already is not said again, and an owner takes complaints back
   assert.equal(blockedPatch(complained, FOREIGN, '2026-05-01T13:00:00Z'), null);
   assert.deepEqual([saysOwned(owned), saysOwned(complained)], [true, false]);
   assert.equal(said(ownedPatch(complained, 'a', MAC, NOW)), 'Owned True Owned');
+});
+
+test('who takes a VIP says that it is claimed, too, as the controller would; that nobody claims it any more is the controller\'s to say', () => {
+  const claimed = { ...vip(), spec: { ...vip().spec, claims: [{ namespace: 'default', name: 'shop', uid: 'u', ports: ['TCP/80-80'] }] } };
+  const patch = ownedPatch(claimed, 'a', MAC, NOW);
+  assert.deepEqual([said(patch), patch.status.claims], ['Claimed True Claimed, Owned True Owned', 1]);
+  const { claims, conditions } = claimedStatus({ ...claimed, status: patch.status as NonNullable<VirtualIP['status']> }, '2026-05-01T13:00:00Z');
+  assert.deepEqual([claims, conditions], [1, patch.status.conditions!.filter((c) => c.type === 'Claimed')], 'so the controller has nothing to write');
+  assert.equal('claims' in ownedPatch(vip(), 'a', MAC, NOW).status, false);
 });
