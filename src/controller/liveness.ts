@@ -1,8 +1,8 @@
 /**
  * Liveness: which directors live, by the Leases that they renew. Nobody is taken for dead on the word of a watch that is behind or broken: when
  * no Lease was seen to change for half the time of one, the server itself is asked, and until it answers whoever lived lives. When it did not
- * answer at once, or the watch failed, directors could not renew either, and have the time of one Lease to show themselves. What all that means
- * for VirtualServers is status/'s to say.
+ * answer at once, or the watch failed, directors could not renew either, and have the time of two Leases to show themselves: a server that comes
+ * back is slow, and all want something of it. What all that means for VirtualServers is status/'s to say.
  */
 import { LeaseObserver, type Lease } from '../kube/lease.ts';
 import { keyOf, type Log } from '../kube/types.ts';
@@ -19,6 +19,9 @@ export interface LivenessOptions {
   /** The server answered: others may count as live now. */
   readonly onAnswer: () => void;
 }
+
+/** For how many Leases nobody is taken for dead after the server was away. */
+const GRACE = 2;
 
 export class Liveness {
   readonly #options: LivenessOptions;
@@ -76,7 +79,7 @@ export class Liveness {
     const unsure = this.#deaf || now - this.#heardAt > this.#shortestMs / 2;
     if (unsure && this.#known.size > 0) void this.#ask();
     const live = this.#observer.live(now);
-    if (unsure || now - this.#since <= this.#longestMs) for (const name of this.#live) live.add(name);
+    if (unsure || now - this.#since <= GRACE * this.#longestMs) for (const name of this.#live) live.add(name);
     return this.#live = live;
   }
 
