@@ -88,7 +88,7 @@ export const drainUdp = scenario({
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { udp: [53] });
-    const probe = async () => Object.keys((await lab.get('c1', { address: vip, port: 53, protocol: 'udp', count: 1, localPort: 45_000, timeoutMs: 500 })).by)[0];
+    const probe = async () => Object.keys((await lab.get('c1', { address: vip, port: 53, protocol: 'udp', count: 1, localPort: 45_000, timeoutMs: 3000 })).by)[0];
     const first = await probe();
     const other = first === 'rs1' ? 'rs2' : 'rs1';
     agent.write('lab.yaml', text([first === 'rs1' ? '10.0.1.22' : '10.0.1.21']));
