@@ -240,12 +240,17 @@ export function flips(before: VirtualServerStatus | undefined, after: VirtualSer
   return text(before) !== text(after);
 }
 
-/** Whether the newest form was told nothing of yet, and what there is to tell is only that claims, directors or the holders of its VIPs have not followed it yet. */
+/**
+ * Whether there is only to tell that claims, directors or the holders of its VIPs have not followed the newest form yet: of a form that was told
+ * nothing of, or only that directors have not, where now nobody holds its VIPs.
+ */
 export function isOnItsWay(before: VirtualServerStatus | undefined, after: VirtualServerStatus): boolean {
-  if (before?.observedGeneration === after.observedGeneration && before !== undefined) return false;
-  const reason = (type: ConditionType) => after.conditions?.find((c) => c.type === type)?.reason;
-  if (reason('Accepted') !== 'Accepted') return reason('Accepted') === 'Pending';
-  return reason('Programmed') === 'Pending' || (reason('Programmed') === 'Programmed' && (reason('Ready') === 'NoOwner' || reason('Ready') === 'NotProgrammed'));
+  const reason = (status: VirtualServerStatus | undefined, type: ConditionType) => status?.conditions?.find((c) => c.type === type)?.reason;
+  const accepted = reason(after, 'Accepted');
+  const [programmed, ready] = [reason(after, 'Programmed'), reason(after, 'Ready')];
+  const unheld = accepted === 'Accepted' && programmed === 'Programmed' && (ready === 'NoOwner' || ready === 'NotProgrammed');
+  if (before !== undefined && before.observedGeneration === after.observedGeneration) return unheld && reason(before, 'Programmed') === 'Pending';
+  return unheld || (accepted === 'Accepted' ? programmed === 'Pending' : accepted === 'Pending');
 }
 
 /** For a VirtualServer whose newest form no schema accepts. */

@@ -4,9 +4,10 @@
  */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
+import { RESOURCES, type VirtualServerStatus } from '../../../src/api/v1alpha1/index.ts';
 import { ownedPatch } from '../../../src/agent/ownership/virtualip-status.ts';
 import { Rush } from '../../../src/controller/rush.ts';
+import { isOnItsWay } from '../../../src/controller/status/virtualserver.ts';
 import { transitions } from '../../../src/controller/transitions.ts';
 import type { Resource } from '../../../src/kube/types.ts';
 import { Bench, lease, node, type Running } from './bench.ts';
@@ -95,6 +96,28 @@ test('one alone is told at once', async () => {
   assert.deepEqual([b.condition(key(0), 'Accepted'), b.condition(key(0), 'Programmed')], ['True Accepted', 'False Pending']);
   await b.stopAll();
 });
+
+const says = (generation: number, accepted: string, programmed: string, ready: string): VirtualServerStatus => ({
+  observedGeneration: generation,
+  conditions: Object.entries({ Accepted: accepted, Programmed: programmed, Ready: ready }).map(([type, reason]) => ({ type, status: type === reason ? 'True' as const : 'False' as const, reason, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' })) as NonNullable<VirtualServerStatus['conditions']>,
+});
+const READY = says(1, 'Accepted', 'Programmed', 'Ready');
+const PENDING = says(1, 'Accepted', 'Pending', 'NotProgrammed');
+const UNHELD = says(1, 'Accepted', 'Programmed', 'NoOwner');
+const ON_ITS_WAY: readonly (readonly [what: string, before: VirtualServerStatus | undefined, after: VirtualServerStatus, waits: boolean])[] = [
+  ['a new one that directors do not run yet', undefined, PENDING, true],
+  ['a new one whose address is not written yet', undefined, says(1, 'Pending', 'Pending', 'NotAccepted'), true],
+  ['a new one that they run and nobody holds yet', undefined, UNHELD, true],
+  ['the same, of which it was told that they do not run it', PENDING, UNHELD, true],
+  ['a new form that they do not run yet', READY, says(2, 'Accepted', 'Pending', 'NotProgrammed'), true],
+  ['a new one that is Ready', undefined, READY, false],
+  ['a new one that is refused', undefined, says(1, 'PoolNotFound', 'Pending', 'NotAccepted'), false],
+  ['a new one that a kernel cannot do', undefined, says(1, 'Accepted', 'KernelFeatureMissing', 'NotProgrammed'), false],
+  ['a new one without real servers', undefined, says(1, 'Accepted', 'Programmed', 'NoReadyBackends'), false],
+  ['one that was Ready and lost its holder', READY, UNHELD, false],
+  ['one that was Ready and lost its directors', READY, PENDING, false],
+];
+for (const [what, before, after, waits] of ON_ITS_WAY) test(`in a rush ${waits ? 'waits' : 'is told at once'}: ${what}`, () => assert.equal(isOnItsWay(before, after), waits));
 
 test('a rush is over a moment after the last one came', () => {
   let now = 0;
