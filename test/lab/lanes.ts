@@ -32,7 +32,7 @@ export interface Machine {
   /** What guests may have. */
   readonly freeMegabytes: number;
   /** At most this many lanes; for a person who says so. */
-  readonly most?: number;
+  readonly most?: number | undefined;
 }
 
 /** What a guest with one network and the product on its hosts needs at most, in /dev/shm. */

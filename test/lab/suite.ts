@@ -19,6 +19,9 @@ export const labFolder = join(repositoryRoot, '.lab');
 /** The CPU of the first guest: LAB_CPU, for two runs side by side on one machine. */
 export const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
 
+/** At most so many guests, where nobody says it otherwise: LAB_GUESTS, for a machine that has other work. */
+const mostGuests = process.env['LAB_GUESTS'] === undefined ? undefined : Number(process.env['LAB_GUESTS']);
+
 export interface SuiteOptions {
   /** `auto`: QEMU for scenarios tagged `nft`, User-Mode Linux for all others. */
   readonly backend: Backend | 'auto';
@@ -56,7 +59,7 @@ export async function runSuite(scenarios: readonly Scenario[], options: SuiteOpt
   requireMemory(Math.max(0, ...batches.filter(({ backend }) => backend === 'uml').map(({ megabytes }) => megabytes)));
   const machine = cpus().length;
   const pinned = Array.from({ length: Math.min(availableParallelism(), 4) }, (_, i) => (firstCpu + i) % machine);
-  const lanes = planLanes(batches, { cpus: pinned, freeMegabytes: freeMemory(), ...(options.guests === undefined ? {} : { most: options.guests }) });
+  const lanes = planLanes(batches, { cpus: pinned, freeMegabytes: freeMemory(), most: options.guests ?? mostGuests });
   const shared = lanes.length > pinned.length || first !== undefined;
   const running = new Map(batches.map((batch) => [batch, openBatch(batch, {
     shared: makeRunFolder('suite'), logFolder: labFolder, environment: passedOn(), signal, print,
