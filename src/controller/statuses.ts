@@ -42,9 +42,12 @@ const CALM_MS = 10_000;
 /** How long directors have to follow a changed program before that is news. Milliseconds. */
 const SETTLE_MS = 10_000;
 /** So long the first status of a VirtualIP is left to the director that takes it, which writes the whole of it. Milliseconds. */
-const CLAIMED_MS = 5_000;
-/** So long in a rush a new VirtualServer, or a new form of one, is told nothing but the outcome. Milliseconds. */
-const ON_ITS_WAY_MS = 5_000;
+const CLAIMED_MS = 8_000;
+/**
+ * So long in a rush a new VirtualServer, or a new form of one, is told nothing but the outcome: longer than directors need that are busy with the
+ * others, or each would be written twice more just then. Milliseconds.
+ */
+const ON_ITS_WAY_MS = 8_000;
 /** After a failed write. Milliseconds. */
 const RETRY_MS = 1_000;
 const WIDTH = 16;

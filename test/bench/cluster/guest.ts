@@ -82,7 +82,7 @@ if (rows.has(3) || rows.has(4)) {
     const bed = await startReal(lab, process.env['LAB_PROF'] === 'real' ? profiling() : []);
     if (rows.has(3)) results.connections = await connectionSamples(bed, CONNECTIONS);
     save();
-    const sample = rows.has(4) ? { apply: await applySample(bed, quick ? 300 : 1_000, REALS) } : {};
+    const sample = rows.has(4) ? { apply: await applySample(bed, quick ? 400 : 1_000, REALS) } : {};
     if (process.env['LAB_PROF'] === 'real') for (const agent of bed.agents) await agent.kill();
     return sample;
   });
