@@ -214,7 +214,10 @@ export class Controller {
     const uid = this.#serverOf(owner)?.metadata.uid;
     const slices = this.#writing.present(owner);
     const own = compiler?.programs.get(owner);
-    if (!compiler || uid === undefined || (own && compiler.verdicts.get(owner)?.accepted) || slices.some((s) => s.spec.virtualServer.uid !== uid)) return;
+    const verdict = compiler?.verdicts.get(owner);
+    // Accepted, and served as it is: not in the form before, which is kept until nodes receive in the new one.
+    const current = own && verdict?.accepted && verdict.program?.spec.contentHash === own.spec.contentHash;
+    if (!compiler || uid === undefined || current || slices.some((s) => s.spec.virtualServer.uid !== uid)) return;
     const program = programsOf(slices).get(owner);
     if (!program || program.spec.contentHash === own?.spec.contentHash || hashOf(program.spec) !== program.spec.contentHash) return;
     const claimed = (address: string) => this.#writing.virtualIPs.objects.get(virtualIPName(address))?.spec.claims.some((c) => c.uid === uid) === true;

@@ -99,6 +99,27 @@ test('two controllers that lead at once give no address twice, and come to rest'
   }), { numRuns: Number(process.env['RUNS'] ?? 10) });
 });
 
+test('of a VirtualServer that waits for nodes to receive in its new mode two controllers kept two forms of before, and wrote them over each other for ever', async () => {
+  const web = { drop: false, anew: true, spec: { vip: { addresses: ['203.0.113.1'] }, ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }], suspend: false } };
+  const steps: readonly Step[] = [
+    { do: 'node', n: 1, labels: { role: 'web' }, drop: false }, { do: 'server', key: 'a/two', ...web }, { do: 'wait', ms: 5 }, { do: 'wait', ms: 5 },
+    { do: 'group', name: 'edge', spec: {}, drop: true }, { do: 'wait', ms: 5 }, { do: 'wait', ms: 5 }, { do: 'report' }, { do: 'wait', ms: 5 },
+    { do: 'server', key: 'a/two', drop: false, anew: true, spec: { ports: [{ port: 80 }], mode: 'DR', backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }], suspend: false } },
+    { do: 'wait', ms: 300 }, { do: 'break' },
+  ];
+  for (const [n, lag] of [[26_337, 120], [1, 120], [2, 120], [3, 120], [4, 20], [5, 400]] as const) {
+    const b = new Bench(n, lag);
+    begin(b);
+    b.start('left');
+    b.start('right');
+    for (const s of steps) await (isWritten(s) ? write(b, s) : happen(b, s as Exclude<Step, Written>));
+    await b.pass(2_000);
+    await rest(b);
+    consistent(b);
+    await b.stopAll();
+  }
+});
+
 test('the same objects give the same result, in whatever order they were written and heard of', { timeout: 600_000 }, async () => {
   await fc.assert(fc.asyncProperty(seed, seed, fc.array(written, { minLength: 1, maxLength: 20 }), async (n, m, objects) => {
     const last = [...new Map(objects.map((o) => [JSON.stringify([o.do, 'key' in o ? o.key : 'name' in o ? o.name : o.n, 'hosts' in o && 'n' in o ? o.n : 0]), o])).values()];
