@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import type { NetClient, VipAddress } from '../kernel/net/types.ts';
 import type { Agent, Extent, Report } from './agent.ts';
 import { formatOperation } from './operation.ts';
-import { dueAnnouncements, type AnnounceStates } from './ownership/announce.ts';
+import { Announcements } from './ownership/announce.ts';
 import type { ReadBack } from './read-back.ts';
 
 export interface LoopOptions {
@@ -71,7 +71,7 @@ export class Loop {
   #readBack: ReadBack | null = null;
   /** Whether it has nothing to do just now. */
   #waiting = false;
-  #announcements: AnnounceStates = new Map();
+  readonly #announcements = new Announcements();
   /** When the next is due, of which VIPs, and before which time none is sent; in the milliseconds of `now`. */
   #announceDue = -Infinity;
   #announcing: ReadonlyMap<string, VipAddress> | null = null;
@@ -181,8 +181,7 @@ export class Loop {
     const vips = agent.announced;
     if (vips === this.#announcing && now() < this.#announceDue) return;
     this.#announceAfter = now() + ANNOUNCE_MS;
-    const { due, states, next } = dueAnnouncements(this.#announcements, vips, now());
-    this.#announcements = states;
+    const { due, next } = this.#announcements.due(vips, now());
     this.#announcing = vips;
     this.#announceDue = next;
     if (due.length === 0) return;

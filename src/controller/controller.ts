@@ -1,13 +1,14 @@
 /**
  * Controller: makes the cluster's VirtualIPs, programs and IPVSNodes what compile says, and reports back. One pass at a time: take what
- * changed, compile, write the difference. It moves values between the caches, the compiler and the writers, and decides only when;
- * the order of writes is reconcile/writing.ts's.
+ * changed, compile, write the difference. Status is written between passes, and no pass waits for it. It moves values between the caches,
+ * the compiler and the writers, and decides only when; the order of writes is reconcile/writing.ts's.
  */
 import { objectKey, virtualIPName, type ServerObjects, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Log } from '../kube/types.ts';
-import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
+import { childOf, isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
+import { Alarm } from './alarm.ts';
 import { hashOf } from './compile/compile.ts';
 import { Compiler } from './compiler.ts';
 import { Absent } from './reconcile/absent.ts';
@@ -56,14 +57,19 @@ export class Controller {
   readonly #absent: Absent;
   #compiler: Compiler | null = null;
   #unread: ReadonlySet<string> = new Set();
-  #wake: (() => void) | null = null;
-  #woken = true;
+  readonly #alarm: Alarm;
+  /** Rung when statuses may have to be written. */
+  readonly #reportAlarm: Alarm;
   #passes = 0;
   #passStarted: number | null = null;
+  /** What the last pass took. */
+  #passMs = 0;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
     const { world, now, sleep, writesPerSecond = WRITES_PER_SECOND } = options;
+    this.#alarm = new Alarm(now, sleep ?? realSleep);
+    this.#reportAlarm = new Alarm(now, sleep ?? realSleep);
     const budget = new Budget({ perSecond: writesPerSecond, burst: BURST, now, ...(sleep && { sleep }) });
     this.#surroundings = new Surroundings({
       services: world.services.store, slices: world.slices.store, endpoints: world.endpoints.store, nodes: world.nodes.store, namespaces: world.namespaces.store,
@@ -80,10 +86,7 @@ export class Controller {
   }
 
   /** Something changed: a pass is due. */
-  wake(): void {
-    this.#woken = true;
-    this.#wake?.();
-  }
+  wake(): void { this.#alarm.ring(); }
 
   /** For metrics: programs in force, passes over what had changed, and when the one that runs began (null: none runs). */
   get programs(): number { return this.#compiler?.programs.size ?? 0; }
@@ -92,39 +95,47 @@ export class Controller {
 
   /** Resolves when the signal aborts. What fails in a pass is repeated, later each time, and loses nothing. */
   async run(signal: AbortSignal): Promise<void> {
-    const { world, log, coalesceMs = COALESCE_MS, sleep = realSleep, now, onPass } = this.#options;
-    try {
-      while (!signal.aborted) {
-        await this.#idle(signal);
-        this.#woken = false;
-        if (!world.synced) continue;
-        await sleep(coalesceMs, signal);
-        const started = now();
-        this.#passStarted = started;
-        const ok = await this.#pass(signal);
-        this.#passStarted = null;
-        this.#passes++;
-        onPass?.(now() - started, ok);
+    const { controller: either, detach } = childOf(signal);
+    const loop = async (work: (signal: AbortSignal) => Promise<void>): Promise<void> => {
+      try {
+        while (!either.signal.aborted) await work(either.signal);
+      } catch (error) {
+        if (!isAbort(error) && !either.signal.aborted) throw error;
+      } finally {
+        // Neither goes on alone.
+        either.abort();
       }
-    } catch (error) {
-      if (!isAbort(error) && !signal.aborted) throw error;
-      log.debug({}, 'stopped');
-    }
+    };
+    const ended = await Promise.allSettled([loop((s) => this.#decide(s)), loop((s) => this.#report(s))]);
+    detach();
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
+    this.#options.log.debug({}, 'stopped');
   }
 
-  /** Until woken, or until it is time: for a retry, a status that waited, a Lease that may have run out. */
-  async #idle(signal: AbortSignal): Promise<void> {
-    if (this.#woken) return;
-    const due = Math.min(this.#dirty.nextDue(this.#options.now()), this.#statuses.nextDue);
-    const wake = new AbortController();
-    this.#wake = () => wake.abort();
-    try {
-      await (this.#options.sleep ?? realSleep)(Math.min(TICK_MS, Math.max(due, 1)), AbortSignal.any([signal, wake.signal]));
-    } catch (error) {
-      if (!isAbort(error) || signal.aborted) throw error;
-    } finally {
-      this.#wake = null;
-    }
+  /** Waits for a change, or until something that waited or failed is to be tried again; then a pass. */
+  async #decide(signal: AbortSignal): Promise<void> {
+    const { world, coalesceMs = COALESCE_MS, sleep = realSleep, now, onPass } = this.#options;
+    const since = await this.#alarm.wait(Math.min(TICK_MS, Math.max(Math.min(this.#dirty.nextDue(now()), this.#statuses.nextClaimDue), 1)), signal);
+    // From the first change on, also where that came while another pass ran; and never more than half of the time.
+    if (world.synced) await sleep(Math.max(since + coalesceMs - now(), Math.min(this.#passMs, coalesceMs), 0), signal);
+    this.#alarm.clear();
+    if (!world.synced) return;
+    const started = now();
+    this.#passStarted = started;
+    const ok = await this.#pass(signal);
+    this.#passStarted = null;
+    this.#passes++;
+    this.#passMs = now() - started;
+    this.#reportAlarm.ring();
+    onPass?.(this.#passMs, ok);
+  }
+
+  /** Waits until a status is due; then writes some, if no pass runs: what directors are told comes first. */
+  async #report(signal: AbortSignal): Promise<void> {
+    const passing = () => this.#compiler === null || this.#passStarted !== null;
+    await this.#reportAlarm.wait(passing() ? TICK_MS : Math.min(TICK_MS, Math.max(this.#statuses.nextDue, 1)), signal);
+    this.#reportAlarm.clear();
+    if (!passing()) await this.#statuses.write(this.#compiler!, this.#writing.unwritten, signal);
   }
 
   /** Returns whether everything that was tried was written. */
@@ -148,7 +159,7 @@ export class Controller {
     const compiler = this.#compile(changes, unread);
     await this.#writing.write(compiler, signal);
     const ok = this.#dirty.end(now());
-    await this.#statuses.write(compiler, this.#writing.unwritten, signal);
+    await this.#statuses.writeClaims(signal);
     return ok;
   }
 
@@ -200,7 +211,10 @@ export class Controller {
 
   /** VirtualServers in mode NAT whose VIPs a node has, or has no longer, as a real server: those that use them as a source (compile.ts). */
   #sharing(before: readonly string[], now: readonly string[]): string[] {
-    const changed = new Set([...before.filter((a) => !now.includes(a)), ...now.filter((a) => !before.includes(a))]);
+    // Thousands of addresses, and most reports say the same ones.
+    if (before.length === now.length && before.every((a, i) => a === now[i])) return [];
+    const [had, has] = [new Set(before), new Set(now)];
+    const changed = new Set([...before.filter((a) => !has.has(a)), ...now.filter((a) => !had.has(a))]);
     if (changed.size === 0) return [];
     return [...this.#compiler?.programs ?? []].flatMap(([owner, { spec }]) => (spec.mode === 'NAT' && spec.addresses.some((a) => changed.has(a.address)) ? [owner] : []));
   }

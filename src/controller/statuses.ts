@@ -19,7 +19,7 @@ import type { Reports } from './reports.ts';
 import { Rush } from './rush.ts';
 import { claimedStatus, groupStatus, poolRemark, poolStatus, type PoolRemark, type PoolSurroundings } from './status/pools.ts';
 import { flips, isOnItsWay, virtualServerStatus } from './status/virtualserver.ts';
-import type { World } from './world.ts';
+import { holderKey, type World } from './world.ts';
 
 export interface StatusesOptions {
   readonly client: KubeClient;
@@ -57,6 +57,7 @@ const A_PASS = { looks: 256, writes: 64, writesInRush: 16 };
 const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
 
 type Due = 'server' | 'vip' | 'pool' | 'group' | 'invalid';
+const REPORTED: readonly Due[] = ['server', 'pool', 'group', 'invalid'];
 
 export class Statuses {
   readonly #options: StatusesOptions;
@@ -121,21 +122,31 @@ export class Statuses {
     }
   }
 
-  /** Milliseconds until something is due; Infinity: nothing is. */
-  get nextDue(): number {
+  /** Milliseconds until `write` has something to do; Infinity: nothing is due. */
+  get nextDue(): number { return this.#until(REPORTED); }
+
+  /** And until `writeClaims` has. */
+  get nextClaimDue(): number { return this.#until(['vip']); }
+
+  #until(kinds: readonly Due[]): number {
     let next = Infinity;
-    for (const due of Object.values(this.#due)) for (const at of due.values()) if (at < next) next = at;
+    for (const kind of kinds) for (const at of this.#due[kind].values()) if (at < next) next = at;
     return Math.max(0, Math.max(next, this.#pausedUntil) - this.#options.now());
   }
 
-  /** Looks at what is due, at so many of each kind, and writes what differs. */
+  /** Looks at claims that are due, at so many, and writes what differs. In turn with who writes VirtualIPs: theirs are the same objects. */
+  async writeClaims(signal: AbortSignal): Promise<void> {
+    const time = new Date(this.#options.clock()).toISOString();
+    await this.#each('vip', signal, (name) => this.#vip(name, time, signal));
+  }
+
+  /** Looks at everything else that is due, at so many of each kind, and writes what differs. */
   async write(compiler: Compiler, unwritten: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
     const { clock, world } = this.#options;
     const time = new Date(clock()).toISOString();
     for (const { objects } of [this.#servers, this.#pools, this.#groups]) objects.doubts();
     this.#lookForInvalid();
     await this.#each('server', signal, (key) => this.#server(key, compiler, unwritten, time, signal));
-    await this.#each('vip', signal, (name) => this.#vip(name, time, signal));
     await this.#each('pool', signal, async (name) => {
       const pool = this.#pools.objects.get(name);
       return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#remark(pool), time), signal) : 0;
@@ -246,12 +257,7 @@ export class Statuses {
 
   #members(group: string): Parameters<typeof groupStatus>[1] {
     const { world, reports } = this.#options;
-    const owned = new Map<string, number>();
-    for (const vip of world.virtualIPs.store.values()) {
-      const node = vip.status?.activeNode;
-      if (node && vip.spec.directorGroup === group) owned.set(node, (owned.get(node) ?? 0) + 1);
-    }
-    return reports.members(group).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: owned.get(node) ?? 0 }));
+    return reports.members(group).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: world.virtualIPs.store.count('holder', holderKey(group, node)) }));
   }
 }
 

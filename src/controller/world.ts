@@ -59,6 +59,9 @@ interface Source {
   readonly absent: boolean;
 }
 
+/** What VirtualIPs are indexed by as `holder`: their group, and who has them. */
+export function holderKey(group: string, node: string): string { return `${group} ${node}`; }
+
 export function noChanges(): Changes {
   return { written: new Set(), concerned: new Set(), everything: false, virtualIPs: new Map(), programs: new Map(), ipvsNodes: new Map(), statuses: new Map() };
 }
@@ -103,7 +106,7 @@ export class World {
     });
     this.pools = this.#reflect(RESOURCES.VIPPool, { onChange: (c) => this.#wrote(c) });
     this.groups = this.#reflect(RESOURCES.DirectorGroup, { onChange: (c) => this.#wrote(c) });
-    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { onChange: (c) => hear(this.#changes.virtualIPs, c.key, c) });
+    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { indexes: { holder: (v) => [holderKey(v.spec.directorGroup, v.status?.activeNode ?? '')] }, onChange: (c) => hear(this.#changes.virtualIPs, c.key, c) });
     this.programs = this.#reflect(RESOURCES.VirtualServerProgram, {
       indexes: { owner: (p) => [`${p.metadata.namespace}/${p.spec.virtualServer.name}`] },
       onChange: (c) => hear(this.#changes.programs, c.key, c),

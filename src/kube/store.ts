@@ -71,10 +71,16 @@ export class Store<T extends KubeObject> {
 
   /** The objects filed under a value of an index, in no order that means anything. Throws TypeError when there is no such index. */
   by(indexName: string, value: string): readonly T[] {
+    return [...this.#filed(indexName, value)?.values() ?? []];
+  }
+
+  /** How many there are. Throws TypeError when there is no such index. */
+  count(indexName: string, value: string): number { return this.#filed(indexName, value)?.size ?? 0; }
+
+  #filed(indexName: string, value: string): ReadonlyMap<string, T> | undefined {
     const index = this.#indexes.get(indexName);
     if (!index) throw new TypeError(`the store has no index ${indexName}`);
-    const found = index.get(value);
-    return found ? [...found.values()] : [];
+    return index.get(value);
   }
 
   #prepare(original: T): Prepared<T> {

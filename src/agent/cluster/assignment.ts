@@ -24,6 +24,8 @@ export const NOTHING: AssignmentState = { spec: null, groups: new Map(), binds: 
 export interface AssignmentChange {
   readonly programs: ReadonlyMap<string, Program | null>;
   readonly groups: ReadonlyMap<string, GroupSettings> | null;
+  /** Whether it may matter for who holds which VIP: a program came, went, or has others; or it wants to be where its real servers are. */
+  readonly moves: boolean;
 }
 
 export interface AssignmentOptions {
@@ -137,19 +139,21 @@ export class Assignment {
   take(): AssignmentChange | null {
     const programs = new Map<string, Program | null>();
     this.#taken = { programs: new Map(), groups: this.#groupsDirty };
+    let moves = this.#groupsDirty;
     for (const owner of this.#dirty) {
       const program = this.#programs.get(owner) ?? this.#bindPrograms.get(owner) ?? null;
       const told = this.#told.get(owner) ?? null;
       if (same(told, program)) continue;
       programs.set(owner, program);
       this.#taken.programs.set(owner, told);
+      if (!samePlace(told, program) || this.#local.has(owner) || (told && localNodes(told))) moves = true;
       if (program) this.#told.set(owner, program);
       else this.#told.delete(owner);
     }
     this.#dirty = new Set();
     const groups = this.#groupsDirty ? new Map([...this.directs].flatMap((name) => { const g = this.#groups.get(name); return g ? [[name, g.settings] as const] : []; })) : null;
     this.#groupsDirty = false;
-    return programs.size > 0 || groups ? { programs, groups } : null;
+    return programs.size > 0 || groups ? { programs, groups, moves } : null;
   }
 
   /** What was taken last did not arrive: it is taken again. */
@@ -207,4 +211,11 @@ function same(a: Program | null, b: Program | null): boolean {
   if (a === b) return true;
   if (!a || !b) return false;
   return a.spec.contentHash === b.spec.contentHash && (a.spec.contentHash !== '' || JSON.stringify(a) === JSON.stringify(b));
+}
+
+/** Whether two forms of a program want the same VIPs. */
+function samePlace(a: Program | null, b: Program | null): boolean {
+  if (!a || !b) return false;
+  const [had, has] = [a.spec.addresses, b.spec.addresses];
+  return a.spec.directorGroup === b.spec.directorGroup && had.length === has.length && had.every(({ address }, i) => address === has[i]!.address);
 }

@@ -4,7 +4,7 @@
  */
 import type { IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { MAX_BACKEND_REPORTS } from '../../api/v1alpha1/vocabulary.ts';
-import { serviceKey } from '../../kernel/ipvs/types.ts';
+import { parseServiceKey, serviceKey, type Service } from '../../kernel/ipvs/types.ts';
 import type { AgentView } from '../agent.ts';
 import type { Unhealthy } from '../health/watch.ts';
 import { virtualServerOf } from './binds.ts';
@@ -18,11 +18,13 @@ const MAX_MESSAGE = 1024;
 /** Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. */
 export function backendReports({ fragments, drains, remaining }: Pick<AgentView, 'fragments' | 'drains' | 'remaining'>, unhealthy: (owner: string) => readonly Unhealthy[]): BackendReport[] {
   const byService = Map.groupBy(Object.entries(drains), ([id]) => id.slice(0, id.indexOf(' -> ')));
+  // Thousands of services, of which few drain: their keys are not made for that.
+  const places = new Set([...byService.keys()].map((key) => placeOf(parseServiceKey(key)!)));
   const reports: BackendReport[] = [];
   for (const { owner, services } of fragments.values()) {
     if (services.length === 0) continue;
     const sick = unhealthy(owner);
-    const leaving = byService.size === 0 ? [] : services.flatMap((s) => byService.get(serviceKey(s.service)) ?? []);
+    const leaving = services.flatMap(({ service }) => (places.has(placeOf(service)) ? byService.get(serviceKey(service)) ?? [] : []));
     if (sick.length === 0 && leaving.length === 0) continue;
     const down = sick.filter((u) => u.state === 'Down');
     const until = Math.max(...leaving.map(([, { deadline }]) => deadline));
@@ -34,6 +36,9 @@ export function backendReports({ fragments, drains, remaining }: Pick<AgentView,
   }
   return reports.sort((a, b) => (a.virtualServer < b.virtualServer ? -1 : 1)).slice(0, MAX_BACKEND_REPORTS);
 }
+
+/** What all services with one address or mark have in common. */
+function placeOf({ fwmark, address }: Pick<Service, 'fwmark' | 'address'>): string | number { return fwmark === 0 ? address : fwmark; }
 
 function addresses(list: readonly Unhealthy[]): number {
   return new Set(list.map((u) => u.address)).size;

@@ -54,6 +54,8 @@ export class Directing {
   readonly #claimer: Claimer;
   #signal: AbortSignal | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** When it is due. Monotonic milliseconds. */
+  #timerAt = 0;
   #notBefore = -Infinity;
   #recovering = false;
   /** Whether the claims are being looked at, and what was asked for meanwhile. Milliseconds. */
@@ -114,22 +116,30 @@ export class Directing {
     if (news || this.#members.live(now).length !== live) this.look();
   }
 
-  /** The kernel was made what this node is told. `alone`: the API server has been away since the start. */
-  reconciled(alone: boolean): void {
+  /** The kernel was made what this node is told. `alone`: the API server has been away since the start. `news`: it may matter for who holds which VIP. */
+  reconciled(alone: boolean, news: boolean): void {
+    const first = !this.#ready;
     this.#ready = true;
     this.#alone = alone;
     this.#beat();
-    this.look();
+    this.look(news || first ? LOOK_MS.least : LOOK_MS.most);
   }
 
-  /** Looks at the claims soon; once more, if that is being done. */
+  /** Looks at the claims soon, or sooner, if somebody asked before; once more, if that is being done. */
   look(delayMs: number = LOOK_MS.least): void {
     if (this.#looking) {
       this.#again = Math.min(this.#again ?? Infinity, delayMs);
       return;
     }
+    const now = this.#options.now();
+    const at = Math.max(now + delayMs, this.#notBefore);
+    if (this.#timer && this.#timerAt <= at) return;
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { void this.#attempt(); }, Math.max(delayMs, this.#notBefore - this.#options.now())).unref();
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.#attempt();
+    }, at - now).unref();
   }
 
   /** Groups all of whose programs are known. */

@@ -70,6 +70,10 @@ export class ClusterHost {
   /** What could not be taken up lately, and why; null: everything was. */
   #problem: string | null = null;
   #onBegin: () => void = () => {};
+  /** What the agent was told and has not finished may matter for who holds which VIP. */
+  #moved = true;
+  /** Whether something failed in the last reconcile. */
+  #failed = false;
   readonly #timers = { patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, again: null as NodeJS.Timeout | null, take: null as NodeJS.Immediate | null };
 
   constructor(options: ClusterHostOptions) {
@@ -82,6 +86,7 @@ export class ClusterHost {
     this.#behindSince = now();
     this.#inputs = new Inputs({
       ...options,
+      recognises: (status) => this.#reporting.recognises(status),
       listener: {
         node: () => { this.#dirty.node = true; this.#soon(); },
         group: (name) => { this.#dirty.groups.add(name); this.#soon(); },
@@ -119,7 +124,12 @@ export class ClusterHost {
   report(report: Report | null, error: unknown): void {
     if (report && !this.#agent.pending) this.#reached = this.#generation;
     this.#reporting.reconciled(report, error);
-    if (report) this.#directing.reconciled(this.usingSnapshot);
+    if (!report) return;
+    // With thousands of VIPs a look takes as long as many changes of endpoints, which are no reason for one.
+    const failed = report.failures.length > 0;
+    this.#directing.reconciled(this.usingSnapshot, this.#moved || failed || this.#failed || this.#agent.lookedAtNode);
+    this.#failed = failed;
+    if (!this.#agent.pending) this.#moved = false;
   }
 
   /** Writes at once what was to be written soon. */
@@ -191,7 +201,7 @@ export class ClusterHost {
     if (!object) return this.#inputs.node.kindMissing ? this.#untell() : undefined;
     if (this.#uid !== undefined && object.metadata.uid !== this.#uid) this.#reporting.forget();
     this.#uid = object.metadata.uid;
-    if (object.reported !== undefined) this.#reporting.heard(object.reported);
+    if (object.ours === false) this.#reporting.spoiled();
     if (object.metadata.generation === this.#generation && this.#generation !== undefined) return;
     this.#assignment.setSpec(object.spec, clock());
     this.#inputs.follow(this.#assignment.directs);
@@ -257,6 +267,7 @@ export class ClusterHost {
   #tell(): void {
     const change = this.#assignment.take();
     if (!change && !this.#dirty.duties) return;
+    const moves = this.#dirty.duties || change?.moves === true;
     try {
       this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined);
     } catch (error) {
@@ -267,6 +278,8 @@ export class ClusterHost {
     this.#toldFile.ask();
     this.#loop?.trigger('changes');
     this.#reporting.ask();
+    if (!moves) return;
+    this.#moved = true;
     this.#directing.look();
   }
 

@@ -3,7 +3,7 @@
  * directors, and the programs of the groups that it directs for, which come and go. Most nodes are only real servers and watch one object.
  * It starts and stops reflectors; what a change means is host.ts's.
  */
-import { RESOURCES, type DirectorGroup, type VirtualIP, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
+import { RESOURCES, type DirectorGroup, type IPVSNodeStatus, type VirtualIP, type VirtualServerProgram } from '../../api/v1alpha1/index.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { LEASES, type Lease } from '../../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../../kube/reflector.ts';
@@ -25,6 +25,8 @@ export interface InputsOptions {
   /** How the reflectors wait between two attempts. */
   readonly sleep?: Sleep;
   readonly listener: InputsListener;
+  /** Whether a status of this node is what this agent wrote. */
+  readonly recognises: (status: IPVSNodeStatus) => boolean;
 }
 
 /** Told of changes after the caches have them. */
@@ -62,9 +64,9 @@ export class Inputs {
 
   constructor(options: InputsOptions) {
     this.#options = options;
-    const { listener, node, namespace } = options;
+    const { listener, node, namespace, recognises } = options;
     this.node = this.#make<WatchedNode>(RESOURCES.IPVSNode, {
-      fieldSelector: `metadata.name=${node}`, trim: withoutReport, onChange: () => listener.node(), onSynced: () => listener.synced(null), onKindMissing: () => listener.node(),
+      fieldSelector: `metadata.name=${node}`, trim: (object) => withoutReport(object, recognises), onChange: () => listener.node(), onSynced: () => listener.synced(null), onKindMissing: () => listener.node(),
     });
     this.groups = this.#make(RESOURCES.DirectorGroup, { onChange: ({ key }) => listener.group(key), onSynced: () => listener.synced(null) });
     this.virtualIPs = this.#make(RESOURCES.VirtualIP, {

@@ -2,7 +2,7 @@
  * What the agent reports of its node: IPVSNode.status, from the agent's view, the assignment and the claims. Pure. Conditions and reasons are
  * those of api/v1alpha1/conditions.ts.
  */
-import { MAX_BINDS, MAX_FAILURES, reportApplied, type ConditionOf, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
+import { MAX_BINDS, MAX_FAILURES, type AppliedReport, type ConditionOf, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { MAX_OWNED_VIPS } from '../../api/v1alpha1/vocabulary.ts';
 import type { Program } from '../../api/v1alpha1/program.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -31,6 +31,8 @@ export interface NodeStatusInput {
   readonly problems: ReadonlyMap<string, ProgramProblem>;
   readonly view: AgentView;
   readonly index: NodeIndex | null;
+  /** The texts of programs that are in the kernel, whole. */
+  readonly applied: (programs: readonly Pick<Fragment, 'owner' | 'contentHash'>[]) => AppliedReport;
   /** Whether a reconcile of everything was done. */
   readonly reconciled: boolean;
   /** Why the last reconcile could not be done at all. */
@@ -65,7 +67,7 @@ export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
   const { failures, failing } = failuresOf(input);
   // As the kernel has them, which may be the form before the newest.
   const whole = [...view.fragments.values()].filter((f) => directs.has(f.directorGroup) && !failing.has(f.owner));
-  const applied = reportApplied(whole.map((f) => [f.owner, f.contentHash] as const));
+  const applied = input.applied(whole);
   const foreignVips = [...blocked].map(([address, { mac }]) => `${address} at ${mac || 'an unknown MAC address'}`);
   const examples = [...view.foreign.services, ...view.foreign.destinations, ...view.foreign.addresses, ...foreignVips].slice(0, EXAMPLES).map((text) => text.slice(0, 256));
   const culprit = flushedLately(flushes, now) ? namesOf(culprits).slice(0, 64) : '';

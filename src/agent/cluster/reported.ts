@@ -1,46 +1,28 @@
 /**
- * Reported: what of IPVSNode.status the agent keeps of what it reads there: the conditions, for when they changed, and a digest of the whole, by
- * which it sees that somebody else wrote over its report. The report itself it wrote; with thousands of programs it is large. Pure.
+ * Reported: what of IPVSNode.status the agent keeps of what it reads there: the conditions, for when they changed, and whether the whole is what
+ * it wrote, by which it sees that somebody else wrote over its report. The report itself it has; with thousands of programs it is large. Pure.
  */
-import { createHash } from 'node:crypto';
 import type { IPVSNode, IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 
 export interface WatchedNode extends IPVSNode {
-  readonly reported?: string;
+  /** Whether its status is what this agent wrote. */
+  readonly ours?: boolean;
 }
 
 /** To be stored instead of the object as it was read. */
-export function withoutReport(node: IPVSNode): WatchedNode {
+export function withoutReport(node: IPVSNode, recognises: (status: IPVSNodeStatus) => boolean): WatchedNode {
   const { status, ...rest } = node;
   const conditions = status?.conditions;
-  return { ...rest, ...(conditions && { status: { conditions } }), reported: digestOf(status ?? {}) };
+  return { ...rest, ...(conditions && { status: { conditions } }), ours: recognises(status ?? {}) };
 }
 
-/** Equal for equal contents, whatever the order of keys: a server keeps its own. */
-export function digestOf(status: object): string {
-  const hash = createHash('sha256');
-  for (const part of canonical(status)) hash.update(part);
-  return hash.digest('hex');
-}
-
-/** Keys in order. Lists of texts, which are what is large in a report, are written by the runtime in one go. */
-function* canonical(value: unknown): Generator<string> {
-  if (Array.isArray(value) && value.some((item) => typeof item === 'object' && item !== null)) {
-    for (const item of value) {
-      yield '[';
-      yield* canonical(item);
-    }
-    yield ']';
-  } else if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    for (const [key, item] of Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) {
-      if (item === undefined) continue;
-      yield `{${JSON.stringify(key)}:`;
-      yield* canonical(item);
-    }
-    yield '}';
-  } else {
-    yield JSON.stringify(value) ?? 'null';
-  }
+/** By value, whatever the order of keys: a server keeps its own; and undefined is as good as absent. */
+export function sameReport(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
+  if (Array.isArray(a)) return a.length === (b as unknown[]).length && a.every((item, i) => sameReport(item, (b as unknown[])[i]));
+  const [mine, theirs] = [a, b] as readonly Readonly<Record<string, unknown>>[];
+  return [...new Set([...Object.keys(mine!), ...Object.keys(theirs!)])].every((key) => sameReport(mine![key], theirs![key]));
 }
 
 /** What of a report is new: nothing; only in which form programs run that ran before; or anything else. */

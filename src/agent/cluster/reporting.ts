@@ -2,12 +2,14 @@
  * Reporting: what the agent says about its node, to whom: the status of its IPVSNode, an Event when somebody removed our services, and what
  * health and metrics ask. It gathers; node-status.ts words it.
  */
+import type { IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Condition } from '../../kube/conditions.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import type { Log } from '../../kube/types.ts';
 import type { Agent, Report } from '../agent.ts';
 import type { HealthWatch } from '../health/watch.ts';
+import { AppliedLines } from './applied.ts';
 import type { Assignment } from './assignment.ts';
 import { namesOf, readCommands as readProcesses, remedyFor, suspects, type Culprit } from './culprit.ts';
 import type { Directing } from './directing.ts';
@@ -45,6 +47,7 @@ const LOOK_MS = 30_000;
 export class Reporting {
   readonly #options: ReportingOptions;
   readonly #writer: StatusWriter;
+  readonly #applied = new AppliedLines();
   #reconciled = false;
   #reportedAt: number | null = null;
   #error: { readonly code: string; readonly message: string } | null = null;
@@ -76,8 +79,11 @@ export class Reporting {
   /** The IPVSNode is another object than before: everything is said again. */
   forget(): void { this.#writer.forget(); }
 
-  /** What the server has of it, by its digest. */
-  heard(reported: string): void { this.#writer.heard(reported); }
+  /** Whether that is what was written. */
+  recognises(status: IPVSNodeStatus): boolean { return this.#writer.recognises(status); }
+
+  /** The server has something else. */
+  spoiled(): void { this.#writer.spoiled(); }
 
   /** Takes what a reconcile reported; null when it could not be done at all. */
   reconciled(report: Report | null, error: unknown): void {
@@ -104,7 +110,7 @@ export class Reporting {
     const { agent, health, assignment, directing, version, kernel, generation, usingSnapshot, clock } = this.#options;
     const { directs, programs, problems } = assignment;
     const status = nodeStatus({
-      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index, reconciled: this.#reconciled, error: this.#error, health: health(),
+      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index, reconciled: this.#reconciled, error: this.#error, health: health(), applied: (programs) => this.#applied.of(programs),
       owned: directing.owned, blocked: directing.blocked, usingSnapshot: usingSnapshot(), flushes: agent.tally.flushes, culprits: this.#culprits, conditions, now: clock(),
     });
     this.#said = { applied: status.programs!.applied, failed: status.programs!.failed, bound: status.boundVIPs!.length };

@@ -9,7 +9,7 @@ import type { Condition } from '../../kube/conditions.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
 import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../../kube/wait.ts';
-import { digestOf, newsIn } from './reported.ts';
+import { newsIn, sameReport } from './reported.ts';
 
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'apply' | 'update'>;
@@ -38,8 +38,8 @@ export class StatusWriter {
   #asked = false;
   #wake: (() => void) | null = null;
   #written: IPVSNodeStatus | null = null;
-  /** Of what was written, once somebody asks. */
-  #digest: string | null = null;
+  /** On its way: it may be heard of before the answer to the write is here. */
+  #writing: IPVSNodeStatus | null = null;
   #writtenAt = -Infinity;
   /** Somebody else wrote over it. */
   #spoiled = false;
@@ -62,12 +62,16 @@ export class StatusWriter {
     this.ask();
   }
 
+  /** Whether the server has what was written, or is being written; before the first time everything is. */
+  recognises(status: IPVSNodeStatus): boolean {
+    return this.#written === null || sameReport(this.#written, status) || (this.#writing !== null && sameReport(this.#writing, status));
+  }
+
   /**
-   * What the server has, by its digest. Of two writes shortly one after the other the first may come back after the second was made: then one
-   * is made that changes nothing, and of which nothing is heard.
+   * The server has something else than what was written. Of two writes shortly one after the other the first may come back after the second was
+   * made: then one is made that changes nothing, and of which nothing is heard.
    */
-  heard(reported: string): void {
-    if (this.#written === null || reported === (this.#digest ??= digestOf(this.#written))) return;
+  spoiled(): void {
     this.#spoiled = true;
     this.ask();
   }
@@ -99,12 +103,12 @@ export class StatusWriter {
     if (news === 'nothing') return 'same';
     if (news === 'forms' && now() - this.#writtenAt < FOLLOWED_MS) return 'later';
     this.#spoiled = false;
+    this.#writing = status;
     try {
       const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
       // What another has added stays where we apply ours, such as a condition of its own.
-      if (again && digestOf(after.status ?? {}) !== digestOf(status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
+      if (again && !sameReport(after.status ?? {}, status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
       this.#written = status;
-      this.#digest = null;
       this.#writtenAt = now();
       this.counts.written += 1;
       return 'written';
@@ -116,6 +120,8 @@ export class StatusWriter {
       if (isNotFound(error)) return 'absent';
       log.warn({ err: error }, 'status not written; trying on');
       return 'failed';
+    } finally {
+      this.#writing = null;
     }
   }
 

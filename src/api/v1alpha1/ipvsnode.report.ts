@@ -12,10 +12,17 @@ export interface AppliedReport {
   readonly digest: string;
 }
 
+/** The text of one program. */
+export function appliedLine(virtualServer: string, contentHash: string): string { return `${virtualServer}|${contentHash}`; }
+
 /** What to report of programs that are in the kernel, whole: content hashes by `namespace/name`. */
 export function reportApplied(programs: Iterable<readonly [virtualServer: string, contentHash: string]>): AppliedReport {
-  const all = Array.from(programs, ([virtualServer, contentHash]) => `${virtualServer}|${contentHash}`).sort();
-  return { applied: all.slice(0, MAX_APPLIED), digest: createHash('sha256').update(all.join('\n')).digest().toString('hex', 0, 8) };
+  return appliedReport(Array.from(programs, ([virtualServer, contentHash]) => appliedLine(virtualServer, contentHash)).sort());
+}
+
+/** The same of their texts, sorted. */
+export function appliedReport(lines: readonly string[]): AppliedReport {
+  return { applied: lines.slice(0, MAX_APPLIED), digest: createHash('sha256').update(lines.join('\n')).digest().toString('hex', 0, 8) };
 }
 
 /** Content hashes by `namespace/name`. A text of another form is left out: then that program counts as not applied. */

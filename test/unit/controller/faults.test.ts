@@ -288,6 +288,33 @@ test('many statuses that change at once do not delay a program', async () => {
   await b.stopAll();
 });
 
+test('a status write that the server does not answer delays no program', async () => {
+  const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), server('shop', { backends: [{ serviceRef: { name: 'web' } }] }));
+  const client = b.api.client('one');
+  let hang = false;
+  let hung = 0;
+  const slow: KubeClient = { ...client, apply: async (resource, object, options) => {
+    if (hang && resource.kind === 'VirtualServer') {
+      hung++;
+      await b.time.sleep(30_000, options.signal!);
+    }
+    return await client.apply(resource, object, options);
+  } };
+  b.start('one', { client: slow });
+  await b.settle();
+  b.report('e1');
+  await b.settle();
+  hang = true;
+  b.drop('Lease', 'ipvs-system/director-e1');
+  while (hung === 0) await b.pass(10);
+  b.put(slice('default/web-1', 'web', ['10.1.0.2']));
+  await b.pass(1_000);
+  assert.deepEqual(realServers(b, 'default/shop'), ['10.1.0.2|8080|1|']);
+  await b.settle(60_000);
+  assert.equal(b.condition('default/shop', 'Programmed'), 'False NoDirector');
+  await b.stopAll();
+});
+
 for (const [what, spoil] of [
   ['the VirtualServer', (b: Bench) => putInvalid(b, server('shop') as unknown as KubeObject)],
   ['its pool', (b: Bench) => putInvalid(b, pool() as unknown as KubeObject, { blocks: 'all' })],

@@ -133,3 +133,21 @@ test('for a VIP it is known who wants it, and where its real servers are', () =>
   const { directs, owned, reserved } = a.duties(new Set(['10.0.1.201']));
   assert.deepEqual([[...directs!], [...owned!], [...reserved]], [['edge'], ['10.0.1.201'], ['10.0.1.1']]);
 });
+
+test('who holds which VIP is looked at when a program comes, goes or wants others, or wants to be where its real servers are; not for each endpoint', () => {
+  const a = new Assignment({ node: 'n1' });
+  const moves = (fields: ProgramFields | null) => {
+    a.setProgram('default/shop', fields ? slices(fields) : []);
+    return a.take()?.moves;
+  };
+  a.setSpec(spec(['edge']), 0);
+  a.setGroup('edge', directorGroup('edge'));
+  assert.equal(moves({}), true, 'it comes');
+  assert.equal(moves({ realServers: ['10.0.3.1', '10.0.3.2'] }), false, 'an endpoint more');
+  assert.equal(moves({ vips: ['10.0.1.201'] }), true, 'another VIP');
+  const local: ProgramFields = { vips: ['10.0.1.201'], localOnly: true };
+  assert.equal(moves(local), true, 'its real servers are to be local');
+  assert.equal(moves({ ...local, realServers: ['10.0.3.9'] }), true, 'they are elsewhere');
+  assert.equal(moves({ vips: ['10.0.1.201'] }), true, 'anywhere again');
+  assert.equal(moves(null), true, 'it goes');
+});

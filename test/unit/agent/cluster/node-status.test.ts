@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { joinNeeds } from '../../../../src/agent/state.ts';
 import type { AgentView } from '../../../../src/agent/agent.ts';
+import { AppliedLines } from '../../../../src/agent/cluster/applied.ts';
 import { FLUSH_SHOWN_MS, nodeStatus, type NodeStatusInput } from '../../../../src/agent/cluster/node-status.ts';
 import { readCommands, suspects } from '../../../../src/agent/cluster/culprit.ts';
 import { CONDITIONS_OF, fromServer } from '../../../../src/api/v1alpha1/index.ts';
@@ -31,7 +32,7 @@ function status(fields: Partial<Omit<NodeStatusInput, 'view'>> & { view?: Partia
     view: {
       fragments, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], shared: joinNeeds([], []), capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
     },
-    owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, health: null, culprits: [], conditions: [], now: 1_000_000, ...rest,
+    owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, health: null, culprits: [], conditions: [], now: 1_000_000, applied: (programs) => new AppliedLines().of(programs), ...rest,
   });
   const object = { apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode', metadata: { name: 'n1' }, spec: { directorGroups: [], realServer: { binds: [] }, reservedAddresses: [] }, status: made };
   const read = fromServer('IPVSNode', object);

@@ -1,7 +1,7 @@
 /** When VIPs are announced again: repeats, the slow round, and a bound on how many at once. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { ANNOUNCE_AT_ONCE, dueAnnouncements, type AnnounceStates } from '../../../../src/agent/ownership/announce.ts';
+import { ANNOUNCE_AT_ONCE, Announcements } from '../../../../src/agent/ownership/announce.ts';
 import type { VipAddress } from '../../../../src/kernel/net/types.ts';
 
 const vips = (count: number): Map<string, VipAddress> =>
@@ -9,11 +9,10 @@ const vips = (count: number): Map<string, VipAddress> =>
 
 /** Every announcement in `seconds`, as [second, address], with calls as the loop makes them: when one is due, 50 ms apart, and each second. */
 function run(held: (second: number) => Map<string, VipAddress>, seconds: number): [number, string][] {
-  let states: AnnounceStates = new Map();
+  const announcements = new Announcements();
   const said: [number, string][] = [];
   for (let at = 0; at <= seconds * 1000;) {
-    const result = dueAnnouncements(states, held(Math.floor(at / 1000)), at);
-    states = result.states;
+    const result = announcements.due(held(Math.floor(at / 1000)), at);
     assert.ok(result.due.length <= ANNOUNCE_AT_ONCE);
     for (const vip of result.due) said.push([at / 1000, vip.address]);
     at = Math.min(Math.max(at + 50, result.next), (Math.floor(at / 1000) + 1) * 1000);
