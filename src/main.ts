@@ -23,9 +23,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   controller: {
     about: 'in a cluster: give VirtualServers addresses and compile them for the directors',
     run: async (args, signal) => {
-      const { Footprint, growLate } = await import('./agent/footprint.ts');
+      const { Footprint, growAsNeeded, growLate } = await import('./agent/footprint.ts');
       growLate();
-      const footprint = new Footprint();
+      const footprint = new Footprint({ settled: growAsNeeded });
       footprint.watch(signal);
       return (await import('./controller/run.ts')).controller(args, signal, version(), () => footprint.worked());
     },

@@ -24,6 +24,14 @@ export function growLate(): void {
 }
 
 /**
+ * There will be work for as long as the process lives: from now on the young generation grows with it, up to 3 × 16 MB, so that what is garbage
+ * soon does not get old first. With 5,000 VirtualServers of which one changes each quarter of a second, everything was collected each six seconds.
+ */
+export function growAsNeeded(): void {
+  setFlagsFromString('--semi-space-growth-factor=2');
+}
+
+/**
  * Call before the program loads its code. Without its compilers, a process that has little to do is 8 MB smaller: so much of the
  * program file is theirs and is read when they first run.
  */
@@ -51,6 +59,8 @@ export interface FootprintOptions {
   /** Bytes that no file has: pages of the program file come back as they are needed, and are no garbage. */
   readonly residentMemory?: () => number;
   readonly giveBack?: () => void;
+  /** Called once, when the start is over and what only it needed was given back. */
+  readonly settled?: () => void;
 }
 
 /** Gives memory back when the process is quiet and larger than it needs to be. */
@@ -58,14 +68,16 @@ export class Footprint {
   readonly #now: () => number;
   readonly #residentMemory: () => number;
   readonly #giveBack: () => void;
+  readonly #settled: () => void;
   #worked: number;
   /** Bytes after the last collection; 0 before the first, which is due once the start is over. */
   #least = 0;
 
-  constructor({ now = () => performance.now(), residentMemory = ownMemory, giveBack: give = giveBack }: FootprintOptions = {}) {
+  constructor({ now = () => performance.now(), residentMemory = ownMemory, giveBack: give = giveBack, settled = () => {} }: FootprintOptions = {}) {
     this.#now = now;
     this.#residentMemory = residentMemory;
     this.#giveBack = give;
+    this.#settled = settled;
     this.#worked = now();
   }
 
@@ -76,6 +88,7 @@ export class Footprint {
   look(): void {
     if (this.#now() - this.#worked < QUIET_MS || this.#residentMemory() < this.#least * GROWTH) return;
     this.#giveBack();
+    if (this.#least === 0) this.#settled();
     this.#least = this.#residentMemory();
   }
 

@@ -60,6 +60,8 @@ export interface ApplyOptions extends UpdateOptions {
   readonly fieldManager: string;
   /** Takes fields from other managers instead of failing with CONFLICT. */
   readonly force?: boolean | undefined;
+  /** The answer is the object's metadata only (meta/v1 PartialObjectMetadata): for who knows the rest, where that is large. */
+  readonly metadataOnly?: boolean | undefined;
 }
 
 export interface DeleteOptions extends CallOptions {
@@ -92,7 +94,7 @@ export interface KubeClient {
 export const PAGE_SIZE = 500;
 
 /** What is asked for instead of whole objects. A server that cannot (before 1.15) answers with an error, as nothing else is accepted. */
-const METADATA = { list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1', watch: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' } as const;
+const METADATA = { list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1', one: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' } as const;
 
 const EVENT_TYPES: ReadonlySet<unknown> = new Set<WatchEvent['type']>(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
 
@@ -136,7 +138,7 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
   }
 
   async function* watch<T extends KubeObject>(resource: Resource<T>, { signal, namespace, ...query }: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
-    const spec: StreamSpec = { path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal, ...(resource.metadataOnly === true && { accept: METADATA.watch }) };
+    const spec: StreamSpec = { path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal, ...(resource.metadataOnly === true && { accept: METADATA.one }) };
     let line = 0;
     for await (const text of transport.stream(spec)) {
       line += 1;
@@ -154,11 +156,11 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
     },
     update: async (resource, object, { signal, subresource, ...options } = {}) =>
       await send(resource, { method: 'PUT', path: pathOf(resource, object, subresource), query: writeQuery(options), body: typed(resource, object), signal }),
-    apply: async (resource, object, { signal, subresource, force, ...options }) =>
+    apply: async (resource, object, { signal, subresource, force, metadataOnly, ...options }) =>
       await send(resource, {
         method: 'PATCH', path: pathOf(resource, object, subresource), query: { ...writeQuery(options), force },
         // YAML includes JSON, and servers of every version take it.
-        contentType: 'application/apply-patch+yaml', body: typed(resource, object), signal,
+        contentType: 'application/apply-patch+yaml', body: typed(resource, object), signal, ...(metadataOnly === true && { accept: METADATA.one }),
       }),
     patchStatus: async (resource, name, namespace, patch, { signal, ...options } = {}) =>
       await send(resource, { method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options), contentType: 'application/merge-patch+json', body: patch, signal }),

@@ -106,6 +106,12 @@ test('what they report is accepted by the schema, and shown', async () => {
   assert.match(stdout, new RegExp(`${owner!.name} +True +\\["edge"\\] +1 `), stdout);
 });
 
+test('who writes a large report may have its metadata alone as the answer', async () => {
+  const [owner] = holders(VIP);
+  const { metadata, ...rest } = await admin.apply(RESOURCES.IPVSNode, { apiVersion: API, kind: 'IPVSNode', metadata: { name: owner!.name, labels: { shelf: '7' } } } as KubeObject, { fieldManager: 'test', metadataOnly: true });
+  assert.deepEqual([metadata.name, metadata.labels?.['shelf'], rest], [owner!.name, '7', { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' }]);
+});
+
 test('a program that changes, and one that goes, are followed', async () => {
   const hash = await write({ vips: [VIP, VIP6], realServers: ['10.0.1.23'], mode: 'DR' });
   await eventually('both run it', async () => (await Promise.all(nodes.map((n) => ivn(n.name)))).every((n) => n.status?.applied?.includes(`default/shop|${hash}`) === true));

@@ -105,7 +105,7 @@ export class StatusWriter {
     this.#spoiled = false;
     this.#writing = status;
     try {
-      const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
+      const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal, metadataOnly: !again });
       // What another has added stays where we apply ours, such as a condition of its own.
       if (again && !sameReport(after.status ?? {}, status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
       this.#written = status;

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { Footprint, giveBack } from '../../../src/agent/footprint.ts';
 
 function setUp() {
-  const state = { now: 0, resident: 100, given: 0 };
-  const footprint = new Footprint({ now: () => state.now, residentMemory: () => state.resident, giveBack: () => { state.given++; state.resident = 80; } });
+  const state = { now: 0, resident: 100, given: 0, settled: 0 };
+  const footprint = new Footprint({ now: () => state.now, residentMemory: () => state.resident, giveBack: () => { state.given++; state.resident = 80; }, settled: () => { state.settled++; } });
   return { state, footprint };
 }
 
@@ -33,6 +33,17 @@ test('after that, only growth by an eighth is worth the pause', () => {
   state.resident = 90;
   footprint.look();
   assert.equal(state.given, 2);
+});
+
+test('that the start is over is told once', () => {
+  const { state, footprint } = setUp();
+  footprint.look();
+  assert.equal(state.settled, 0);
+  for (state.now = 10_000; state.now < 60_000; state.now += 10_000) {
+    state.resident = 1_000;
+    footprint.look();
+  }
+  assert.deepEqual([state.settled, state.given], [1, 5]);
 });
 
 test('a large amount of garbage is really given back', () => {

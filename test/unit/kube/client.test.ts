@@ -82,6 +82,9 @@ describe('reading and writing', () => {
     const after = await client.apply(WIDGETS, { ...widget('a'), status: { ready: 1 } } as Widget, { fieldManager: 'me', subresource: 'status' });
     assert.equal(last(server), 'PATCH /apis/example.org/v1/widgets in ns a/status fieldManager=me');
     assert.deepEqual([after.spec.size, after.status], [3, { ready: 1 }]);
+    assert.equal(server.asked.at(-1)!.headers.accept, 'application/json');
+    await client.apply(WIDGETS, { ...widget('a'), status: { ready: 2 } } as Widget, { fieldManager: 'me', subresource: 'status', metadataOnly: true });
+    assert.equal(server.asked.at(-1)!.headers.accept, 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1');
   });
 
   test('patchStatus merges into the status alone', async (t) => {
