@@ -1,29 +1,33 @@
 // A test bed without a real API server: the stand-in, filled with S VirtualServers, a controller, and agents on real kernels. What
 // several measures begin with; each measure says what it does then.
 
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Lab } from '../../lab/lab.ts';
 import { kubeconfigFor, startAgent, startController, type Product, type Where } from './product.ts';
 import { StandIn } from './stand-in.ts';
 import type { Stored } from './stand-in-objects.ts';
-import { director, endpointsOf, group, namespaces, nodeAddress, NETWORK, PATHS, pool, service, slice, virtualServer, type Kind } from './workload.ts';
+import { director, endpointsOf, group, namespaces, PATHS, pool, service, slice, virtualServer, type Kind } from './workload.ts';
 
 export interface BedOptions {
-  readonly lab: Lab;
-  /** Tells beds of one guest apart. */
+  /** Says how far it is. */
+  readonly log: (line: string) => void;
+  /** Tells beds of one folder apart. */
   readonly name: string;
   readonly services: number;
   readonly reals: number;
-  /** Hosts with an agent. Empty: one agent, in the root namespace, beside everything else. */
+  /** For states and logs. */
+  readonly folder?: string;
+  /** Hosts with an agent. */
   readonly hosts?: readonly string[];
-  /** None at all: for measures of the controller alone. */
-  readonly withoutAgents?: boolean;
+  /** Nodes whose agents somebody else starts, when the API server listens. */
+  readonly elsewhere?: readonly string[];
   /** Address of the stand-in. */
   readonly address?: string;
+  /** More arguments for node, as --cpu-prof. */
   readonly nodeArguments?: readonly string[];
+  /** The API server listens there. */
+  readonly onListening?: (url: string) => void;
 }
 
 export interface Bed {
@@ -39,15 +43,15 @@ export interface Bed {
 
 const PORT = 6444;
 const LOADED_WITHIN_MS = 420_000;
-export const ROOT_NODE = 'root';
 
 export function keyOf({ metadata: { name, namespace } }: Stored): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
 /** Resolves when every VirtualServer is Ready, or with no agents has its program, and nothing is written any more. */
-export async function startBed({ lab, name, services, reals, hosts = [], withoutAgents = false, address = '127.0.0.1', nodeArguments }: BedOptions): Promise<Bed> {
-  const folder = join('/run/bench', name);
+export async function startBed(options: BedOptions): Promise<Bed> {
+  const { log, name, services, reals, hosts = [], elsewhere = [], address = '127.0.0.1', nodeArguments, onListening } = options;
+  const folder = join(options.folder ?? '/run/bench', name);
   const api = new StandIn();
   const put = (kind: Kind, object: Stored): void => {
     const key = keyOf(object);
@@ -56,7 +60,7 @@ export async function startBed({ lab, name, services, reals, hosts = [], without
     if (object.status) api.objects.merge(PATHS[kind], key, { status: object.status } as Stored, true);
   };
   for (const object of namespaces()) put('Namespace', object);
-  const nodes = withoutAgents ? [] : hosts.length > 0 ? hosts : [ROOT_NODE];
+  const nodes = [...hosts, ...elsewhere];
   nodes.forEach((node, n) => put('Node', director(n, node)));
   put('DirectorGroup', group());
   put('VIPPool', pool());
@@ -73,12 +77,13 @@ export async function startBed({ lab, name, services, reals, hosts = [], without
     writes++;
   };
   await api.listen(address, PORT);
-  const where: Where = { folder, kubeconfig: kubeconfigFor(folder, `http://${address}:${PORT}`), ...(nodeArguments && { nodeArguments }) };
-  if (nodes.length > 0 && hosts.length === 0) makeNic();
+  const url = `http://${address}:${PORT}`;
+  onListening?.(url);
+  const where: Where = { folder, kubeconfig: kubeconfigFor(folder, url), ...(nodeArguments && { nodeArguments }) };
   const began = performance.now();
   const controller = await startController(where);
   const agents: Product[] = [];
-  for (const node of nodes) agents.push(await startAgent(where, hosts.length > 0 ? node : null, node));
+  for (const host of hosts) agents.push(await startAgent(where, host, host));
   const all = [controller, ...agents];
   const alive = (): void => {
     const dead = all.find((one) => !one.running);
@@ -95,10 +100,9 @@ export async function startBed({ lab, name, services, reals, hosts = [], without
     end: async () => {
       await Promise.all(all.map((one) => one.kill()));
       await api.close();
-      if (nodes.length > 0 && hosts.length === 0) execFileSync('sh', ['-c', 'ipvsadm -C; ip link del e0']);
     },
   };
-  const done = (): boolean => (withoutAgents
+  const done = (): boolean => (nodes.length === 0
     ? api.objects.all(PATHS.VirtualServerProgram).size === services
     : [...api.objects.all(PATHS.VirtualServer).values()].every((o) => (o.status?.['conditions'] as { type: string; status: string }[] | undefined)?.some((c) => c.type === 'Ready' && c.status === 'True') === true));
   while (!done()) {
@@ -109,13 +113,8 @@ export async function startBed({ lab, name, services, reals, hosts = [], without
   const readyMs = Math.round(performance.now() - began);
   await quiet(3_000);
   const cpu = all.map((one) => `${one.name} ${one.cpuSeconds().toFixed(1)} s CPU ${one.memory('VmRSS').toFixed(0)} MB`).join(', ');
-  lab.log(`${name}: ${services} VirtualServers x ${reals} ready after ${readyMs} ms, ${writes} writes; ${cpu}`);
+  log(`${name}: ${services} VirtualServers x ${reals} ready after ${readyMs} ms, ${writes} writes; ${cpu}`);
   return bed;
-}
-
-/** A NIC of the root namespace in whose network the VIPs are. */
-function makeNic(): void {
-  for (const command of ['link add e0 type dummy', `address add ${nodeAddress(0)}/${NETWORK.prefix} dev e0`, 'link set e0 up']) execFileSync('ip', command.split(' '));
 }
 
 /** CPU time of the whole guest is one CPU's: how busy it was, 0 to 1, since the last call. */

@@ -1,7 +1,6 @@
-// What stands beside a guest for rows 3 and 4, on the machine itself: a real API server with etcd, a controller, who types kubectl, and a
-// wire (a tap device) that leads into the guest. In the guest an API server alone takes the one CPU. Needs root, for the wire.
+// What stands beside a guest for rows 3 and 4, on the machine itself: a real API server with etcd, a controller, and who types kubectl. In the
+// guest an API server alone takes the one CPU. Needs root, for the wire into it.
 
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import { startCluster } from '../../cluster/server.ts';
 import { applyWhenAsked } from './kubectl.ts';
 import { cpuSecondsOf, startController } from './product.ts';
 import { DIRECTORS } from './real.ts';
+import { OUTSIDE, withWire } from './wire.ts';
 import { director, group, namespaces, PATHS, pool, post } from './workload.ts';
 
 /** What the guest is told of it. */
@@ -21,21 +21,14 @@ export interface Beside {
   readonly folder: string;
 }
 
-const WIRE = 'ipvs-bench0';
-/** In the management network of a guest (test/lab/management.ts), whose hosts and bridge have the rest of it. */
-const ADDRESS = '192.168.250.253';
 const SERVED_WITHIN_MS = 60_000;
 
 /** Runs `work` with all of it standing: with a file that says where, and what the guest's kernel is to be told. */
-export async function withCluster<T>(workDirectory: string, signal: AbortSignal, work: (file: string, kernelArguments: readonly string[]) => Promise<T>): Promise<T> {
-  const folder = join(workDirectory, 'beside');
-  mkdirSync(folder, { recursive: true });
-  const ip = (command: string): void => { execFileSync('ip', command.split(' '), { stdio: ['ignore', 'ignore', 'inherit'] }); };
-  ip(`tuntap add ${WIRE} mode tap`);
-  try {
-    ip(`address add ${ADDRESS}/24 dev ${WIRE}`);
-    ip(`link set ${WIRE} up`);
-    const cluster = await startCluster({ folder: join(folder, 'cluster'), address: ADDRESS, signal });
+export function withCluster<T>(workDirectory: string, signal: AbortSignal, work: (file: string, kernelArguments: readonly string[]) => Promise<T>): Promise<T> {
+  return withWire(async (kernelArguments) => {
+    const folder = join(workDirectory, 'beside');
+    mkdirSync(folder, { recursive: true });
+    const cluster = await startCluster({ folder: join(folder, 'cluster'), address: OUTSIDE, signal });
     try {
       await cluster.applyFile(resolve(import.meta.dirname, '../../../crds'));
       for (const object of namespaces()) await post(cluster, 'Namespace', object);
@@ -62,7 +55,7 @@ export async function withCluster<T>(workDirectory: string, signal: AbortSignal,
         };
         const typing = applyWhenAsked(folder, cluster.kubeconfig, around, AbortSignal.any([signal, ended.signal]));
         try {
-          return await work(file, [`vec0:transport=tap,ifname=${WIRE},depth=128,gro=1`]);
+          return await work(file, kernelArguments);
         } finally {
           ended.abort();
           await typing;
@@ -75,7 +68,5 @@ export async function withCluster<T>(workDirectory: string, signal: AbortSignal,
     } finally {
       await cluster.stop();
     }
-  } finally {
-    ip(`link del ${WIRE}`);
-  }
+  });
 }

@@ -11,9 +11,8 @@ import { buildManagement, managementServer, removeManagement } from '../../lab/m
 import { prepareGuest } from '../../lab/prepare-guest.ts';
 import { runScenario } from '../../lab/run-scenario.ts';
 import type { Topology } from '../../lab/topology.ts';
-import { SIZES, type Results } from './measures.ts';
+import { REALS, type Results } from './measures.ts';
 import { agentMemory, controllerMemory } from './memory.ts';
-import { pipelineSamples } from './pipeline.ts';
 import { applySample, connectionSamples, small, startReal } from './real.ts';
 import { nodeAddress, NETWORK } from './workload.ts';
 import { writesSample } from './writes.ts';
@@ -25,12 +24,10 @@ const quick = quickly === 'true';
 const rows = new Set(chosen.map(Number));
 const folder = join(process.env['LAB_WORK']!, process.env['LAB_NAME']!);
 
-const CHANGES = quick ? 60 : 200;
 const CONNECTIONS = quick ? 25 : 60;
 const CHURN_MS = quick ? 15_000 : 30_000;
 const MEMORY_SAMPLES = quick ? 1 : 2;
 const DIRECTORS = quick ? 3 : 10;
-const REALS = 10;
 
 const results: { -readonly [K in keyof Results]: Results[K] } = { kernel: `${readFileSync('/proc/sys/kernel/ostype', 'utf8').trim()} ${release()}`, node: process.version, pipeline: {} };
 
@@ -59,13 +56,8 @@ async function onDirectors<T>(lab: Lab, work: (where: { readonly hosts: readonly
   return work({ hosts: Object.keys(lab.topology.hosts), address: managementServer });
 }
 
-/** LAB_PROF=5000: profiles of the product with so many services, below the guest's folder, which then stays. LAB_PROF=real: of the agents in rows 3 and 4. */
+/** LAB_PROF=real: profiles of the agents in rows 3 and 4, below the guest's folder, which then stays. */
 const profiling = (): string[] => ['--cpu-prof', `--cpu-prof-dir=${folder}/profiles`];
-const profile = (services: number): string[] => (process.env['LAB_PROF'] === String(services) ? profiling() : []);
-const sizes = [...(rows.has(1) ? [SIZES.usual] : []), ...(rows.has(2) ? [SIZES.least, SIZES.most] : [])];
-for (const services of sizes) {
-  await take(`pipeline-${services}`, nothing, async (lab) => ({ pipeline: { ...results.pipeline, [services]: await pipelineSamples(lab, services, REALS, CHANGES, profile(services)) } }));
-}
 if (rows.has(6)) {
   await take('agents-1', directors(MEMORY_SAMPLES), (lab) => onDirectors(lab, async (where) => ({ idleAgents: await agentMemory(lab, { services: 1, reals: REALS, ...where }) })));
   if (!rows.has(5)) await take('agents-1000', directors(MEMORY_SAMPLES), (lab) => onDirectors(lab, async (where) => ({ loadedAgents: await agentMemory(lab, { services: 1_000, reals: REALS, ...where }) })));

@@ -10,8 +10,10 @@ import { makeRunFolder, requireMemory } from '../../lab/suite.ts';
 import { commit } from '../commit.ts';
 import { withSection } from '../page.ts';
 import { withCluster } from './beside.ts';
-import { MEASURES, type Results } from './measures.ts';
+import { MEASURES, REALS, SIZES, type Results } from './measures.ts';
+import { pipelineSamples } from './pipeline.ts';
 import { SECTION, formatSection, formatTable, rowsOf, sampleLines, verdictOf } from './report.ts';
+import { withWire } from './wire.ts';
 
 const usage = `usage: npm run bench:cluster -- [options]
   --only 1,3         these rows only (1 to 7); docs/benchmarks.md stays as it is
@@ -21,8 +23,10 @@ const usage = `usage: npm run bench:cluster -- [options]
   --cpu N            one guest, on this CPU, for everything`;
 
 /** What a guest measures, one guest a CPU. The rows of one guest never run at the same time. */
-const SHARES: readonly (readonly number[])[] = [[1, 2, 7], [5, 6]];
-/** Afterwards, with an API server and a controller beside the guest, which want a CPU themselves. */
+const SHARES: readonly (readonly number[])[] = [[7], [5, 6]];
+/** Afterwards, with a stand-in and a controller beside the guest, which want a CPU themselves. */
+const PIPELINE: readonly number[] = [1, 2];
+/** And with an API server and a controller beside it. */
 const BESIDE: readonly number[] = [3, 4];
 const GUEST_MEMORY_MB = 6144;
 const MINUTES = 40;
@@ -42,6 +46,27 @@ async function measure(rows: readonly number[], name: string, cpu: number, { qui
   if (result.code !== 0) process.stderr.write(`bench: ${name}: ${result.timedOut ? 'took too long' : `the guest ended with ${result.code}`}\n${result.code === null ? result.console : ''}\n`);
   if (!existsSync(file)) throw new Error(`rows ${rows.join(', ')} could not be measured`);
   return JSON.parse(readFileSync(file, 'utf8')) as Results;
+}
+
+/** Rows 1 and 2: a guest for each number of services, with a director alone. */
+async function measurePipeline(rows: readonly number[], cpu: number, { quick, minutes, workDirectory, signal }: Options): Promise<Results> {
+  const sizes = [...(rows.includes(1) ? [SIZES.usual] : []), ...(rows.includes(2) ? [SIZES.least, SIZES.most] : [])];
+  const say = (text: string | Buffer): void => { process.stdout.write(text); };
+  const prof = process.env['LAB_PROF'];
+  let results: Results = { kernel: '', node: process.version, pipeline: {} };
+  for (const services of sizes) {
+    const profiled = prof === String(services);
+    const profiles = join(workDirectory, 'profiles');
+    const { samples, welcome } = await withWire((kernelArguments) => pipelineSamples({
+      log: (line) => say(`${line}\n`), folder: workDirectory, services, reals: REALS, changes: quick ? 60 : 200, nodeArguments: profiled ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [],
+      boot: (url) => runInGuest({
+        command: `node test/bench/cluster/director.ts ${url}`, workDirectory, name: `director-${services}`, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, kernelArguments, signal,
+        ...(profiled && { environment: { LAB_PROF: profiles } }), onOutput: say, onError: (chunk) => process.stderr.write(chunk),
+      }),
+    }));
+    results = { ...results, kernel: welcome.kernel, pipeline: { ...results.pipeline, [services]: samples } };
+  }
+  return results;
 }
 
 /** The later of two counts. */
@@ -64,7 +89,7 @@ async function main(): Promise<number> {
     process.stdout.write(`${usage}\n`);
     return 0;
   }
-  const all = [...SHARES.flat(), ...BESIDE];
+  const all = [...SHARES.flat(), ...PIPELINE, ...BESIDE];
   const only = values.only === undefined ? all : values.only.split(',').map(Number);
   if (only.some((number) => !all.includes(number))) throw new Error(`no such row\n${usage}`);
   const before = loadavg()[0]!;
@@ -77,9 +102,11 @@ async function main(): Promise<number> {
   try {
     const options: Options = { quick: values.quick, minutes: Number(values.minutes ?? MINUTES), workDirectory, signal: interrupted.signal };
     const taken = await Promise.all(shares.map((rows, i) => measure(rows, `guest-${i}`, values.cpu === undefined ? i : Number(values.cpu), options)));
+    const cpu = Number(values.cpu ?? availableParallelism() - 1);
+    const pipeline = PIPELINE.filter((row) => only.includes(row));
+    if (pipeline.length > 0) taken.push(await measurePipeline(pipeline, cpu, options));
     const last = BESIDE.filter((row) => only.includes(row));
     if (last.length > 0) {
-      const cpu = Number(values.cpu ?? availableParallelism() - 1);
       taken.push(await withCluster(workDirectory, interrupted.signal, (file, kernelArguments) => measure(last, 'guest-beside', cpu, options, file, kernelArguments)));
     }
     if (interrupted.signal.aborted) return 130;

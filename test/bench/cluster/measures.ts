@@ -40,6 +40,8 @@ export interface Line { readonly name: string; readonly values: readonly number[
 
 /** The controller waits so long for what comes together (COALESCE_MS in src/controller/controller.ts). */
 export const WINDOW_MS = 50;
+/** Real servers of each VirtualServer. */
+export const REALS = 10;
 export const SIZES = { least: 100, usual: 1_000, most: 5_000 } as const;
 
 /** The smallest value that `part` of them do not exceed. Throws RangeError on none. */

@@ -21,7 +21,7 @@ export function memoryOf(product: Product): MemorySample {
 
 /** Of each agent of a bed with an agent on each of these hosts. */
 export async function agentMemory(lab: Lab, options: Pick<BedOptions, 'services' | 'reals' | 'hosts' | 'address'>): Promise<MemorySample[]> {
-  const bed = await startBed({ lab, name: `agents-${options.services}`, ...options });
+  const bed = await startBed({ log: (line) => lab.log(line), name: `agents-${options.services}`, ...options });
   try {
     await sleep(LEFT_ALONE_MS);
     const samples = bed.agents.map(memoryOf);
@@ -33,7 +33,7 @@ export async function agentMemory(lab: Lab, options: Pick<BedOptions, 'services'
 }
 
 export async function controllerMemory(lab: Lab, services: number, reals: number): Promise<MemorySample> {
-  const bed = await startBed({ lab, name: `controller-${services}-${reals}`, services, reals, withoutAgents: true });
+  const bed = await startBed({ log: (line) => lab.log(line), name: `controller-${services}-${reals}`, services, reals });
   try {
     await sleep(LEFT_ALONE_MS);
     const sample = memoryOf(bed.controller);

@@ -79,7 +79,11 @@ export class StandIn {
       const key = asked.namespace === undefined ? name : `${asked.namespace}/${name}`;
       if (VERBS.has(asked.method)) this.onWrite({ at, method: asked.method, collection: asked.collection, key, subresource: asked.subresource, who: asked.who });
       if (asked.query.get('watch') === 'true') this.#watch(asked, response);
-      else answer(response, asked.method === 'POST' ? 201 : 200, this.#do(asked, key, body, request.headers['content-type'] ?? ''));
+      else {
+        const result = this.#do(asked, key, body, request.headers['content-type'] ?? '');
+        const metadataOnly = asked.method === 'PATCH' && request.headers.accept?.includes('as=PartialObjectMetadata') === true;
+        answer(response, asked.method === 'POST' ? 201 : 200, metadataOnly ? { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: (result as Stored).metadata } : result);
+      }
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       answer(response, error.status, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code: error.status, reason: error.reason, message: error.message });

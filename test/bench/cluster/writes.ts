@@ -34,7 +34,7 @@ const AT_ONCE = 20;
 const AFTER_MS = 25_000;
 
 export async function writesSample(lab: Lab, { services, reals, hosts, address, idleMs, churnMs }: WritesOptions): Promise<WritesSample> {
-  const bed = await startBed({ lab, name: 'writes', services, reals, hosts, address });
+  const bed = await startBed({ log: (line) => lab.log(line), name: 'writes', services, reals, hosts, address });
   try {
     await bed.quiet(AFTER_MS);
     await sleep(Math.max(0, LEFT_ALONE_MS - AFTER_MS));
