@@ -133,7 +133,9 @@ export class Controller {
   /** Waits until a status is due; then writes some, if no pass runs: what directors are told comes first. */
   async #report(signal: AbortSignal): Promise<void> {
     const passing = () => this.#compiler === null || this.#passStarted !== null;
-    await this.#reportAlarm.wait(passing() ? TICK_MS : Math.min(TICK_MS, Math.max(this.#statuses.nextDue, 1)), signal);
+    // In a rush some after each pass, and no more.
+    const least = this.#statuses.inRush ? this.#options.coalesceMs ?? COALESCE_MS : 1;
+    await this.#reportAlarm.wait(passing() ? TICK_MS : Math.min(TICK_MS, Math.max(this.#statuses.nextDue, least)), signal);
     this.#reportAlarm.clear();
     if (!passing()) await this.#statuses.write(this.#compiler!, this.#writing.unwritten, signal);
   }

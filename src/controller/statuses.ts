@@ -44,8 +44,8 @@ const SETTLE_MS = 10_000;
 /** So long the first status of a VirtualIP is left to the director that takes it, which writes the whole of it. Milliseconds. */
 const CLAIMED_MS = 8_000;
 /**
- * So long in a rush a new VirtualServer, or a new form of one, is told nothing but the outcome: longer than directors need that are busy with the
- * others, or each would be written twice more just then. Milliseconds.
+ * So long in a rush a new VirtualServer, or a new form of one, is told nothing but the outcome, or each would be written twice more just then.
+ * Milliseconds.
  */
 const ON_ITS_WAY_MS = 8_000;
 /** After a failed write. Milliseconds. */
@@ -102,6 +102,9 @@ export class Statuses {
 
   /** So many VirtualServers came, or were edited. */
   came(count: number): void { this.#rush.came(count); }
+
+  /** Whether they come by the dozen. */
+  get inRush(): boolean { return this.#rush.on; }
 
   /** The program of a VirtualServer was changed now. */
   programChanged(owner: string): void {
