@@ -19,12 +19,14 @@ test('objects are found by key and by index, and moved when they change', () => 
   assert.equal(store.size, 2);
   assert.equal(store.get('ns/a')!.spec.size, 2);
   assert.deepEqual([names(store.by('bySize', '1')), names(store.by('bySize', '2')), names(store.by('byLabel', 'x')), names(store.by('byLabel', 'y=1'))], [['b'], ['a'], [], ['a']]);
+  assert.deepEqual([store.count('bySize', '1'), store.count('bySize', '2'), store.count('byLabel', 'x')], [1, 1, 0]);
   writer.delete('ns/a');
   assert.deepEqual([store.get('ns/a'), store.has('ns/a'), store.by('byLabel', 'y'), names([...store.values()])], [undefined, false, [], ['b']]);
 });
 
 test('an index that does not exist is a TypeError, not an empty list', () => {
   assert.throws(() => new Store<Widget>({ indexes }).by('bySise', '1'), /no index bySise/);
+  assert.throws(() => new Store<Widget>({ indexes }).count('bySise', '1'), /no index bySise/);
 });
 
 test('managedFields are not stored, what nobody needs is trimmed, and the original stays as it was', () => {
