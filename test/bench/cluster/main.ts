@@ -59,8 +59,8 @@ async function measurePipeline(rows: readonly number[], cpu: number, { quick, mi
     const profiles = join(workDirectory, 'profiles');
     const { samples, welcome } = await withWire((kernelArguments) => pipelineSamples({
       log: (line) => say(`${line}\n`), folder: workDirectory, services, reals: REALS, changes: quick ? 60 : 200, nodeArguments: profiled ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [],
-      boot: (url) => runInGuest({
-        command: `node test/bench/cluster/director.ts ${url}`, workDirectory, name: `director-${services}`, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, kernelArguments, signal,
+      boot: (url, failed) => runInGuest({
+        command: `node test/bench/cluster/director.ts ${url}`, workDirectory, name: `director-${services}`, cpu, memoryMegabytes: GUEST_MEMORY_MB, timeoutMs: minutes * 60_000, kernelArguments, signal: AbortSignal.any([signal, failed]),
         ...(profiled && { environment: { LAB_PROF: profiles } }), onOutput: say, onError: (chunk) => process.stderr.write(chunk),
       }),
     }));

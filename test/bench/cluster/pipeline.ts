@@ -26,8 +26,8 @@ export interface PipelineOptions {
   readonly services: number;
   readonly reals: number;
   readonly changes: number;
-  /** Boots the director's guest; resolves when it has ended. */
-  readonly boot: (url: string) => Promise<unknown>;
+  /** Boots the director's guest; resolves when it has ended, which it is made to by the signal. */
+  readonly boot: (url: string, signal: AbortSignal) => Promise<unknown>;
   readonly nodeArguments: readonly string[];
 }
 
@@ -40,9 +40,10 @@ const LOST_MS = 20_000;
 
 export async function pipelineSamples({ log, folder, services, reals, changes, boot, nodeArguments }: PipelineOptions): Promise<{ readonly samples: PipelineSample[]; readonly welcome: Welcome }> {
   let guest: Promise<unknown> = Promise.resolve();
+  const failed = new AbortController();
   const bed = await startBed({
     log, folder, name: `pipeline-${services}`, services, reals, elsewhere: [NODE], address: OUTSIDE, nodeArguments,
-    onListening: (url) => { guest = boot(url); },
+    onListening: (url) => { guest = boot(url, failed.signal); },
   });
   const samples: PipelineSample[] = [];
   const turns = new Map<number, number>();
@@ -69,6 +70,10 @@ export async function pipelineSamples({ log, folder, services, reals, changes, b
     }
     log(`pipeline ${services}: controller ${bed.controller.memory('VmRSS').toFixed(1)} MB, ${bed.controller.cpuSeconds().toFixed(1)} s CPU`);
     return { samples, welcome: eye.welcome };
+  } catch (error) {
+    // A guest that does not answer would not end by itself.
+    failed.abort();
+    throw error;
   } finally {
     eye.end();
     await guest;
