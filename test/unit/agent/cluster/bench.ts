@@ -159,6 +159,17 @@ export class ClusterBench implements Surroundings {
     this.server = server;
   }
 
+  /** With one director, `n1`, that was told of one program and has started. */
+  static async startDirector(t: Parameters<typeof ClusterBench.start>[0]): Promise<{ readonly bench: ClusterBench; readonly n1: BenchNode }> {
+    const bench = await ClusterBench.start(t);
+    bench.group();
+    bench.tell('n1');
+    bench.program();
+    const n1 = bench.node('n1');
+    n1.start();
+    return { bench, n1 };
+  }
+
   static async start(t: TestContext): Promise<ClusterBench> {
     const server = await new FakeServer().start();
     t.after(() => server.close());

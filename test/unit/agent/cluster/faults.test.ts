@@ -14,12 +14,7 @@ const broken = (): never => { throw new Error('out of order'); };
 
 /** One director with one VIP. */
 async function director(t: { after(fn: () => void | Promise<void>): void }): Promise<{ bench: ClusterBench; n1: BenchNode }> {
-  const bench = await ClusterBench.start(t);
-  bench.group();
-  bench.tell('n1');
-  bench.program();
-  const n1 = bench.node('n1');
-  n1.start();
+  const { bench, n1 } = await ClusterBench.startDirector(t);
   await until('the VIP is held', () => n1.has(VIP, 'e0') && n1.host.notReady() === null);
   return { bench, n1 };
 }
