@@ -64,6 +64,14 @@ export interface ApplyOptions extends UpdateOptions {
   readonly metadataOnly?: boolean | undefined;
 }
 
+export interface EditOptions extends WriteOptions {
+  /** As of ApplyOptions. */
+  readonly metadataOnly?: boolean | undefined;
+}
+
+/** One operation of a JSON patch (RFC 6902); `path` is a JSON pointer from the root of the object. */
+export type Edit = { readonly op: 'test' | 'add' | 'replace'; readonly path: string; readonly value: unknown } | { readonly op: 'remove'; readonly path: string };
+
 export interface DeleteOptions extends CallOptions {
   /** Deletes only this very object, in this very state; CONFLICT otherwise. */
   readonly uid?: string | undefined;
@@ -87,6 +95,8 @@ export interface KubeClient {
   apply<T extends KubeObject>(resource: Resource<T>, object: KubeObject, options: ApplyOptions): Promise<T>;
   /** Merge patch of `status`: `patch` is what changes, e.g. `{ status: { ready: 3 } }`; with metadata.resourceVersion only in that state. */
   patchStatus<T extends KubeObject>(resource: Resource<T>, name: string, namespace: string | undefined, patch: object, options?: WriteOptions): Promise<T>;
+  /** JSON patch of `status`, for a small change to a large one: all of it, or nothing. INVALID when a `test` in it does not hold. */
+  editStatus<T extends KubeObject>(resource: Resource<T>, name: string, namespace: string | undefined, edits: readonly Edit[], options?: EditOptions): Promise<T>;
   delete<T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string, options?: DeleteOptions): Promise<void>;
 }
 
@@ -164,6 +174,11 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
       }),
     patchStatus: async (resource, name, namespace, patch, { signal, ...options } = {}) =>
       await send(resource, { method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options), contentType: 'application/merge-patch+json', body: patch, signal }),
+    editStatus: async (resource, name, namespace, edits, { signal, metadataOnly, ...options } = {}) =>
+      await send(resource, {
+        method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options), contentType: 'application/json-patch+json', body: edits, signal,
+        ...(metadataOnly === true && { accept: METADATA.one }),
+      }),
     delete: async (resource, name, namespace, { signal, uid, resourceVersion, propagationPolicy } = {}) => {
       const preconditions = { ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) };
       const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(Object.keys(preconditions).length > 0 && { preconditions }), ...(propagationPolicy && { propagationPolicy }) };

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient, type KubeClient } from '../../src/kube/client.ts';
-import { ApiError, isAlreadyExists, isConflict, isExpired, isNotFound } from '../../src/kube/errors.ts';
+import { ApiError, isAlreadyExists, isConflict, isExpired, isInvalid, isNotFound } from '../../src/kube/errors.ts';
 import { kubeconfigFileCredentials } from '../../src/kube/kubeconfig-file.ts';
 import { Reflector, type Change } from '../../src/kube/reflector.ts';
 import { Transport } from '../../src/kube/transport.ts';
@@ -75,6 +75,23 @@ test('what it refuses is told apart by its codes', async () => {
   const nobody = connect(cluster.writeKubeconfig('nobody', await cluster.tokenFor('box/nobody')));
   const [forbidden, unknown] = [await refused(nobody.list(MAPS)), await refused(connect(cluster.writeKubeconfig('wrong', 'wrong')).list(MAPS))];
   assert.deepEqual([forbidden.status, forbidden.code, unknown.status, unknown.code], [403, 'FORBIDDEN', 401, 'UNAUTHORIZED']);
+});
+
+test('a JSON patch of a status is done whole or not at all, and its answer may be metadata alone', async () => {
+  const SPACES: Resource<KubeObject & { status?: { conditions?: unknown[]; phase?: string } }> = { group: '', version: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false };
+  const condition = (message: string) => ({ type: 'Tested', status: 'True', message });
+  await client.patchStatus(SPACES, 'box', undefined, { status: { conditions: [condition('one'), { ...condition('two'), type: 'Other' }] } });
+  const after = await client.editStatus(SPACES, 'box', undefined, [
+    { op: 'test', path: '/status/phase', value: 'Active' }, { op: 'replace', path: '/status/conditions/1/message', value: 'three' },
+  ], { fieldManager: 'test', metadataOnly: true });
+  assert.deepEqual([after.kind, after.status], ['PartialObjectMetadata', undefined]);
+  const now = await client.get(SPACES, 'box');
+  assert.deepEqual([now.metadata.resourceVersion, (now.status?.conditions as { message: string }[]).map((c) => c.message)], [after.metadata.resourceVersion, ['one', 'three']]);
+  for (const edits of [
+    [{ op: 'replace', path: '/status/conditions/1/message', value: 'four' }, { op: 'test', path: '/status/phase', value: 'Terminating' }],
+    [{ op: 'replace', path: '/status/conditions/9', value: condition('five') }],
+  ] as const) assert.ok(isInvalid(await refused(client.editStatus(SPACES, 'box', undefined, edits))), JSON.stringify(edits));
+  assert.equal((await client.get(SPACES, 'box')).metadata.resourceVersion, now.metadata.resourceVersion);
 });
 
 test('pages are of one state, and all of them are everything', async () => {

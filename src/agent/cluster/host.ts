@@ -148,7 +148,7 @@ export class ClusterHost {
   notReady(): string | null {
     if (this.#problem !== null) return this.#problem;
     // Before there is a DirectorGroup no node has an IPVSNode: then there is nothing to do, and that is done. Whoever installs a chart waits for it.
-    if (this.#begunAt === null) return this.#inputs.synced && !this.#inputs.node.store.has(this.#options.node) ? null : 'waiting for the API server to say what this node is to do';
+    if (this.#begunAt === null) return this.#inputs.synced && this.#inputs.node.object === null ? null : 'waiting for the API server to say what this node is to do';
     return this.#reporting.problem ?? this.#directing.problem;
   }
 
@@ -171,7 +171,7 @@ export class ClusterHost {
     for (const name of groups) this.#try(`DirectorGroup ${name}`, () => this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null), () => this.#dirty.groups.add(name));
     for (const owner of programs) this.#try(`the program of ${owner}`, () => this.#takeProgram(owner), () => this.#dirty.programs.add(owner));
     for (const group of complete) if (this.#inputs.programsSynced(group)) this.#assignment.complete(group, this.#inputs.ownersIn(group));
-    this.#behindSince = this.#inputs.synced && this.#inputs.node.store.has(this.#options.node) ? null : this.#behindSince ?? now();
+    this.#behindSince = this.#inputs.synced && this.#inputs.node.object !== null ? null : this.#behindSince ?? now();
     this.#try('what this node is told', () => {
       this.#takeTime(this.#assignment.setTime(clock()));
       if (this.#begunAt !== null) this.#tell();
@@ -195,8 +195,8 @@ export class ClusterHost {
   }
 
   #takeNode(): void {
-    const { node, clock } = this.#options;
-    const object = this.#inputs.node.store.get(node);
+    const { clock } = this.#options;
+    const { object } = this.#inputs.node;
     // Without the object nothing is untold: the controller makes it again.
     if (!object) return this.#inputs.node.kindMissing ? this.#untell() : undefined;
     if (this.#uid !== undefined && object.metadata.uid !== this.#uid) this.#reporting.forget();

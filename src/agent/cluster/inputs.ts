@@ -10,10 +10,10 @@ import { Reflector, type Change, type ReflectorOptions } from '../../kube/reflec
 import { nameOf, type KubeObject, type Log, type Resource } from '../../kube/types.ts';
 import { childOf, type Sleep } from '../../kube/wait.ts';
 import { DIRECTOR_LEASE_LABEL } from '../ownership/membership.ts';
-import { withoutReport, type WatchedNode } from './reported.ts';
+import { OwnNode } from './own-node.ts';
 
 export interface InputsOptions {
-  readonly client: Pick<KubeClient, 'list' | 'watch'>;
+  readonly client: Pick<KubeClient, 'list' | 'watch' | 'get'>;
   readonly node: string;
   /** Where the Leases of directors are. */
   readonly namespace: string;
@@ -52,7 +52,7 @@ interface ProgramsOfGroup {
 
 export class Inputs {
   readonly #options: InputsOptions;
-  readonly node: Reflector<WatchedNode>;
+  readonly node: OwnNode;
   readonly groups: Reflector<DirectorGroup>;
   readonly virtualIPs: Reflector<VirtualIP>;
   readonly leases: Reflector<Lease>;
@@ -64,10 +64,8 @@ export class Inputs {
 
   constructor(options: InputsOptions) {
     this.#options = options;
-    const { listener, node, namespace, recognises } = options;
-    this.node = this.#make<WatchedNode>(RESOURCES.IPVSNode, {
-      fieldSelector: `metadata.name=${node}`, trim: (object) => withoutReport(object, recognises), onChange: () => listener.node(), onSynced: () => listener.synced(null), onKindMissing: () => listener.node(),
-    });
+    const { listener, namespace } = options;
+    this.node = new OwnNode({ ...options, onChange: () => listener.node(), onSynced: () => listener.synced(null) });
     this.groups = this.#make(RESOURCES.DirectorGroup, { onChange: ({ key }) => listener.group(key), onSynced: () => listener.synced(null) });
     this.virtualIPs = this.#make(RESOURCES.VirtualIP, {
       indexes: { [BY_GROUP]: (vip) => [vip.spec.directorGroup] }, onChange: () => listener.virtualIP(), onSynced: () => listener.synced(null),

@@ -3,6 +3,7 @@
  * it wrote, by which it sees that somebody else wrote over its report. The report itself it has; with thousands of programs it is large. Pure.
  */
 import type { IPVSNode, IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
+import type { Edit } from '../../kube/client.ts';
 
 export interface WatchedNode extends IPVSNode {
   /** Whether its status is what this agent wrote. */
@@ -34,6 +35,14 @@ export function newsIn(before: IPVSNodeStatus, after: IPVSNodeStatus): 'nothing'
   if (!sameForms && (formerly.length !== applied.length || !formerly.every((text, i) => text === applied[i] || form(text) === form(applied[i])))) return 'more';
   if (programsBefore?.applied !== programs?.applied || programsBefore?.failed !== programs?.failed || !same(restBefore, rest)) return 'more';
   return sameForms ? 'nothing' : 'forms';
+}
+
+/** From one report to another that has the news 'forms', for an object that has the one before. */
+export function editsBetween(before: IPVSNodeStatus, after: IPVSNodeStatus): Edit[] {
+  const formerly = before.applied ?? [];
+  const lines = (after.applied ?? []).flatMap((text, i): Edit[] => (text === formerly[i] ? [] : [{ op: 'replace', path: `/status/applied/${i}`, value: text }]));
+  // A digest over all of them: whoever has it has the lines that the places are of.
+  return [{ op: 'test', path: '/status/programs/digest', value: before.programs?.digest }, ...lines, { op: 'replace', path: '/status/programs', value: after.programs }];
 }
 
 /** By value; lists that are the same object are not looked into. */

@@ -60,8 +60,8 @@ export class Reporting {
     const { client, node, now, random, log, inputs } = options;
     this.#options = options;
     this.#writer = new StatusWriter({
-      client, node, now, random, log,
-      known: () => (inputs.node.store.get(node)?.status?.conditions ?? []) as readonly Condition[],
+      client, node, now, random, log, writing: () => inputs.node.writing(), wrote: (version) => inputs.node.wrote(version),
+      known: () => (inputs.node.object?.status?.conditions ?? []) as readonly Condition[],
       // Before the first reconcile the status of before says more; during one, what is to be is not what is.
       status: (before) => (this.#reportedAt === null || options.agent.busy ? null : this.#status(before)),
     });
@@ -124,7 +124,7 @@ export class Reporting {
     this.#flushesSeen = flushes.times;
     this.#culprits = suspects(agent.index?.links.keys() ?? [], readCommands());
     log.warn({ services: flushes.services, suspects: namesOf(this.#culprits) }, 'somebody removed our virtual services; they were made again');
-    const object = inputs.node.store.get(node);
+    const { object } = inputs.node;
     if (!object) return;
     events.record({
       regarding: object, type: 'Warning', reason: this.#culprits.some((c) => c.name === 'kube-proxy') ? 'KubeProxyConflict' : 'ForeignFlush', action: 'Restored',

@@ -1,23 +1,26 @@
 /**
- * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply: only when it says something else than the
+ * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply, or as edits when little of it is new: only when it says something else than the
  * time before or somebody else wrote over it, at most once a second, or in five when programs only changed, and again until it is written. What it says is node-status.ts's.
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Condition } from '../../kube/conditions.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
 import { isAbort, onAbort, sleep as realSleep, type Sleep } from '../../kube/wait.ts';
-import { newsIn, sameReport } from './reported.ts';
+import { editsBetween, newsIn, sameReport } from './reported.ts';
 
 export interface StatusWriterOptions {
-  readonly client: Pick<KubeClient, 'apply' | 'update'>;
+  readonly client: Pick<KubeClient, 'apply' | 'update' | 'editStatus'>;
   readonly node: string;
   /** What to say, with the conditions of the time before; null when that cannot be said just now: it is asked for again then. */
   readonly status: (before: readonly Condition[]) => IPVSNodeStatus | null;
   /** Conditions of the object as it was read, for the first time. */
   readonly known: () => readonly Condition[];
+  /** Called when a write begins, and when it has ended: with the version that it made, or null when that is not known. */
+  readonly writing: () => void;
+  readonly wrote: (resourceVersion: string | null) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** 0 <= x < 1. */
@@ -94,7 +97,7 @@ export class StatusWriter {
   }
 
   async #write(signal: AbortSignal): Promise<'written' | 'same' | 'later' | 'absent' | 'failed'> {
-    const { client, node, log, now } = this.#options;
+    const { log, now, writing, wrote } = this.#options;
     const status = this.#say();
     if (status === 'failed') return status;
     if (status === null) return 'same';
@@ -104,10 +107,10 @@ export class StatusWriter {
     if (news === 'forms' && now() - this.#writtenAt < FOLLOWED_MS) return 'later';
     this.#spoiled = false;
     this.#writing = status;
+    writing();
+    let version: string | null = null;
     try {
-      const after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal, metadataOnly: !again });
-      // What another has added stays where we apply ours, such as a condition of its own.
-      if (again && !sameReport(after.status ?? {}, status)) await client.update(RESOURCES.IPVSNode, { ...after, status } as never, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
+      version = await (news === 'forms' ? this.#edit(status, signal) : this.#apply(status, again, signal));
       this.#written = status;
       this.#writtenAt = now();
       this.counts.written += 1;
@@ -122,6 +125,29 @@ export class StatusWriter {
       return 'failed';
     } finally {
       this.#writing = null;
+      wrote(version);
+    }
+  }
+
+  /** The version that it made. */
+  async #apply(status: IPVSNodeStatus, again: boolean, signal: AbortSignal): Promise<string | null> {
+    const { client, node } = this.#options;
+    const options = { fieldManager: FIELD_MANAGER, subresource: 'status', signal } as const;
+    let after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { ...options, force: true, metadataOnly: !again });
+    // What another has added stays where we apply ours, such as a condition of its own.
+    if (again && !sameReport(after.status ?? {}, status)) after = await client.update(RESOURCES.IPVSNode, { ...after, status } as never, options);
+    return after.metadata.resourceVersion ?? null;
+  }
+
+  /** Of thousands of lines those that are others. Where the server has not what was written before, everything is written. */
+  async #edit(status: IPVSNodeStatus, signal: AbortSignal): Promise<string | null> {
+    const { client, node } = this.#options;
+    try {
+      const after = await client.editStatus(RESOURCES.IPVSNode, node, undefined, editsBetween(this.#written!, status), { fieldManager: FIELD_MANAGER, signal, metadataOnly: true });
+      return after.metadata.resourceVersion ?? null;
+    } catch (error) {
+      if (!isInvalid(error)) throw error;
+      return await this.#apply(status, false, signal);
     }
   }
 

@@ -1,7 +1,9 @@
 // What the stand-in of an API server (stand-in.ts) knows: objects by the URL of their collection, versions, generations, conflicts,
 // and a history that watches are served from. No HTTP here.
 
+import type { Edit } from '../../../src/kube/client.ts';
 import type { KubeObject, ObjectMeta } from '../../../src/kube/types.ts';
+import { patched } from '../../unit/kube/json-patch.ts';
 
 export interface Stored extends KubeObject {
   readonly metadata: ObjectMeta;
@@ -88,6 +90,14 @@ export class Objects {
     this.#unlessChanged(old, patch.metadata?.resourceVersion);
     const next = merged(old, patch) as Stored;
     return this.#change(collection, key, old, status ? { ...old, ...(next.status === undefined ? {} : { status: next.status }) } : next);
+  }
+
+  /** RFC 6902, of the status. */
+  edit(collection: string, key: string, edits: readonly Edit[]): Stored {
+    const old = this.get(collection, key);
+    const next = patched(old, edits);
+    if (next === null) throw new Refused(422, 'Invalid', 'the server rejected our request due to an error in our request');
+    return this.#change(collection, key, old, { ...old, ...(next.status === undefined ? {} : { status: next.status }) });
   }
 
   /** Server-side apply of status: fields and conditions that a manager leaves out the next time go. */

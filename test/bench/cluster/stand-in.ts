@@ -3,6 +3,7 @@
 // right and no admission. The product talks to it as to the real one, whose own time (etcd, RBAC, CEL) is what it leaves out.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Edit } from '../../../src/kube/client.ts';
 import { Objects, Refused, type Entry, type Stored } from './stand-in-objects.ts';
 
 /** One request that changes something, as it arrived. */
@@ -25,12 +26,14 @@ interface Asked {
   readonly subresource: string | undefined;
   readonly query: URLSearchParams;
   readonly who: string;
+  readonly metadataOnly: boolean;
 }
 
 interface Watcher {
   readonly response: ServerResponse;
   readonly selects: (object: Stored) => boolean;
   readonly who: string;
+  readonly metadataOnly: boolean;
 }
 
 /** Reflectors take a silence of 90 s for a dead connection. Milliseconds. */
@@ -81,8 +84,7 @@ export class StandIn {
       if (asked.query.get('watch') === 'true') this.#watch(asked, response);
       else {
         const result = this.#do(asked, key, body, request.headers['content-type'] ?? '');
-        const metadataOnly = asked.method === 'PATCH' && request.headers.accept?.includes('as=PartialObjectMetadata') === true;
-        answer(response, asked.method === 'POST' ? 201 : 200, metadataOnly ? { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: (result as Stored).metadata } : result);
+        answer(response, asked.method === 'POST' ? 201 : 200, asked.metadataOnly ? onlyMetadata(result as Stored) : result);
       }
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -99,17 +101,18 @@ export class StandIn {
     }
     if (method === 'GET') return objects.get(collection, key);
     if (method === 'DELETE') return objects.delete(collection, key, (body as { preconditions?: { uid?: string; resourceVersion?: string } } | undefined)?.preconditions);
+    if (contentType === 'application/json-patch+json') return objects.edit(collection, key, body as unknown as readonly Edit[]);
     if (method === 'PUT') return objects.replace(collection, key, body!, subresource === 'status');
     if (contentType === 'application/apply-patch+yaml' && subresource === 'status') return objects.applyStatus(collection, key, query.get('fieldManager') ?? '', body!);
     return objects.merge(collection, key, body!, subresource === 'status');
   }
 
-  #watch({ collection, query, namespace, who }: Asked, response: ServerResponse): void {
+  #watch({ collection, query, namespace, who, metadataOnly }: Asked, response: ServerResponse): void {
     const from = Number(query.get('resourceVersion'));
     const missed = this.objects.since(collection, from);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
-    const watcher: Watcher = { response, selects: selection(namespace, query), who };
+    const watcher: Watcher = { response, selects: selection(namespace, query), who, metadataOnly };
     const watchers = this.#watchers.get(collection) ?? new Set();
     this.#watchers.set(collection, watchers.add(watcher));
     response.once('close', () => watchers.delete(watcher));
@@ -120,14 +123,14 @@ export class StandIn {
     for (const watcher of this.#watchers.get(entry.collection) ?? []) this.#tellOne(watcher, entry);
   }
 
-  #tellOne({ response, selects, who }: Watcher, entry: Entry): void {
+  #tellOne({ response, selects, who, metadataOnly }: Watcher, entry: Entry): void {
     const { type, object, old } = entry;
     const [is, was] = [type !== 'DELETED' && selects(object), old !== undefined && selects(old)];
     if (!is && !was) return;
     // An object that begins or ceases to match is added or deleted for whoever selects.
     const seen = is ? (was ? 'MODIFIED' : 'ADDED') : 'DELETED';
     this.onEvent(entry, who);
-    response.write(seen === type ? entry.line : `${JSON.stringify({ type: seen, object })}\n`);
+    response.write(metadataOnly ? `${JSON.stringify({ type: seen, object: onlyMetadata(object) })}\n` : seen === type ? entry.line : `${JSON.stringify({ type: seen, object })}\n`);
   }
 
   #bookmark(): void {
@@ -136,13 +139,18 @@ export class StandIn {
   }
 }
 
+/** meta/v1 PartialObjectMetadata, or a list of such. */
+function onlyMetadata({ metadata, items }: Stored & { readonly items?: readonly Stored[] }): object {
+  return { kind: `PartialObjectMetadata${items ? 'List' : ''}`, apiVersion: 'meta.k8s.io/v1', metadata, ...(items && { items: items.map((item) => ({ metadata: item.metadata })) }) };
+}
+
 function parse({ url, method, headers }: IncomingMessage): Asked {
   const { pathname, searchParams: query } = new URL(url!, 'http://stand-in');
   const parts = pathname.split('/').slice(1).map(decodeURIComponent);
   const root = parts.splice(0, parts[0] === 'api' ? 2 : 3);
   const namespace = parts[0] === 'namespaces' && parts.length > 2 ? parts.splice(0, 2)[1] : undefined;
   const [plural, name, subresource] = parts;
-  return { method: method!, collection: `/${[...root, plural].join('/')}`, namespace, name, subresource, query, who: headers['user-agent'] ?? '' };
+  return { method: method!, collection: `/${[...root, plural].join('/')}`, namespace, name, subresource, query, who: headers['user-agent'] ?? '', metadataOnly: headers.accept?.includes('as=PartialObjectMetadata') === true };
 }
 
 /** Namespace, and the selectors that the product uses: `a`, `!a`, `a=b`; `metadata.name=a`, `spec.directorGroup=a`. */

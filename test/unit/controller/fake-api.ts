@@ -157,6 +157,7 @@ export class FakeAPI {
         }, object);
       },
       patchStatus: () => { throw new TypeError('nobody here patches'); },
+      editStatus: () => { throw new TypeError('nobody here patches'); },
       delete: async (resource, name, namespace, { signal, uid, resourceVersion } = {}) => {
         const key = namespace ? `${namespace}/${name}` : name;
         await call('delete', resource, key, signal, () => this.cluster.delete(collectionPath(resource), key, { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) }));

@@ -2,7 +2,7 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createClient, type WatchEvent } from '../../../src/kube/client.ts';
-import { ApiError, isAlreadyExists, isConflict, isExpired, isNotFound, type ApiErrorCode } from '../../../src/kube/errors.ts';
+import { ApiError, isAlreadyExists, isConflict, isExpired, isInvalid, isNotFound, type ApiErrorCode } from '../../../src/kube/errors.ts';
 import { collectionPath, keyOf, objectPath, partsOf } from '../../../src/kube/types.ts';
 import { connect, send, startServer, until, type FakeServer } from './fake-server.ts';
 import { COLLECTION, GADGETS, WIDGETS, widget, type Widget } from './widgets.ts';
@@ -95,6 +95,20 @@ describe('reading and writing', () => {
     assert.equal(server.asked.at(-1)!.headers['content-type'], 'application/merge-patch+json');
     assert.deepEqual([after.spec.size, after.status], [3, { ready: 2 }]);
     await assert.rejects(client.patchStatus(WIDGETS, 'a', 'ns', { metadata: { resourceVersion: '1' }, status: { ready: 3 } }), isConflict);
+  });
+
+  test('editStatus does all of a JSON patch, or nothing', async (t) => {
+    const { server, client } = await open(t);
+    await client.create(WIDGETS, widget('a', 3));
+    await client.patchStatus(WIDGETS, 'a', 'ns', { status: { ready: 2 } });
+    const after = await client.editStatus<Widget>(WIDGETS, 'a', 'ns', [{ op: 'test', path: '/status/ready', value: 2 }, { op: 'replace', path: '/status/ready', value: 3 }], { fieldManager: 'me', metadataOnly: true });
+    assert.equal(last(server), 'PATCH /apis/example.org/v1/widgets in ns a/status fieldManager=me');
+    const { headers } = server.asked.at(-1)!;
+    assert.deepEqual([headers['content-type'], headers.accept], ['application/json-patch+json', 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1']);
+    const stored = await client.get(WIDGETS, 'a', 'ns');
+    assert.deepEqual([stored.status, stored.metadata.resourceVersion], [{ ready: 3 }, after.metadata.resourceVersion]);
+    await assert.rejects(client.editStatus(WIDGETS, 'a', 'ns', [{ op: 'replace', path: '/status/ready', value: 4 }, { op: 'test', path: '/status/ready', value: 2 }]), isInvalid);
+    assert.deepEqual((await client.get(WIDGETS, 'a', 'ns')).status, { ready: 3 });
   });
 
   test('a dry run stores nothing', async (t) => {

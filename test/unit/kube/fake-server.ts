@@ -10,7 +10,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Access, Credentials } from '../../../src/kube/credentials.ts';
 import { Transport, type TransportOptions } from '../../../src/kube/transport.ts';
+import type { Edit } from '../../../src/kube/client.ts';
 import type { KubeObject, Log } from '../../../src/kube/types.ts';
+import { patched } from './json-patch.ts';
 import { FakeCluster, Refusal, merge, type Entry, type Selection, type Stored } from './fake-cluster.ts';
 
 export const FIXTURES = join(import.meta.dirname, 'fixtures');
@@ -156,7 +158,7 @@ export class FakeServer {
     if (this.token !== null && asked.headers.authorization !== `Bearer ${this.token}`) throw new Refusal(401, 'Unauthorized', 'Unauthorized');
     if (asked.watch) return this.#watch(asked, response);
     const { status, body } = this.#verb(asked);
-    send(response, status, body);
+    send(response, status, onlyMetadata(asked) ? withoutRest(body) : body);
   }
 
   #verb(asked: Asked): { status: number; body: unknown } {
@@ -176,7 +178,9 @@ export class FakeServer {
     const applies = asked.headers['content-type'] === 'application/apply-patch+yaml';
     if (applies && !subresource && !cluster.all(collection).some((o) => (o.metadata.namespace ? `${o.metadata.namespace}/${o.metadata.name}` : o.metadata.name) === key)) return { status: 201, body: cluster.create(collection, body as KubeObject, dryRun) };
     const old = cluster.get(collection, key);
-    const next = (method === 'PATCH' ? merge(old, body) : body) as Stored;
+    const edits = asked.headers['content-type'] === 'application/json-patch+json' ? body as readonly Edit[] : null;
+    const next = (edits ? patched(old, edits) : method === 'PATCH' ? merge(old, body) : body) as Stored | null;
+    if (next === null) throw new Refusal(422, 'Invalid', 'the server rejected our request due to an error in our request');
     const version = (body as Partial<KubeObject>).metadata?.resourceVersion;
     const metadata = { ...(subresource ? old : next).metadata, ...(version !== undefined && { resourceVersion: version }) };
     if (version === undefined) delete (metadata as { resourceVersion?: string }).resourceVersion;
@@ -203,8 +207,16 @@ export class FakeServer {
   #tellOne({ asked, response }: Watcher, entry: Entry): void {
     if (entry.collection !== asked.collection) return;
     const event = this.cluster.eventOf(entry, selection(asked));
-    if (event && !response.writableEnded) response.write(`${JSON.stringify(event)}\n`);
+    if (event && !response.writableEnded) response.write(`${JSON.stringify(onlyMetadata(asked) ? { ...event, object: withoutRest(event.object) } : event)}\n`);
   }
+}
+
+function onlyMetadata({ headers }: Asked): boolean { return headers.accept?.includes('as=PartialObjectMetadata') ?? false; }
+
+/** Of an object, or of each in a list. */
+function withoutRest(body: unknown): unknown {
+  const { items, metadata } = body as { readonly items?: readonly Stored[]; readonly metadata: unknown };
+  return { kind: `PartialObjectMetadata${items ? 'List' : ''}`, apiVersion: 'meta.k8s.io/v1', metadata, ...(items && { items: items.map((item) => ({ metadata: item.metadata })) }) };
 }
 
 function parse(request: IncomingMessage, sent: string): Asked {

@@ -18,9 +18,11 @@ import type { DirectorGroup, IPVSNodeStatus, VirtualIP } from '../../../../src/a
 import { ADDRESS_PROTOCOL } from '../../../../src/kernel/net/types.ts';
 import { ApiError } from '../../../../src/kube/errors.ts';
 import type { Lease } from '../../../../src/kube/lease.ts';
+import type { Edit } from '../../../../src/kube/client.ts';
 import type { KubeObject } from '../../../../src/kube/types.ts';
 import { createMetrics } from '../../../../src/observe/metrics.ts';
 import { facts, makeKernel, program, tempFolder, TestNode } from '../setup.ts';
+import { patched } from '../../kube/json-patch.ts';
 import { ClusterBench, hashed, until } from './bench.ts';
 
 const silence = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
@@ -152,9 +154,10 @@ test('a status over which somebody wrote is written again, and what was added to
     client: {
       // Server-side apply leaves what others own.
       apply: async () => { calls.push('apply'); return { metadata: {}, status: calls.length === 1 ? status : extra } as never; },
+      editStatus: never,
       update: async (_resource: unknown, object: KubeObject) => { calls.push(`update ${JSON.stringify((object as { status?: unknown }).status)}`); return object as never; },
     },
-    node: 'n1', status: () => status as never, known: () => [], now: () => 0, random: () => 0, log: silence, sleep: async () => { await new Promise((resolve) => { setImmediate(resolve); }); },
+    writing: () => {}, wrote: () => {}, node: 'n1', status: () => status as never, known: () => [], now: () => 0, random: () => 0, log: silence, sleep: async () => { await new Promise((resolve) => { setImmediate(resolve); }); },
   });
   const ended = writer.run(stop.signal);
   const settle = async () => { for (let i = 0; i < 20; i++) await new Promise((resolve) => { setImmediate(resolve); }); };
@@ -175,11 +178,20 @@ test('programs in another form are reported within five seconds, together; one m
   const form = (hashes: string, more: Partial<IPVSNodeStatus> = {}): IPVSNodeStatus =>
     ({ applied: [...hashes].map((hash, i) => `default/web-${i}|${hash}`), programs: { applied: hashes.length, failed: 0, digest: hashes }, ...more });
   let current = form('ab');
-  const written: [at: number, digest: string | undefined][] = [];
+  const written: [at: number, digest: string | undefined, how?: 'edited'][] = [];
   const stop = new AbortController();
   const writer: StatusWriter = new StatusWriter({
-    client: { update: never, apply: async (_: unknown, object: KubeObject) => { written.push([now, (object as { status?: IPVSNodeStatus }).status?.programs?.digest]); return object as never; } },
-    node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
+    client: {
+      update: never, apply: async (_: unknown, object: KubeObject) => { written.push([now, (object as { status?: IPVSNodeStatus }).status?.programs?.digest]); return object as never; },
+      editStatus: async (_: unknown, __: unknown, ___: unknown, edits: readonly Edit[]) => {
+        const before = written.at(-1)![1];
+        const status: IPVSNodeStatus = patched({ status: { ...current, ...form(before!) } }, edits)!.status;
+        assert.deepEqual(status, current, 'the edits of what was written before make it what is to be said');
+        written.push([now, status.programs?.digest, 'edited']);
+        return { metadata: {} } as never;
+      },
+    },
+    writing: () => {}, wrote: () => {}, node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
     sleep: async (ms) => { now += ms; await new Promise((resolve) => { setImmediate(resolve); }); },
   });
   const settle = async () => { for (let i = 0; i < 40; i++) await new Promise((resolve) => { setImmediate(resolve); }); };
@@ -191,16 +203,49 @@ test('programs in another form are reported within five seconds, together; one m
   const ended = writer.run(stop.signal);
   await say(form('ab'));
   await say(form('ac'));
-  assert.deepEqual(written, [[0, 'ab'], [5_000, 'ac']], 'another form');
+  assert.deepEqual(written, [[0, 'ab'], [5_000, 'ac', 'edited']], 'another form');
   await say(form('acd'));
   assert.deepEqual(written.at(-1), [6_000, 'acd'], 'one more');
   await say(form('ac', { failures: [{ virtualServer: 'default/web-2', code: 'X', message: '' }] }));
   assert.deepEqual(written.at(-1), [7_000, 'ac'], 'one that failed');
   now += 60_000;
   await say(form('ad', { failures: [{ virtualServer: 'default/web-2', code: 'X', message: '' }] }));
-  assert.deepEqual(written.at(-1), [68_000, 'ad'], 'a change alone waits for nothing');
+  assert.deepEqual(written.at(-1), [68_000, 'ad', 'edited'], 'a change alone waits for nothing');
   stop.abort();
   writer.ask();
+  await ended;
+});
+
+test('where the server has not what was written before, edits are refused and everything is written; every write says what it made', async (t) => {
+  let current: IPVSNodeStatus = { applied: ['default/web|a'], programs: { applied: 1, failed: 0, digest: 'a' } };
+  const calls: string[] = [];
+  let now = 0;
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  let failure: ApiError | null = null;
+  const writer = new StatusWriter({
+    client: {
+      update: never, apply: async () => { calls.push('apply'); return { metadata: { resourceVersion: String(calls.length) } } as never; },
+      editStatus: async () => { calls.push('edit'); if (failure) throw failure; return { metadata: { resourceVersion: String(calls.length) } } as never; },
+    },
+    writing: () => { calls.push('('); }, wrote: (version) => { calls.push(`${version})`); }, node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
+    sleep: async (ms) => { now += ms; await new Promise((resolve) => { setImmediate(resolve); }); },
+  });
+  const say = async (hash: string): Promise<string> => {
+    calls.length = 0;
+    current = { applied: [`default/web|${hash}`], programs: { applied: 1, failed: 0, digest: hash } };
+    writer.ask();
+    for (let i = 0; i < 40; i++) await new Promise((resolve) => { setImmediate(resolve); });
+    return calls.join(' ');
+  };
+  const ended = writer.run(stop.signal);
+  assert.equal(await say('a'), '( apply 2)');
+  assert.equal(await say('b'), '( edit 2)');
+  failure = new ApiError({ code: 'INVALID', message: 'a test in it does not hold', verb: 'PATCH', path: '' });
+  assert.equal(await say('c'), '( edit apply 3)');
+  failure = new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PATCH', path: '' });
+  assert.match(await say('d'), /^\( edit null\) \( edit null\)/, 'not sent as a whole to a server that is away');
+  stop.abort();
   await ended;
 });
 
@@ -211,7 +256,8 @@ test('a status is written when it changed, once a second at most, and until it i
   const sleeps: { ms: number; go: () => void }[] = [];
   const stop = new AbortController();
   const writer = new StatusWriter({
-    client: { update: never, apply: async (_: unknown, object: KubeObject) => { if (away) throw new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PATCH', path: '' }); written.push((object as { status?: unknown }).status); return object as never; } },
+    writing: () => {}, wrote: () => {},
+    client: { update: never, editStatus: never, apply: async (_: unknown, object: KubeObject) => { if (away) throw new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PATCH', path: '' }); written.push((object as { status?: unknown }).status); return object as never; } },
     node: 'n1', status: () => current, known: () => [], now: () => now, random: () => 0, log: silence,
     sleep: (ms, signal) => new Promise((resolve, reject) => { sleeps.push({ ms, go: resolve }); signal.addEventListener('abort', () => reject(new DOMException('', 'AbortError')), { once: true }); }),
   });
