@@ -84,9 +84,25 @@ function kills(name: string, seed: number, times: number, more: readonly string[
       const { alive, broken } = await held.check();
       assert.deepEqual({ alive, broken }, { alive: 200, broken: 0 }, `seed ${seed}`);
       // Nothing is lost and nothing too much, once what drains has gone (nothing has connections there).
-      await lab.eventually(async () => assert.deepEqual(difference(tableOf(times).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n')), []), { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
+      const wrong = async (): Promise<string[]> => difference(tableOf(times).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n'));
+      try {
+        await lab.eventually(async () => (await wrong()).length === 0, { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
+      } catch (cause) {
+        throw new Error(`seed ${seed}: ${await howItStands(lab, agent, await wrong())}`, { cause });
+      }
     },
   });
+}
+
+/** In few lines, for whoever sees nothing but them. */
+async function howItStands(lab: Lab, agent: Agent, wrong: readonly string[]): Promise<string> {
+  const kinds = Map.groupBy(wrong, (line) => `${line[0]} with ${/-[sw] \S+$/.exec(line)?.[0] ?? '?'}`);
+  const lines = agent.log.trimEnd().split('\n');
+  return [
+    `${wrong.length} lines differ (${[...kinds].map(([kind, list]) => `${list.length} ${kind}`).join(', ')}), as ${wrong.slice(0, 3).join(' | ')}`,
+    `process ${agent.pid ?? 'none'}, status ${JSON.stringify(agent.status()).slice(0, 600)}`, `last lines of its log, of ${lines.length}:`, ...lines.slice(-12).map((line) => line.slice(0, 400)),
+    await lab.host('dir1').sh(`ls -l ${agent.state}; head -c 300 ${agent.state}/drains.json`), agent.pid === null ? '' : await lab.host('dir1').sh(`cat /proc/${agent.pid}/wchan; cat /proc/${agent.pid}/stat`),
+  ].join('\n');
 }
 
 /** What a process and its children do, for one that hangs. */
