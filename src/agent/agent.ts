@@ -24,7 +24,7 @@ import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
 import type { StateFolder } from './state-folder.ts';
-import type { Fragment, Refusal, SharedState } from './state.ts';
+import type { DesiredService, Fragment, Refusal, SharedState } from './state.ts';
 import { Tally } from './tally.ts';
 
 export interface AgentOptions {
@@ -56,6 +56,8 @@ export interface Report {
 /** Everything a status is made of. */
 export interface AgentView {
   readonly fragments: ReadonlyMap<string, Fragment>;
+  /** By serviceKey(), as they are wanted. */
+  readonly services: ReadonlyMap<string, DesiredService>;
   readonly refusals: readonly Refusal[];
   readonly failures: readonly Failure[];
   readonly drains: DrainRecords;
@@ -153,7 +155,7 @@ export class Agent {
   get view(): AgentView {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
-      fragments: this.#fragments.byOwner, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
+      fragments: this.#fragments.byOwner, services: this.#fragments.services, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
       shared: this.#fragments.shared, capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }

@@ -2,7 +2,7 @@
  * AppliedLines: the texts of the programs that a node runs, kept from one report to the next: of thousands a few are others. What they look
  * like is api/v1alpha1/ipvsnode.report.ts's.
  */
-import { appliedLine, appliedReport, reportApplied, type AppliedReport } from '../../api/v1alpha1/index.ts';
+import { appliedLine, appliedReport, reportApplied, sumOf, type AppliedReport } from '../../api/v1alpha1/index.ts';
 import type { Fragment } from '../state.ts';
 
 type Running = Pick<Fragment, 'owner' | 'contentHash'>;
@@ -12,6 +12,7 @@ export class AppliedLines {
   #places = new Map<string, number>();
   #hashes: string[] = [];
   #lines: readonly string[] = [];
+  #sum = 0n;
   #report: AppliedReport = reportApplied([]);
 
   /** The same object while they are the same. */
@@ -29,18 +30,21 @@ export class AppliedLines {
       this.#hashes[at] = contentHash;
       lines[at] = appliedLine(owner, contentHash);
     }
-    return this.#keep(lines);
+    const [gone, come] = [this.#lines, lines].map((list) => sumOf(changed.map(([at]) => list[at]!)));
+    return this.#keep(lines, BigInt.asUintN(64, this.#sum - gone! + come!));
   }
 
   #anew(programs: readonly Running[]): AppliedReport {
     const sorted = programs.map(({ owner, contentHash }) => ({ owner, contentHash, line: appliedLine(owner, contentHash) })).sort((a, b) => (a.line < b.line ? -1 : 1));
     this.#places = new Map(sorted.map(({ owner }, at) => [owner, at]));
     this.#hashes = sorted.map((p) => p.contentHash);
-    return this.#keep(sorted.map((p) => p.line));
+    const lines = sorted.map((p) => p.line);
+    return this.#keep(lines, sumOf(lines));
   }
 
-  #keep(lines: readonly string[]): AppliedReport {
+  #keep(lines: readonly string[], sum: bigint): AppliedReport {
     this.#lines = lines;
-    return this.#report = appliedReport(lines);
+    this.#sum = sum;
+    return this.#report = appliedReport(lines, sum);
   }
 }

@@ -4,9 +4,9 @@
  */
 import type { IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { MAX_BACKEND_REPORTS } from '../../api/v1alpha1/vocabulary.ts';
-import { parseServiceKey, serviceKey, type Service } from '../../kernel/ipvs/types.ts';
 import type { AgentView } from '../agent.ts';
-import type { Unhealthy } from '../health/watch.ts';
+import type { DrainRecord } from '../drain.ts';
+import type { HealthWatch, Unhealthy } from '../health/watch.ts';
 import { virtualServerOf } from './binds.ts';
 
 export type BackendReport = NonNullable<IPVSNodeStatus['backends']>[number];
@@ -15,16 +15,17 @@ export type BackendReport = NonNullable<IPVSNodeStatus['backends']>[number];
 const NAMED = 3;
 const MAX_MESSAGE = 1024;
 
-/** Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. */
-export function backendReports({ fragments, drains, remaining }: Pick<AgentView, 'fragments' | 'drains' | 'remaining'>, unhealthy: (owner: string) => readonly Unhealthy[]): BackendReport[] {
-  const byService = Map.groupBy(Object.entries(drains), ([id]) => id.slice(0, id.indexOf(' -> ')));
-  // Thousands of services, of which few drain: their keys are not made for that.
-  const places = new Set([...byService.keys()].map((key) => placeOf(parseServiceKey(key)!)));
+/** Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. Of thousands only those that drain and those that are checked are looked at. */
+export function backendReports({ services, drains, remaining }: Pick<AgentView, 'services' | 'drains' | 'remaining'>, health: Pick<HealthWatch, 'owners' | 'unhealthy'> | null): BackendReport[] {
+  const draining = new Map<string, (readonly [id: string, record: DrainRecord])[]>();
+  for (const [id, record] of Object.entries(drains)) {
+    const owner = services.get(id.slice(0, id.indexOf(' -> ')))?.owner;
+    if (owner !== undefined) draining.set(owner, [...draining.get(owner) ?? [], [id, record]]);
+  }
   const reports: BackendReport[] = [];
-  for (const { owner, services } of fragments.values()) {
-    if (services.length === 0) continue;
-    const sick = unhealthy(owner);
-    const leaving = services.flatMap(({ service }) => (places.has(placeOf(service)) ? byService.get(serviceKey(service)) ?? [] : []));
+  for (const owner of new Set([...draining.keys(), ...health?.owners ?? []])) {
+    const sick = health?.unhealthy(owner) ?? [];
+    const leaving = draining.get(owner) ?? [];
     if (sick.length === 0 && leaving.length === 0) continue;
     const down = sick.filter((u) => u.state === 'Down');
     const until = Math.max(...leaving.map(([, { deadline }]) => deadline));
@@ -36,9 +37,6 @@ export function backendReports({ fragments, drains, remaining }: Pick<AgentView,
   }
   return reports.sort((a, b) => (a.virtualServer < b.virtualServer ? -1 : 1)).slice(0, MAX_BACKEND_REPORTS);
 }
-
-/** What all services with one address or mark have in common. */
-function placeOf({ fwmark, address }: Pick<Service, 'fwmark' | 'address'>): string | number { return fwmark === 0 ? address : fwmark; }
 
 function addresses(list: readonly Unhealthy[]): number {
   return new Set(list.map((u) => u.address)).size;

@@ -42,7 +42,7 @@ export interface NodeStatusInput {
   /** The caches are not complete: what is served is of before. */
   readonly usingSnapshot: boolean;
   /** Null while nothing is checked. */
-  readonly health: Pick<HealthWatch, 'unhealthy' | 'massFailures'> | null;
+  readonly health: Pick<HealthWatch, 'owners' | 'unhealthy' | 'massFailures'> | null;
   readonly flushes: Flushes;
   readonly culprits: readonly Culprit[];
   /** Those of the status before, for when they changed. */
@@ -85,7 +85,7 @@ export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
       services: view.foreign.services.length, destinations: view.foreign.destinations.length, addresses: view.foreign.addresses.length + blocked.size, examples,
       ...(culprit !== '' && { culprit }),
     },
-    backends: backendReports(view, (owner) => input.health?.unhealthy(owner) ?? []),
+    backends: backendReports(view, input.health),
     drifts: view.drifts,
     conditions: [...conditionsOf(input, failures)],
   };

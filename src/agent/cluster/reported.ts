@@ -37,12 +37,22 @@ export function newsIn(before: IPVSNodeStatus, after: IPVSNodeStatus): 'nothing'
   return sameForms ? 'nothing' : 'forms';
 }
 
-/** From one report to another that has the news 'forms', for an object that has the one before. */
-export function editsBetween(before: IPVSNodeStatus, after: IPVSNodeStatus): Edit[] {
-  const formerly = before.applied ?? [];
-  const lines = (after.applied ?? []).flatMap((text, i): Edit[] => (text === formerly[i] ? [] : [{ op: 'replace', path: `/status/applied/${i}`, value: text }]));
+/** What is there in every report, and is all that differs from one to the next under churn. All of it is one value each to a server, but for the lines. */
+const EDITED = ['programs', 'backends', 'drifts', 'ownedVIPs', 'boundVIPs'] as const;
+
+/** From one report to the next, for an object that has the one before; null when more is new than that is for. */
+export function editsBetween(before: IPVSNodeStatus, after: IPVSNodeStatus): Edit[] | null {
+  const { applied: formerly = [], ...restBefore } = before;
+  const { applied = [], ...rest } = after;
+  if (!before.programs || formerly.length !== applied.length || !same({ ...restBefore, ...pick(after, EDITED) }, rest)) return null;
+  const lines = applied.flatMap((text, i): Edit[] => (text === formerly[i] ? [] : [{ op: 'replace', path: `/status/applied/${i}`, value: text }]));
+  const fields = EDITED.flatMap((field): Edit[] => (same({ value: before[field] }, { value: after[field] }) ? [] : [{ op: 'replace', path: `/status/${field}`, value: after[field] }]));
   // A digest over all of them: whoever has it has the lines that the places are of.
-  return [{ op: 'test', path: '/status/programs/digest', value: before.programs?.digest }, ...lines, { op: 'replace', path: '/status/programs', value: after.programs }];
+  return [{ op: 'test', path: '/status/programs/digest', value: before.programs.digest }, ...lines, ...fields];
+}
+
+function pick(status: IPVSNodeStatus, fields: readonly (keyof IPVSNodeStatus)[]): IPVSNodeStatus {
+  return Object.fromEntries(fields.flatMap((field) => (status[field] === undefined ? [] : [[field, status[field]]])));
 }
 
 /** By value; lists that are the same object are not looked into. */

@@ -4,7 +4,7 @@
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
-import type { KubeClient } from '../../kube/client.ts';
+import type { Edit, KubeClient } from '../../kube/client.ts';
 import type { Condition } from '../../kube/conditions.ts';
 import { isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/types.ts';
@@ -110,7 +110,8 @@ export class StatusWriter {
     writing();
     let version: string | null = null;
     try {
-      version = await (news === 'forms' ? this.#edit(status, signal) : this.#apply(status, again, signal));
+      const edits = again || this.#written === null ? null : editsBetween(this.#written, status);
+      version = await (edits ? this.#edit(edits, status, signal) : this.#apply(status, again, signal));
       this.#written = status;
       this.#writtenAt = now();
       this.counts.written += 1;
@@ -140,10 +141,10 @@ export class StatusWriter {
   }
 
   /** Of thousands of lines those that are others. Where the server has not what was written before, everything is written. */
-  async #edit(status: IPVSNodeStatus, signal: AbortSignal): Promise<string | null> {
+  async #edit(edits: readonly Edit[], status: IPVSNodeStatus, signal: AbortSignal): Promise<string | null> {
     const { client, node } = this.#options;
     try {
-      const after = await client.editStatus(RESOURCES.IPVSNode, node, undefined, editsBetween(this.#written!, status), { fieldManager: FIELD_MANAGER, signal, metadataOnly: true });
+      const after = await client.editStatus(RESOURCES.IPVSNode, node, undefined, edits, { fieldManager: FIELD_MANAGER, signal, metadataOnly: true });
       return after.metadata.resourceVersion ?? null;
     } catch (error) {
       if (!isInvalid(error)) throw error;

@@ -94,6 +94,8 @@ export class HealthWatch implements HealthSource {
 
   get counts(): CheckCounts { return this.#checker.counts; }
   get targets(): number { return this.#watched.size; }
+  /** Of the programs whose real servers are checked. */
+  get owners(): Iterable<string> { return this.#followed.keys(); }
   get open(): number { return this.#checker.open; }
   /** Interfaces behind which everybody went silent at once. */
   get massFailures(): ReadonlyMap<string, MassFailure> { return this.#failures; }

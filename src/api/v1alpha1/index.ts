@@ -14,7 +14,7 @@ export { addressOfVirtualIP, virtualIPName } from './virtualip.name.ts';
 export type { VirtualServerProgram, VirtualServerProgramSpec } from './virtualserverprogram.ts';
 export { SLICE_CODES, joinSlices, sliceName, sliceProgram, type JoinedProgram, type ProgramSource, type SliceProblem } from './slices.ts';
 export type { IPVSNode, IPVSNodeBind, IPVSNodeSpec, IPVSNodeStatus } from './ipvsnode.ts';
-export { appliedLine, appliedReport, readApplied, reportApplied, type AppliedReport } from './ipvsnode.report.ts';
+export { appliedLine, appliedReport, readApplied, reportApplied, sumOf, type AppliedReport } from './ipvsnode.report.ts';
 export type { DirectorGroupStatus, MemberState, VIPPoolStatus, VirtualServerStatus } from './status.ts';
 export { ALL_KINDS, KINDS, MACHINE_KINDS, parseKind, parseObject, type ApiObject, type Identity, type Kind, type MachineKind, type MachineObject, type ParseResult } from './parse.ts';
 export { InvalidObject, RESOURCES, fromServer, type FromServer, type ResourceDescription, type ServerObjects } from './resources.ts';

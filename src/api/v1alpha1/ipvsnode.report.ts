@@ -2,7 +2,7 @@
  * The texts by which an agent says in IPVSNode.status which programs it runs, and the controller reads them: whether a director runs
  * this VirtualServer in this form. Pure.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { MAX_APPLIED } from './vocabulary.ts';
 
 export interface AppliedReport {
@@ -20,9 +20,16 @@ export function reportApplied(programs: Iterable<readonly [virtualServer: string
   return appliedReport(Array.from(programs, ([virtualServer, contentHash]) => appliedLine(virtualServer, contentHash)).sort());
 }
 
-/** The same of their texts, sorted. */
-export function appliedReport(lines: readonly string[]): AppliedReport {
-  return { applied: lines.slice(0, MAX_APPLIED), digest: createHash('sha256').update(lines.join('\n')).digest().toString('hex', 0, 8) };
+/** The same of their texts, sorted. `sum`: sumOf(lines), for who has it. */
+export function appliedReport(lines: readonly string[], sum = sumOf(lines)): AppliedReport {
+  return { applied: lines.slice(0, MAX_APPLIED), digest: sum.toString(16).padStart(16, '0') };
+}
+
+/** What the digest is made of: the sum of a hash of each text, so that of thousands the one that changed can be taken out and put in. */
+export function sumOf(lines: Iterable<string>): bigint {
+  let sum = 0n;
+  for (const line of lines) sum += BigInt(`0x${hash('sha256', line).slice(0, 16)}`);
+  return BigInt.asUintN(64, sum);
 }
 
 /** Content hashes by `namespace/name`. A text of another form is left out: then that program counts as not applied. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { Failure } from '../../../src/agent/apply.ts';
 import type { AgentView } from '../../../src/agent/agent.ts';
 import type { Operation } from '../../../src/agent/operation.ts';
-import { joinNeeds, type Fragment, type RefusalCode } from '../../../src/agent/state.ts';
+import { joinNeeds, joinServices, type Fragment, type RefusalCode } from '../../../src/agent/state.ts';
 import { CONDITIONS, type VirtualServer } from '../../../src/api/v1alpha1/index.ts';
 import { KernelError } from '../../../src/kernel/netlink/errors.ts';
 import { hostStatus, type HostStatus, type StatusInput } from '../../../src/standalone/status.ts';
@@ -36,7 +36,7 @@ function status({ shop = server('shop'), role = 'director', refusals = [], failu
     node: 'n1', pid: 1, sequence: 3, lastChange: 2, pending: false, manifestsHash: 'h', servers: new Map(servers.map((s) => [`${s.metadata.namespace}/${s.metadata.name}`, s])),
     verdicts: new Map(Object.entries(verdicts)), programs: new Map(), problems: [], error: '',
     view: {
-      fragments: new Map(list.map((f) => [f.owner, f])), refusals: refusals.map((code) => ({ owner: SHOP, code, message: `because ${code}` })),
+      fragments: new Map(list.map((f) => [f.owner, f])), services: joinServices(list).services, refusals: refusals.map((code) => ({ owner: SHOP, code, message: `because ${code}` })),
       failures: failures.map((operation): Failure => ({ operation, error })), drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], shared: joinNeeds([], []), capabilities: null, netfilter: 'nft',
       operations: 7, drifts: 1, ...view,
     },

@@ -1,7 +1,7 @@
 /** What the agent says of its node: counts, failures, bound VIPs, and the conditions with their reasons. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { joinNeeds } from '../../../../src/agent/state.ts';
+import { joinNeeds, joinServices } from '../../../../src/agent/state.ts';
 import type { AgentView } from '../../../../src/agent/agent.ts';
 import { AppliedLines } from '../../../../src/agent/cluster/applied.ts';
 import { FLUSH_SHOWN_MS, nodeStatus, type NodeStatusInput } from '../../../../src/agent/cluster/node-status.ts';
@@ -30,7 +30,7 @@ function status(fields: Partial<Omit<NodeStatusInput, 'view'>> & { view?: Partia
   const made = nodeStatus({
     version: '1.0.0', kernel: '6.1.0', generation: 7, directs: new Set(['edge']), programs: new Map([shop, other].map((p) => [p.owner, p])), problems: new Map(), index, reconciled: true, error: null,
     view: {
-      fragments, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], shared: joinNeeds([], []), capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
+      fragments, services: joinServices(fragments.values()).services, refusals: [], failures: [], drains: {}, remaining: new Map(), foreign: { services: [], destinations: [], addresses: [] }, notes: [], shared: joinNeeds([], []), capabilities: kernel.ipvs.capabilities(), netfilter: 'nft', operations: 0, drifts: 3, ...view,
     },
     owned: new Set([VIP]), blocked: new Map(), usingSnapshot: false, flushes: { times: 0, services: 0, lastAt: null }, health: null, culprits: [], conditions: [], now: 1_000_000, applied: (programs) => new AppliedLines().of(programs), ...rest,
   });

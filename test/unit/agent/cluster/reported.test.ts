@@ -2,7 +2,8 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { IPVSNodeStatus } from '../../../../src/api/v1alpha1/index.ts';
-import { newsIn, sameReport } from '../../../../src/agent/cluster/reported.ts';
+import { patched } from '../../kube/json-patch.ts';
+import { editsBetween, newsIn, sameReport } from '../../../../src/agent/cluster/reported.ts';
 
 const report: IPVSNodeStatus = {
   agentVersion: '1', kernel: '6', observedGeneration: 3, programs: { applied: 2, failed: 0, digest: 'aa' }, applied: ['shop/a|1', 'shop/b|1'], ownedVIPs: ['192.0.2.1'], boundVIPs: ['192.0.2.1'],
@@ -22,12 +23,31 @@ const CASES: readonly (readonly [string, Partial<IPVSNodeStatus>, 'nothing' | 'f
   ['a field that was not there', { capabilities: { schedulers: [], tunnels: [], netfilter: '' } }, 'more'],
 ];
 
+/** What goes as edits and not as a whole. */
+const EDITS: ReadonlySet<string> = new Set(CASES.map(([what]) => what).filter((what) => !['a program more', 'a program less', 'a field that was not there'].includes(what)));
+
+for (const [what, change, news] of CASES) {
+  test(`${what}: ${EDITS.has(what) ? 'edits make the one report the other' : 'no edits'}`, () => {
+    const after = { ...report, ...change };
+    const edits = editsBetween(report, after);
+    assert.equal(edits !== null, EDITS.has(what));
+    if (edits) assert.deepEqual(patched({ status: report }, edits)?.status, after);
+    if (edits) assert.equal(patched({ status: { ...report, programs: { ...report.programs, digest: 'of another' } } }, edits), null, 'not where the lines are others');
+  });
+}
+
 for (const [what, change, news] of CASES) {
   test(`${what}: ${news}`, () => {
     assert.equal(newsIn(report, { ...report, ...change }), news);
     assert.equal(sameReport(report, structuredClone({ ...report, ...change })), news === 'nothing');
   });
 }
+
+test('conditions, which others may have beside ours, and fields that come and go, are never edited', () => {
+  for (const change of [{ conditions: [] }, { backends: undefined }, { kernel: '7' }, { foreign: { services: 1, destinations: 0, addresses: 0, examples: [] } }, { failures: [{ virtualServer: 'shop/a', code: 'X', message: '' }] }]) {
+    assert.equal(editsBetween(report, { ...report, ...change } as IPVSNodeStatus), null, Object.keys(change).join());
+  }
+});
 
 test('a field that is gone is news', () => {
   const { backends, ...rest } = report;
