@@ -13,6 +13,7 @@ import type { NetClient, VipAddress } from '../../kernel/net/types.ts';
 import type { Agent } from '../agent.ts';
 import { Claimer, type Blocked, type Claimable } from '../ownership/claimer.ts';
 import { Heartbeat } from '../ownership/heartbeat.ts';
+import type { Member } from '../ownership/election.ts';
 import { Members, profileOf } from '../ownership/membership.ts';
 import type { Assignment } from './assignment.ts';
 import { claimables, presentVips } from './claimables.ts';
@@ -40,8 +41,10 @@ export interface DirectingOptions {
   readonly onOwned: () => void;
 }
 
-/** Claims are looked at no more often, and no less. Milliseconds. */
+/** Claims are looked at no more often, and no less while something is under way or the directors that live are others than before. Milliseconds. */
 const LOOK_MS = { least: 50, most: 1_000 };
+/** And no less whatever is known: with thousands of VIPs a look is the work of ten changes of endpoints. Milliseconds. */
+const CALM_MS = 10_000;
 /** Pause after a look, in multiples of the time it took, within these bounds: 5,000 VIPs take 10 ms, and a process that had to wait for its turn seems to take long. */
 const PAUSE = 10;
 /** As if a DirectorGroup said nothing. */
@@ -57,6 +60,11 @@ export class Directing {
   /** When it is due. Monotonic milliseconds. */
   #timerAt = 0;
   #notBefore = -Infinity;
+  /** Somebody asked for it, and not only the time. */
+  #asked = false;
+  /** When a look is due whoever asks, and which directors lived at the last one. */
+  #due = -Infinity;
+  #lived = '';
   #recovering = false;
   /** Whether the claims are being looked at, and what was asked for meanwhile. Milliseconds. */
   #looking = false;
@@ -122,7 +130,8 @@ export class Directing {
     this.#ready = true;
     this.#alone = alone;
     this.#beat();
-    this.look(news || first ? LOOK_MS.least : LOOK_MS.most);
+    if (news || first) this.look();
+    else this.#arm(LOOK_MS.most);
   }
 
   /** Looks at the claims soon, or sooner, if somebody asked before; once more, if that is being done. */
@@ -131,16 +140,27 @@ export class Directing {
       this.#again = Math.min(this.#again ?? Infinity, delayMs);
       return;
     }
+    this.#asked = true;
+    this.#arm(delayMs);
+  }
+
+  #arm(delayMs: number): void {
     const now = this.#options.now();
     const at = Math.max(now + delayMs, this.#notBefore);
-    if (this.#timer && this.#timerAt <= at) return;
+    if (this.#looking || (this.#timer && this.#timerAt <= at)) return;
     if (this.#timer) clearTimeout(this.#timer);
     this.#timerAt = at;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.#attempt();
+      if (this.#asked || this.#options.now() >= this.#due || this.#alive() !== this.#lived) void this.#attempt();
+      else this.#arm(LOOK_MS.most);
     }, at - now).unref();
   }
+
+  /** Who cannot renew its Lease begins nothing new. */
+  #live(now: number): readonly Member[] { return now - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now) : []; }
+
+  #alive(): string { return this.#live(this.#options.now()).map((m) => m.node).join(' '); }
 
   /** Groups all of whose programs are known. */
   get #known(): Set<string> {
@@ -190,17 +210,18 @@ export class Directing {
     let took = 0;
     this.#looking = true;
     this.#again = null;
+    this.#asked = false;
+    this.#lived = this.#alive();
     try {
       const make = claimables({ assignment, index: agent.index, view: agent.view, addresses: agent.addresses, known: this.#known });
-      // Who cannot renew its Lease begins nothing new.
-      const live = now() - this.#heartbeat.renewedAt <= this.#leaseMs() ? this.#members.live(now()) : [];
-      const work = this.#claimer.ticking(this.#claimable(make), { members: live, patienceMs: this.#leaseMs() }, signal);
+      const work = this.#claimer.ticking(this.#claimable(make), { members: this.#live(now()), patienceMs: this.#leaseMs() }, signal);
       for (let step = work.next(); ; step = work.next()) {
         took += now() - began;
         if (step.done) {
           this.#notBefore = now() + Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, PAUSE * took));
           this.#looking = false;
-          return this.look(Math.min(this.#again ?? LOOK_MS.most, step.value - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
+          this.#due = Math.min(step.value, now() + CALM_MS);
+          return this.#again === null ? this.#arm(Math.min(LOOK_MS.most, this.#due - now(), (this.#members.nextChange(now()) ?? Infinity) - now())) : this.look(this.#again);
         }
         await turn();
         if (signal.aborted) return;

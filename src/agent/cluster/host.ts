@@ -171,6 +171,8 @@ export class ClusterHost {
     for (const name of groups) this.#try(`DirectorGroup ${name}`, () => this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null), () => this.#dirty.groups.add(name));
     for (const owner of programs) this.#try(`the program of ${owner}`, () => this.#takeProgram(owner), () => this.#dirty.programs.add(owner));
     for (const group of complete) if (this.#inputs.programsSynced(group)) this.#assignment.complete(group, this.#inputs.ownersIn(group));
+    // What is unwanted is known only now.
+    if (complete.size > 0) this.#directing.look();
     this.#behindSince = this.#inputs.synced && this.#inputs.node.object !== null ? null : this.#behindSince ?? now();
     this.#try('what this node is told', () => {
       this.#takeTime(this.#assignment.setTime(clock()));

@@ -118,7 +118,8 @@ export class Claimer {
 
   /**
    * Decides on all of them and begins what is to be done, with a stop after every few. What of a VIP is known may change meanwhile: `vips` says
-   * it when it is asked for the VIP. One at a time. Returns when something is to be decided again at the latest; monotonic milliseconds.
+   * it when it is asked for the VIP. One at a time. Returns when something is to be decided again although nobody says that anything changed; monotonic
+   * milliseconds, Infinity when all are as they should be.
    */
   *ticking(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, number> {
     const { node, now: clock, log } = this.#options;
@@ -127,15 +128,19 @@ export class Claimer {
     const claims: Try[] = [];
     const seen = new Set<string>();
     let changed = false;
-    let next = now + RETRY_MS;
+    let next = Infinity;
     for (const vip of vips) {
       seen.add(vip.address);
       if (seen.size % AT_ONCE === 0) yield;
       const memory = this.#of(vip.address);
       // Letting go waits for nothing.
-      if (memory.busy && !this.#held.has(vip.address)) continue;
+      if (memory.busy && !this.#held.has(vip.address)) {
+        next = Math.min(next, now + RETRY_MS);
+        continue;
+      }
       const able = vip.place !== null && memory.unableUntil <= now;
-      const { step, orphan } = decide(vip.fit && !able ? { ...vip, fit: false } : vip, this.#standing(vip, memory, now), here);
+      const standing = this.#standing(vip, memory, now);
+      const { step, orphan } = decide(vip.fit && !able ? { ...vip, fit: false } : vip, standing, here);
       memory.orphanSince = orphan ? memory.orphanSince ?? now : null;
       if (step.kind !== 'claim') memory.blocked = null;
       if (step.kind === 'withdraw') {
@@ -146,12 +151,14 @@ export class Claimer {
         this.#hold(vip.address, null);
         changed = true;
       } else if (memory.notBefore > now) {
-        next = Math.min(next, memory.notBefore);
+        // Until then nothing of it is done.
       } else if (step.kind === 'claim') {
         claims.push({ vip, first: step.first });
       } else if (!memory.busy) {
         this.#put(vip, memory, step, signal);
       }
+      const calm = (step.kind === 'none' || step.kind === 'keep') && !orphan && !standing.unseen && !memory.busy;
+      next = Math.min(next, calm ? Infinity : now + RETRY_MS, ...[memory.notBefore, memory.unableUntil].filter((at) => at > now));
     }
     // A VIP of a group that this node does not direct for any more.
     for (const address of [...this.#held.keys()]) {

@@ -276,6 +276,26 @@ test('without the API server a rebooted director takes back what it had, after s
   assert.equal(bench.owned, '', 'the server came back while the network was asked');
 });
 
+const OURS = { activeNode: 'a', epoch: 1 };
+const DUE: readonly (readonly [what: string, status: VirtualIP['status'], initial: readonly string[], arrange: (b: Bench) => void, due: 'when something changes' | 'within a second'])[] = [
+  ['it is held, and says so', { ...OURS, mac: MAC, conditions: [{ type: 'Owned', status: 'True', reason: 'Owned', message: 'held by a', lastTransitionTime: '1970-01-01T00:00:00.000Z' }] }, ['10.0.1.200'], () => {}, 'when something changes'],
+  ['another holds it', { activeNode: 'b', epoch: 1 }, [], () => {}, 'when something changes'],
+  ['the API server is not heard', undefined, [], (b) => { b.members = []; }, 'when something changes'],
+  ['nobody holds it, and it is claimed', undefined, [], () => {}, 'within a second'],
+  ['nobody holds it, and others are to try first', undefined, [], (b) => { b.change = () => ({ preferred: new Set(['b']) }); }, 'within a second'],
+  ['it is held, and our name is still to be written', { activeNode: '', epoch: 1 }, ['10.0.1.200'], () => {}, 'within a second'],
+  ['it is given up', { activeNode: 'b', epoch: 2 }, ['10.0.1.200'], () => {}, 'within a second'],
+];
+for (const [what, status, initial, arrange, due] of DUE) {
+  test(`of a VIP is to be decided again ${due}: ${what}`, () => {
+    const b = new Bench(['10.0.1.200'], status, initial);
+    arrange(b);
+    const at = tick(b.claimer, b.claimables(), { members: b.members, patienceMs: 6_000 }, b.signal);
+    if (due === 'within a second') assert.ok(at <= 1_000, String(at));
+    else assert.equal(at, Infinity);
+  });
+}
+
 test('with many VIPs what happens between two stops is seen when its turn comes, and what is held by then is kept', () => {
   const all = Array.from({ length: 200 }, (_, i) => `192.0.2.${i + 1}`);
   const b = new Bench(all, { activeNode: 'a', epoch: 1 }, all.filter((address) => address !== '192.0.2.180'));

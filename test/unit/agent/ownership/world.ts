@@ -18,9 +18,10 @@ const PROBE_MS = 600;
 
 const silence = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-/** A look without anything else in between. */
-export function tick(claimer: Claimer, ...looked: Parameters<Claimer['ticking']>): void {
-  for (const work = claimer.ticking(...looked); work.next().done !== true;) { /* One more part of it. */ }
+/** A look without anything else in between. Returns when the next is due at the latest, if nothing changes. */
+export function tick(claimer: Claimer, ...looked: Parameters<Claimer['ticking']>): number {
+  const work = claimer.ticking(...looked);
+  for (let step = work.next(); ; step = work.next()) if (step.done) return step.value;
 }
 
 /** The clock and everything that waits for it. */
@@ -73,6 +74,10 @@ class Node {
   snapshot: ReadonlySet<string> = new Set();
   /** What its watch has brought. */
   readonly vips = new Map<string, VirtualIP>();
+  /** Something else than time: then the claims are looked at, else when that was asked for, or other directors live (directing.ts). */
+  news = true;
+  #due = -Infinity;
+  #lived = '';
   #synced = false;
   /** Not before the one before: a watch keeps the order. */
   #watchAt = 0;
@@ -101,6 +106,7 @@ class Node {
     });
     this.agent = { claimer, members, stop, renewedAt: -Infinity };
     this.#synced = false;
+    this.news = true;
     this.vips.clear();
     const every = (ms: number, run: () => void): void => { if (alive()) world.time.at(ms * (0.9 + 0.2 * world.script.random()), () => { if (alive()) { run(); every(ms, run); } }); };
     if (this.online) this.#sync();
@@ -132,8 +138,13 @@ class Node {
     this.online = online && this.plugged;
     if (!this.online || !this.agent) return;
     if (!this.#synced) return this.#sync();
-    for (const vip of this.world.vips.values()) this.deliver(() => { this.vips.set(vip.spec.address, vip); });
+    for (const vip of this.world.vips.values()) this.deliver(() => this.see(vip));
     for (const lease of this.world.leases.values()) this.deliver(() => this.agent?.members.observe(lease, this.world.time.now));
+  }
+
+  see(vip: VirtualIP): void {
+    this.vips.set(vip.spec.address, vip);
+    this.news = true;
   }
 
   /** Something comes by the watch, late. */
@@ -151,7 +162,12 @@ class Node {
       void claimer.recover([...this.snapshot].map((address) => this.#claimable(address, null)), stop.signal);
       return;
     }
-    tick(claimer, [...this.vips.values()].map((o) => this.#claimable(o.spec.address, o)), { members: members.live(world.time.now), patienceMs: LEASE_MS }, stop.signal);
+    const live = members.live(world.time.now);
+    const lived = live.map((m) => m.node).join(' ');
+    if (!this.news && world.time.now < this.#due && lived === this.#lived) return;
+    this.news = false;
+    this.#lived = lived;
+    this.#due = tick(claimer, [...this.vips.values()].map((o) => this.#claimable(o.spec.address, o)), { members: live, patienceMs: LEASE_MS }, stop.signal);
   }
 
   #claimable(address: string, object: VirtualIP | null): Claimable {
@@ -207,6 +223,7 @@ export class World {
   setKernel(node: Node, owned: ReadonlySet<string>): void {
     node.kernel.clear();
     for (const address of owned) node.kernel.add(address);
+    node.news = true;
     this.#check();
   }
 
@@ -264,7 +281,7 @@ export class World {
     if (before.metadata.resourceVersion !== patch.metadata.resourceVersion) throw new ApiError({ code: 'CONFLICT', status: 409, message: 'changed', verb: 'PATCH', path: name });
     const after: VirtualIP = { ...before, metadata: { ...before.metadata, resourceVersion: String(this.#version++) }, status: { ...before.status, ...patch.status } };
     this.vips.set(name, after);
-    for (const n of this.nodes.values()) n.deliver(() => { n.vips.set(name, after); });
+    for (const n of this.nodes.values()) n.deliver(() => n.see(after));
     await this.time.sleep(this.delay(this.script.writeMs));
     return after;
   }
