@@ -337,8 +337,8 @@ export class Agent {
 
   #makeIndex(net: NetObservation): NodeIndex {
     const { node, role, labels } = this.#options;
-    const ours = new Set(Object.keys(this.#ledger.addresses));
-    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend() });
+    const { addresses: ledger } = this.#ledger;
+    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours: { has: (address) => address in ledger }, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend() });
   }
 
   /**

@@ -19,7 +19,7 @@ export interface NodeFacts {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   /** `link address` of what the ledger says we added. */
-  readonly ours: ReadonlySet<string>;
+  readonly ours: Pick<ReadonlySet<string>, 'has'>;
   readonly capabilities: IpvsCapabilities | null;
   readonly netfilter: 'nft' | 'iptables' | null;
 }
@@ -41,11 +41,12 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
   const links = new Map(facts.links.map((l) => [l.name, l]));
   const hostPrefix = (a: Address) => a.prefixLength === ADDRESS_BITS[a.family];
   const subnets = facts.addresses.filter((a) => !hostPrefix(a) && !links.get(a.link)?.loopback && !isLinkLocal(a));
-  const perLink = new Map<string, number>();
+  // With thousands of VIPs no text is made for each.
+  const perLink = { IPv4: new Map<string, number>(), IPv6: new Map<string, number>() };
   for (const a of facts.addresses) {
     if (isLinkLocal(a)) continue;
-    const key = `${a.link} ${a.family}`;
-    perLink.set(key, (perLink.get(key) ?? 0) + 1);
+    const counts = perLink[a.family];
+    counts.set(a.link, (counts.get(a.link) ?? 0) + 1);
   }
   const own = new Map<string, Address>();
   const endpoints = new Map<string, Address>();
@@ -53,7 +54,7 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
     if (a.protocol === ADDRESS_PROTOCOL || facts.ours.has(`${a.link} ${a.address}`)) continue;
     // A host prefix beside other addresses is how VIPs are bound, by us in an earlier life or by the scripts we replace.
     // A host prefix that is all a NIC has is the node itself (clouds, routed hosts).
-    const alone = perLink.get(`${a.link} ${a.family}`) === 1 && !links.get(a.link)?.loopback && links.get(a.link)?.tunnelLocal === '';
+    const alone = perLink[a.family].get(a.link) === 1 && !links.get(a.link)?.loopback && links.get(a.link)?.tunnelLocal === '';
     endpoints.set(a.address, a);
     if (!hostPrefix(a) || alone) own.set(a.address, a);
   }

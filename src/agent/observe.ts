@@ -12,7 +12,7 @@ import { besideForwarding } from './plan-sysctl.ts';
 import type { SharedState } from './state.ts';
 
 /** What is gone through between two turns of the event loop, of thousands. */
-const AT_ONCE = 1024;
+const AT_ONCE = 256;
 
 export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): NodeObservation {
   return { ...net, rules: wantsRules(shared, ledger) ? kernel.net.readRules() ?? NO_RULES : null, ...readRest(kernel, shared, ledger, net) };

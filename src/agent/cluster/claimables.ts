@@ -26,7 +26,7 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
   const { assignment, index, view, addresses, known } = input;
   const unable = new Set(view.refusals.flatMap((r) => (r.code === 'EndpointNotPermitted' ? [] : [r.owner])));
   for (const owner of failuresByOwner(view).keys()) unable.add(owner);
-  const present = new Set(Object.values(addresses).flatMap((a) => (isNic(index.links.get(a.link)) ? [a.address] : [])));
+  const present = presentIn(addresses, index.links);
   return (address, group, object, held) => {
     const settings = assignment.groups.get(group)?.settings ?? null;
     const owners = [...assignment.ownersOf(address)];
@@ -43,6 +43,18 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
     };
   };
 }
+
+/** Of ours those on NICs. Nobody changes ledger or links in place, so what was found of them is remembered with them: it is asked for at each look. */
+function presentIn(addresses: ClaimablesInput['addresses'], links: NodeIndex['links']): ReadonlySet<string> {
+  const known = PRESENT.get(addresses);
+  if (known?.links === links) return known.present;
+  const present = new Set<string>();
+  for (const a of Object.values(addresses)) if (isNic(links.get(a.link))) present.add(a.address);
+  PRESENT.set(addresses, { links, present });
+  return present;
+}
+
+const PRESENT = new WeakMap<ClaimablesInput['addresses'], { readonly links: NodeIndex['links']; readonly present: ReadonlySet<string> }>();
 
 function placeOf(address: string, settings: Parameters<typeof interfaceFor>[1], index: NodeIndex): Claimable['place'] {
   const nic = interfaceFor(address, settings, index);
