@@ -115,6 +115,12 @@ test('who writes a large report may have its metadata alone as the answer', asyn
 test('a program that changes, and one that goes, are followed', async () => {
   const hash = await write({ vips: [VIP, VIP6], realServers: ['10.0.1.23'], mode: 'DR' });
   await eventually('both run it', async () => (await Promise.all(nodes.map((n) => ivn(n.name)))).every((n) => n.status?.applied?.includes(`default/shop|${hash}`) === true));
+  for (const { name } of nodes) {
+    const { metadata } = await ivn(name);
+    const { managedFields = [] } = metadata as { managedFields?: readonly { manager: string; operation: string; subresource?: string; fieldsV1: object }[] };
+    const edited = managedFields.find((m) => m.manager === 'ipvs-agent' && m.operation === 'Update' && m.subresource === 'status');
+    assert.match(JSON.stringify(edited?.fieldsV1), /f:applied/, `${name} sends what is new, and not all of its report again: ${JSON.stringify(managedFields.map(({ manager, operation }) => [manager, operation]))}`);
+  }
   await write({ owner: 'default/more', vips: ['10.0.1.201'], port: 82 });
   await eventually('it is held', () => holders('10.0.1.201').length === 1);
   await admin.delete(RESOURCES.VirtualServerProgram, 'more', 'default');

@@ -11,7 +11,7 @@ import type { Log } from '../../kube/types.ts';
 import type { probe, ProbeOutcome } from '../../kernel/net/probe.ts';
 import type { NetClient, VipAddress } from '../../kernel/net/types.ts';
 import type { Agent } from '../agent.ts';
-import { Claimer, type Blocked, type Claimable } from '../ownership/claimer.ts';
+import { Claimer, type Blocked, type ClaimableSource } from '../ownership/claimer.ts';
 import { Heartbeat } from '../ownership/heartbeat.ts';
 import type { Member } from '../ownership/election.ts';
 import { Members, profileOf } from '../ownership/membership.ts';
@@ -220,7 +220,9 @@ export class Directing {
         if (step.done) {
           this.#notBefore = now() + Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, PAUSE * took));
           this.#looking = false;
-          this.#due = Math.min(step.value, now() + CALM_MS);
+          const { due, problem } = step.value;
+          if (problem !== null) throw problem;
+          this.#due = Math.min(due, now() + CALM_MS);
           return this.#again === null ? this.#arm(Math.min(LOOK_MS.most, this.#due - now(), (this.#members.nextChange(now()) ?? Infinity) - now())) : this.look(this.#again);
         }
         await turn();
@@ -233,7 +235,7 @@ export class Directing {
   }
 
   /** Every VIP of this node's groups, as it is when its turn comes. */
-  *#claimable(make: ReturnType<typeof claimables>): Generator<Claimable> {
+  *#claimable(make: ReturnType<typeof claimables>): Generator<ClaimableSource> {
     const { assignment, inputs } = this.#options;
     const { virtualIPs } = inputs;
     const seen = new Set<string>();
@@ -241,13 +243,13 @@ export class Directing {
       for (const { metadata: { name }, spec: { address } } of [...inputs.virtualIPsOf(group)]) {
         const object = virtualIPs.store.get(name) ?? null;
         seen.add(address);
-        if (object !== null || this.#claimer.owned.has(address)) yield make(address, group, object, this.#claimer.owned.has(address));
+        if (object !== null || this.#claimer.owned.has(address)) yield { address, look: () => make(address, group, object, this.#claimer.owned.has(address)) };
       }
     }
     // Held, wanted, and its VirtualIP is gone; not one of another group by now. Any other that was not seen is given up.
     for (const address of this.#claimer.owned) {
       const group = this.#groupOf(address);
-      if (group !== '' && !seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) yield make(address, group, null, true);
+      if (group !== '' && !seen.has(address) && !virtualIPs.store.has(virtualIPName(address))) yield { address, look: () => make(address, group, null, true) };
     }
   }
 

@@ -21,6 +21,20 @@ export interface Claimable extends ClaimedVip {
   readonly present: boolean;
 }
 
+/** An address, and what is known of it when it is looked at; may throw. */
+export interface ClaimableSource {
+  readonly address: string;
+  readonly look: () => Claimable;
+}
+
+/** What deciding on all VIPs came to. */
+export interface Decided {
+  /** When something is to be decided again although nobody says that anything changed; monotonic milliseconds, Infinity when all are as they should be. */
+  readonly due: number;
+  /** What kept one of them from being looked at; null: nothing did. */
+  readonly problem: unknown;
+}
+
 export interface ClaimerOptions {
   readonly node: string;
   readonly probe: (vips: readonly VipAddress[], signal: AbortSignal) => Promise<ReadonlyMap<string, ProbeOutcome>>;
@@ -85,6 +99,8 @@ export class Claimer {
   readonly #options: ClaimerOptions;
   readonly #held = new Map<string, Held>();
   #owned: ReadonlySet<string> | null = null;
+  /** How often a VIP was taken, adopted or dropped. */
+  #changes = 0;
   readonly #memory = new Map<string, Memory>();
   /** Rounds and writes under way. */
   readonly #running = new Set<Promise<void>>();
@@ -117,60 +133,65 @@ export class Claimer {
   }
 
   /**
-   * Decides on all of them and begins what is to be done, with a stop after every few. What of a VIP is known may change meanwhile: `vips` says
-   * it when it is asked for the VIP. One at a time. Returns when something is to be decided again although nobody says that anything changed; monotonic
-   * milliseconds, Infinity when all are as they should be.
+   * Decides on all of them and begins what is to be done, with a stop after every few. What of a VIP is known may change meanwhile: it is looked at
+   * when its turn comes. One at a time. One that cannot be looked at stays as it is, and keeps no other from being decided upon.
    */
-  *ticking(vips: Iterable<Claimable>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, number> {
+  *ticking(vips: Iterable<ClaimableSource>, situation: Omit<Situation, 'node' | 'now'>, signal: AbortSignal): Generator<void, Decided> {
     const { node, now: clock, log } = this.#options;
     const now = clock();
     const here: Situation = { ...situation, node, now };
     const claims: Try[] = [];
     const seen = new Set<string>();
-    let changed = false;
-    let next = Infinity;
-    for (const vip of vips) {
-      seen.add(vip.address);
+    const before = this.#changes;
+    let due = Infinity;
+    let problem: unknown = null;
+    for (const { address, look } of vips) {
+      seen.add(address);
       if (seen.size % AT_ONCE === 0) yield;
-      const memory = this.#of(vip.address);
-      // Letting go waits for nothing.
-      if (memory.busy && !this.#held.has(vip.address)) {
-        next = Math.min(next, now + RETRY_MS);
-        continue;
+      try {
+        due = Math.min(due, this.#consider(look(), here, claims, signal));
+      } catch (error) {
+        problem ??= error;
+        due = Math.min(due, now + RETRY_MS);
       }
-      const able = vip.place !== null && memory.unableUntil <= now;
-      const standing = this.#standing(vip, memory, now);
-      const { step, orphan } = decide(vip.fit && !able ? { ...vip, fit: false } : vip, standing, here);
-      memory.orphanSince = orphan ? memory.orphanSince ?? now : null;
-      if (step.kind !== 'claim') memory.blocked = null;
-      if (step.kind === 'withdraw') {
-        log.info({ address: vip.address, reason: step.reason, activeNode: vip.status?.activeNode }, 'VIP given up');
-        this.#drop(vip.address);
-        changed = true;
-      } else if (step.kind === 'adopt') {
-        this.#hold(vip.address, null);
-        changed = true;
-      } else if (memory.notBefore > now) {
-        // Until then nothing of it is done.
-      } else if (step.kind === 'claim') {
-        claims.push({ vip, first: step.first });
-      } else if (!memory.busy) {
-        this.#put(vip, memory, step, signal);
-      }
-      const calm = (step.kind === 'none' || step.kind === 'keep') && !orphan && !standing.unseen && !memory.busy;
-      next = Math.min(next, calm ? Infinity : now + RETRY_MS, ...[memory.notBefore, memory.unableUntil].filter((at) => at > now));
     }
     // A VIP of a group that this node does not direct for any more.
     for (const address of [...this.#held.keys()]) {
       if (seen.has(address)) continue;
       log.info({ address }, 'VIP given up: its group is not this node\'s any more');
       this.#drop(address);
-      changed = true;
     }
     for (const address of this.#memory.keys()) if (!seen.has(address) && !this.#memory.get(address)!.busy) this.#memory.delete(address);
-    if (changed) this.#told();
+    if (this.#changes !== before) this.#told();
     if (claims.length > 0 && !this.#probing) this.#run(this.#round(claims.slice(0, ROUND), situation, signal));
-    return next;
+    return { due, problem };
+  }
+
+  /** Decides on one; adds to `claims` if it is to be claimed. Returns as of Decided.due. */
+  #consider(vip: Claimable, here: Situation, claims: Try[], signal: AbortSignal): number {
+    const { now } = here;
+    const memory = this.#of(vip.address);
+    // Letting go waits for nothing.
+    if (memory.busy && !this.#held.has(vip.address)) return now + RETRY_MS;
+    const able = vip.place !== null && memory.unableUntil <= now;
+    const standing = this.#standing(vip, memory, now);
+    const { step, orphan } = decide(vip.fit && !able ? { ...vip, fit: false } : vip, standing, here);
+    memory.orphanSince = orphan ? memory.orphanSince ?? now : null;
+    if (step.kind !== 'claim') memory.blocked = null;
+    if (step.kind === 'withdraw') {
+      this.#options.log.info({ address: vip.address, reason: step.reason, activeNode: vip.status?.activeNode }, 'VIP given up');
+      this.#drop(vip.address);
+    } else if (step.kind === 'adopt') {
+      this.#hold(vip.address, null);
+    } else if (memory.notBefore > now) {
+      // Until then nothing of it is done.
+    } else if (step.kind === 'claim') {
+      claims.push({ vip, first: step.first });
+    } else if (!memory.busy) {
+      this.#put(vip, memory, step, signal);
+    }
+    const calm = (step.kind === 'none' || step.kind === 'keep') && !orphan && !standing.unseen && !memory.busy;
+    return Math.min(calm ? Infinity : now + RETRY_MS, ...[memory.notBefore, memory.unableUntil].filter((at) => at > now));
   }
 
   /**
@@ -304,13 +325,17 @@ export class Claimer {
   }
 
   #hold(address: string, epoch: number | null): void {
-    if (!this.#held.has(address)) this.#owned = null;
+    if (!this.#held.has(address)) {
+      this.#owned = null;
+      this.#changes += 1;
+    }
     this.#held.set(address, { unseen: epoch === null ? null : { epoch, until: this.#options.now() + UNSEEN_MS } });
   }
 
   #drop(address: string): void {
     if (!this.#held.delete(address)) return;
     this.#owned = null;
+    this.#changes += 1;
     this.counts.lost += 1;
   }
 

@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { VirtualIP } from '../../../../src/api/v1alpha1/index.ts';
-import { Claimer, type Claimable } from '../../../../src/agent/ownership/claimer.ts';
+import { Claimer, type Claimable, type ClaimableSource } from '../../../../src/agent/ownership/claimer.ts';
 import type { Member } from '../../../../src/agent/ownership/election.ts';
 import { ranked } from '../../../../src/agent/ownership/rendezvous.ts';
 import { ownedPatch, type StatusPatch } from '../../../../src/agent/ownership/virtualip-status.ts';
@@ -67,22 +67,23 @@ class Bench {
     return (this.vips.get(name)!.status?.conditions ?? []).map((c) => `${c.type}=${c.status}/${c.reason}`).join(' ');
   }
 
-  /** Each VIP as it is when it is asked for. */
-  *claimables(): Generator<Claimable> {
-    for (const name of [...this.vips.keys()]) {
-      const object = this.vips.get(name)!;
-      const { address } = object.spec;
-      yield {
-        address, group: 'edge', bySubnet: false, preferred: null, wanted: true, fit: true, object, present: this.claimer.owned.has(address),
-        status: { activeNode: object.status?.activeNode ?? '', epoch: object.status?.epoch ?? 0 }, place: { vip: { link: 'e0', family: 'IPv4', address }, mac: MAC }, ...this.change(address),
-      };
-    }
+  /** Each VIP as it is when its turn comes. */
+  sources(): ClaimableSource[] { return [...this.vips.keys()].map((name) => ({ address: this.vips.get(name)!.spec.address, look: () => this.#claimable(name) })); }
+
+  claimables(): Claimable[] { return [...this.vips.keys()].map((name) => this.#claimable(name)); }
+
+  #claimable(name: string): Claimable {
+    const object = this.vips.get(name)!;
+    const { address } = object.spec;
+    return {
+      address, group: 'edge', bySubnet: false, preferred: null, wanted: true, fit: true, object, present: this.claimer.owned.has(address),
+      status: { activeNode: object.status?.activeNode ?? '', epoch: object.status?.epoch ?? 0 }, place: { vip: { link: 'e0', family: 'IPv4', address }, mac: MAC }, ...this.change(address),
+    };
   }
 
   async tick(ms = 0): Promise<void> {
     this.now += ms;
-    const vips = [...this.claimables()];
-    tick(this.claimer, vips, { members: this.members, patienceMs: 6_000 }, this.signal);
+    tick(this.claimer, this.sources(), { members: this.members, patienceMs: 6_000 }, this.signal);
     await this.claimer.idle();
   }
 
@@ -290,16 +291,27 @@ for (const [what, status, initial, arrange, due] of DUE) {
   test(`of a VIP is to be decided again ${due}: ${what}`, () => {
     const b = new Bench(['10.0.1.200'], status, initial);
     arrange(b);
-    const at = tick(b.claimer, b.claimables(), { members: b.members, patienceMs: 6_000 }, b.signal);
+    const at = tick(b.claimer, b.sources(), { members: b.members, patienceMs: 6_000 }, b.signal);
     if (due === 'within a second') assert.ok(at <= 1_000, String(at));
     else assert.equal(at, Infinity);
   });
 }
 
+test('one VIP that cannot be looked at stays as it is and is told; those behind it are decided upon', async () => {
+  const [broken, lost, free] = ['10.0.1.200', '10.0.1.201', '10.0.1.202'];
+  const b = new Bench([broken, lost, free], undefined, [broken, lost]);
+  b.vips.set(lost, { ...b.vips.get(lost)!, status: { activeNode: 'b', epoch: 3 } });
+  const work = b.claimer.ticking(b.sources().map((s) => (s.address === broken ? { ...s, look: () => { throw new Error('of no sense'); } } : s)), { members: b.members, patienceMs: 6_000 }, b.signal);
+  const { value, done } = work.next();
+  assert.ok(done && value.due <= 1_000 && value.problem instanceof Error && value.problem.message === 'of no sense');
+  await b.claimer.idle();
+  assert.deepEqual([...b.claimer.owned].sort(), [broken, free]);
+});
+
 test('with many VIPs what happens between two stops is seen when its turn comes, and what is held by then is kept', () => {
   const all = Array.from({ length: 200 }, (_, i) => `192.0.2.${i + 1}`);
   const b = new Bench(all, { activeNode: 'a', epoch: 1 }, all.filter((address) => address !== '192.0.2.180'));
-  const work = b.claimer.ticking(b.claimables(), { members: b.members, patienceMs: 6_000 }, b.signal);
+  const work = b.claimer.ticking(b.sources(), { members: b.members, patienceMs: 6_000 }, b.signal);
   let stops = 0;
   for (let step = work.next(); !step.done; step = work.next()) {
     if (stops++ > 0) continue;

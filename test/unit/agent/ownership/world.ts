@@ -21,7 +21,11 @@ const silence = { debug: () => {}, info: () => {}, warn: () => {}, error: () => 
 /** A look without anything else in between. Returns when the next is due at the latest, if nothing changes. */
 export function tick(claimer: Claimer, ...looked: Parameters<Claimer['ticking']>): number {
   const work = claimer.ticking(...looked);
-  for (let step = work.next(); ; step = work.next()) if (step.done) return step.value;
+  for (let step = work.next(); ; step = work.next()) {
+    if (!step.done) continue;
+    assert.equal(step.value.problem, null);
+    return step.value.due;
+  }
 }
 
 /** The clock and everything that waits for it. */
@@ -167,7 +171,7 @@ class Node {
     if (!this.news && world.time.now < this.#due && lived === this.#lived) return;
     this.news = false;
     this.#lived = lived;
-    this.#due = tick(claimer, [...this.vips.values()].map((o) => this.#claimable(o.spec.address, o)), { members: live, patienceMs: LEASE_MS }, stop.signal);
+    this.#due = tick(claimer, [...this.vips.values()].map((o) => ({ address: o.spec.address, look: () => this.#claimable(o.spec.address, o) })), { members: live, patienceMs: LEASE_MS }, stop.signal);
   }
 
   #claimable(address: string, object: VirtualIP | null): Claimable {
