@@ -86,6 +86,7 @@ function kills(name: string, seed: number, times: number, more: readonly string[
       // Nothing is lost and nothing too much, once what drains has gone (nothing has connections there).
       const wrong = async (): Promise<string[]> => difference(tableOf(times).join('\n'), (await lab.host('dir1').ipvsSave()).sort().join('\n'));
       try {
+        // Not by deepEqual: to show how ten thousand lines differ from none, node:assert takes the square of that in memory, and the guest has 2 GB.
         await lab.eventually(async () => (await wrong()).length === 0, { withinMs: 30_000, what: 'the table of the last variant, and nothing else' });
       } catch (cause) {
         throw new Error(`seed ${seed}: ${await howItStands(lab, agent, await wrong())}`, { cause });
