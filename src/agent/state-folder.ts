@@ -4,7 +4,7 @@
  * What lost state means is decided by its readers: observe and adopt, never delete.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -112,21 +112,31 @@ export class StateFolder {
 
   /**
    * The same with a turn of the event loop after each block, for what is large and in no hurry. A write of that name that begins later
-   * overtakes it, and then this one replaces nothing. Rejects with StateFolderError STATE_UNUSABLE.
+   * overtakes it, and then this one replaces nothing. Rejects with StateFolderError STATE_UNUSABLE, also when the signal aborted before the
+   * old file was replaced.
    */
-  async writePartsSlowly(name: string, parts: Iterable<string>): Promise<void> {
+  async writePartsSlowly(name: string, parts: Iterable<string>, signal?: AbortSignal): Promise<void> {
     const file = join(this.path, `${name}.json`);
     const mine = this.#begin(file);
+    const temporary = `${file}.slow.tmp`;
     try {
-      const fd = openSync(`${file}.slow.tmp`, 'w', 0o600);
+      const fd = openSync(temporary, 'w', 0o600);
       try {
-        for (const _ of enveloped(fd, parts)) await turn();
+        for (const _ of enveloped(fd, parts)) {
+          await turn();
+          signal?.throwIfAborted();
+        }
         await promisify(fsync)(fd);
       } finally {
         closeSync(fd);
       }
-      if (this.#lock !== null && this.#begun.get(file) === mine) renameSync(`${file}.slow.tmp`, file);
+      signal?.throwIfAborted();
+      if (this.#lock !== null && this.#begun.get(file) === mine) renameSync(temporary, file);
     } catch (cause) {
+      // On a full disk it is in the way of everything else. Where it cannot be removed the next writing truncates it.
+      if (this.#lock !== null) {
+        try { rmSync(temporary, { force: true }); } catch { /* said below */ }
+      }
       throw new StateFolderError('STATE_UNUSABLE', `${file} cannot be written: ${(cause as Error).message}`, cause);
     }
   }
@@ -138,8 +148,57 @@ export class StateFolder {
     });
   }
 
-  #begin(file: string): number {
+  /** Bytes of a file; 0: there is none that could be looked at. */
+  sizeOf(name: string): number {
+    try {
+      return statSync(join(this.path, `${name}.json`)).size;
+    } catch {
+      return 0; // Who reads it will hear why.
+    }
+  }
+
+  /** What was made, replaced and removed in it stays so when the power fails. Rejects with StateFolderError STATE_UNUSABLE. */
+  async sync(): Promise<void> {
+    const fd = this.#openItself();
+    try {
+      await promisify(fsync)(fd).catch((error: unknown) => this.#notSynced(error));
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** The same at once. Throws StateFolderError STATE_UNUSABLE. */
+  syncNow(): void {
+    const fd = this.#openItself();
+    try {
+      fsyncSync(fd);
+    } catch (error) {
+      this.#notSynced(error);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Throws StateFolderError STATE_UNUSABLE when this process may not write here. */
+  assertWritable(): void {
     if (this.#lock === null) throw new StateFolderError('STATE_UNUSABLE', `state folder ${this.path} is closed, or was opened for looking only`);
+  }
+
+  #openItself(): number {
+    try {
+      return openSync(this.path, 'r');
+    } catch (cause) {
+      throw new StateFolderError('STATE_UNUSABLE', `${this.path} cannot be read: ${(cause as Error).message}`, cause);
+    }
+  }
+
+  /** Some file systems have no such thing for folders, and say EINVAL. */
+  #notSynced(cause: unknown): void {
+    if ((cause as NodeJS.ErrnoException).code !== 'EINVAL') throw new StateFolderError('STATE_UNUSABLE', `${this.path} cannot be written: ${(cause as Error).message}`, cause);
+  }
+
+  #begin(file: string): number {
+    this.assertWritable();
     const times = (this.#begun.get(file) ?? 0) + 1;
     this.#begun.set(file, times);
     return times;
@@ -212,7 +271,7 @@ function* enveloped(fd: number, parts: Iterable<string>): Iterable<void> {
 }
 
 /** Small parts joined, so that writing them takes few system calls. */
-function* blocks(parts: Iterable<string>): Iterable<string> {
+export function* blocks(parts: Iterable<string>): Iterable<string> {
   let block = '';
   for (const part of parts) {
     block += part;

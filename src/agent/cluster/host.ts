@@ -14,7 +14,8 @@ import { Assignment, NOTHING } from './assignment.ts';
 import { Directing, type DirectingOptions } from './directing.ts';
 import { Inputs } from './inputs.ts';
 import { Reporting } from './reporting.ts';
-import { HELD_FILE, heldFile, loadBinds, loadSnapshot, TOLD_FILE, toldText } from './snapshot.ts';
+import { HELD_FILE, heldFile, loadBinds, loadSnapshot } from './snapshot.ts';
+import { ToldFile } from './told-file.ts';
 
 export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' | 'inputs' | 'before' | 'onOwned'> {
   readonly folder: StateFolder;
@@ -37,8 +38,6 @@ export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' 
 const PATIENCE_MS = 5_000;
 /** With several groups, a program that vanished from one may be on its way into another. Milliseconds. */
 const MOVING_MS = 1_000;
-/** What the node was told is on disk a little later: the kernel comes first, and changes come together. Milliseconds. */
-const TOLD_DELAY_MS = 500;
 /** What could not be taken up is tried again so often. Milliseconds. */
 const RETRY_MS = 1_000;
 /** setTimeout's longest. */
@@ -51,7 +50,7 @@ export class ClusterHost {
   readonly #inputs: Inputs;
   readonly #directing: Directing;
   readonly #reporting: Reporting;
-  readonly #toldFile = new Deferred(() => this.#writeTold(), { delayMs: TOLD_DELAY_MS, slowly: () => this.#writeToldSlowly() });
+  readonly #toldFile: ToldFile;
   readonly #heldFile = new Deferred(() => this.#writeHeld());
   #dirty = { node: true, duties: true, groups: new Set<string>(), programs: new Set<string>(), complete: new Set<string>() };
   /** Programs that vanished, and since when; monotonic milliseconds. */
@@ -83,6 +82,7 @@ export class ClusterHost {
     const snapshot = loadSnapshot(folder, node, log);
     const lingerMs = options.lingerMs;
     this.#assignment = new Assignment({ node, ...(lingerMs !== undefined && { lingerMs }) }, snapshot?.state ?? { ...NOTHING, binds: loadBinds(folder, node, log) });
+    this.#toldFile = new ToldFile({ folder, node, log, told: this.#assignment, before: snapshot });
     this.#behindSince = now();
     this.#inputs = new Inputs({
       ...options,
@@ -277,29 +277,12 @@ export class ClusterHost {
       throw error;
     }
     this.#dirty.duties = false;
-    this.#toldFile.ask();
+    this.#toldFile.changed(change?.programs.keys() ?? []);
     this.#loop?.trigger('changes');
     this.#reporting.ask();
     if (!moves) return;
     this.#moved = true;
     this.#directing.look();
-  }
-
-  #writeTold(): void {
-    const told = this.#told();
-    if (told) this.#write(TOLD_FILE, () => this.#options.folder.writeParts(TOLD_FILE, told));
-  }
-
-  /** Each program in it is whole; what changes meanwhile asks for another writing. */
-  async #writeToldSlowly(): Promise<void> {
-    const told = this.#told();
-    if (told) await this.#options.folder.writePartsSlowly(TOLD_FILE, told).catch((error: unknown) => this.#write(TOLD_FILE, () => { throw error; }));
-  }
-
-  /** Null: it was never told anything. */
-  #told(): Iterable<string> | null {
-    const { spec, groups, programs } = this.#assignment;
-    return spec && toldText(this.#options.node, spec, groups.values(), programs.values());
   }
 
   #writeHeld(): void {

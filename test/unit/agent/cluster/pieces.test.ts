@@ -58,7 +58,7 @@ test('a snapshot is what was written; that of another node, of another version, 
   assert.equal(loadSnapshot(folder, 'n1', silence), null);
   const programs = [hashed(program()), hashed(program({ owner: 'default/other' }))];
   const binds = [{ bind: { address: '10.0.1.200', family: 'IPv4' as const, mode: 'DR' as const, localAddress: '10.0.1.11', virtualServer: 'default/shop' }, until: 5 }];
-  folder.writeParts(TOLD_FILE, toldText('n1', spec, [groupDutyOf(edge)], programs));
+  folder.writeParts(TOLD_FILE, toldText('n1', 'a', { spec, groups: [groupDutyOf(edge)], programs }));
   folder.write(HELD_FILE, heldFile('n1', new Set(['10.0.1.201', '10.0.1.200']), binds));
   const { state, owned } = loadSnapshot(folder, 'n1', silence)!;
   assert.deepEqual([state.spec, [...state.groups.keys()], [...state.programs.values()], state.binds, [...owned]], [spec, ['edge'], programs, binds, ['10.0.1.200', '10.0.1.201']]);

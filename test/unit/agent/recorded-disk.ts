@@ -1,0 +1,164 @@
+/**
+ * A disk that writes down what is done to one folder, call by call, and may refuse a call: from that, what a crash after any of them leaves. It
+ * stands in for the functions of node:fs, so that what is tested does not know of it. It knows nothing of what is in the files.
+ */
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { dirname, basename } from 'node:path';
+
+/** A file, whatever its name; what it had at the start. */
+interface Inode { readonly bytes: Buffer }
+
+interface Write { readonly at: number; readonly bytes: Buffer }
+
+type Step =
+  | { readonly op: 'link'; readonly name: string; readonly inode: Inode }
+  | { readonly op: 'write'; readonly inode: Inode; readonly at: number; readonly bytes: Buffer }
+  | { readonly op: 'sync'; readonly inode: Inode; readonly writes: number }
+  | { readonly op: 'rename'; readonly from: string; readonly to: string }
+  | { readonly op: 'remove'; readonly name: string }
+  | { readonly op: 'sync folder' };
+
+/** Names and contents of the files of a folder. */
+export type Image = ReadonlyMap<string, Buffer>;
+
+export interface RecordedDisk {
+  readonly steps: readonly Step[];
+  /** Called before each call; what it returns is thrown instead, and of a write half is done. */
+  refuse: (op: Step['op'], name: string) => Error | null;
+  /** Milliseconds that an fsync takes which does not block. */
+  delayMs: () => number;
+  /** What may be on the disk after the first `count` steps: what was done, and what a power failure may leave of it. */
+  images(count: number): Image[];
+  stop(): void;
+}
+
+/** `note` is called before each step, with its number from 0. Call `stop` at the end. */
+export function recordDisk(folder: string, before: Image, note: (step: number) => void): RecordedDisk {
+  const { openSync, closeSync, writeSync, writeFileSync, fsyncSync, fsync, renameSync, rmSync } = fs;
+  const real = { openSync, closeSync, writeSync, writeFileSync, fsyncSync, fsync, renameSync, rmSync };
+  const steps: Step[] = [];
+  const open = new Map<number, { readonly name: string; readonly inode: Inode; at: number } | 'folder'>();
+  const start = new Map([...before].map(([name, bytes]): [string, Inode] => [name, { bytes }]));
+  const isHere = (path: unknown): path is string => typeof path === 'string' && dirname(path) === folder;
+  const nameOf = (fd: number): string => { const file = open.get(fd); return file === undefined || file === 'folder' ? '' : file.name; };
+  const step = (next: Step): void => { steps.push(next); };
+  const refused = (op: Step['op'], name: string): void => {
+    const error = disk.refuse(op, name);
+    if (error) throw error;
+  };
+  const write = (fd: number, bytes: Buffer, at: number | null): number => {
+    const file = open.get(fd);
+    if (file === undefined || file === 'folder') return real.writeSync(fd, bytes, 0, bytes.length, at);
+    const error = disk.refuse('write', file.name);
+    const done = error ? bytes.subarray(0, bytes.length >> 1) : bytes;
+    note(steps.length);
+    real.writeSync(fd, done, 0, done.length, at);
+    step({ op: 'write', inode: file.inode, at: at ?? file.at, bytes: Buffer.from(done) });
+    if (at === null) file.at += done.length;
+    if (error) throw error;
+    return done.length;
+  };
+  const synced = (fd: number): void => {
+    const file = open.get(fd);
+    if (file === undefined) return;
+    refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
+    note(steps.length);
+    step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: steps.filter((s) => s.op === 'write' && s.inode === file.inode).length });
+  };
+  const disk: RecordedDisk = {
+    steps, refuse: () => null, delayMs: () => 0,
+    images: (count) => imagesOf(start, steps.slice(0, count)),
+    stop: () => { Object.assign(fs, real); syncBuiltinESMExports(); },
+  };
+  Object.assign(fs, {
+    openSync: (path: string, flags: string, mode?: number) => {
+      if (path === folder) { const fd = real.openSync(path, flags); open.set(fd, 'folder'); return fd; }
+      if (!isHere(path) || flags !== 'w') return real.openSync(path, flags, mode);
+      const name = basename(path);
+      refused('link', name);
+      note(steps.length);
+      const fd = real.openSync(path, flags, mode);
+      const inode: Inode = { bytes: Buffer.alloc(0) };
+      open.set(fd, { name, inode, at: 0 });
+      step({ op: 'link', name, inode });
+      return fd;
+    },
+    closeSync: (fd: number) => { open.delete(fd); real.closeSync(fd); },
+    writeSync: (fd: number, text: string, at: number | null = null) => write(fd, Buffer.from(text), at),
+    writeFileSync: (file: number | string, data: string | Buffer) => { if (typeof file === 'number') write(file, Buffer.from(data as string), null); else real.writeFileSync(file, data); },
+    fsyncSync: (fd: number) => { synced(fd); },
+    fsync: (fd: number, done: (error: Error | null) => void) => {
+      const file = open.get(fd);
+      const writes = file === undefined || file === 'folder' ? 0 : steps.filter((s) => s.op === 'write' && s.inode === file.inode).length;
+      setTimeout(() => {
+        try {
+          if (file === undefined) return done(null);
+          refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
+          note(steps.length);
+          step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes });
+        } catch (error) {
+          return done(error as Error);
+        }
+        done(null);
+      }, disk.delayMs());
+    },
+    renameSync: (from: string, to: string) => {
+      if (isHere(from)) { refused('rename', basename(to)); note(steps.length); }
+      real.renameSync(from, to);
+      if (isHere(from)) step({ op: 'rename', from: basename(from), to: basename(to) });
+    },
+    rmSync: (path: string, options: object) => {
+      const there = isHere(path) && fs.existsSync(path);
+      if (there) { refused('remove', basename(path)); note(steps.length); }
+      real.rmSync(path, options);
+      if (there) step({ op: 'remove', name: basename(path) });
+    },
+  });
+  syncBuiltinESMExports();
+  return disk;
+}
+
+/** Of what was not synced, nothing, half and everything; of what was done to names since the folder was synced, every beginning. */
+function imagesOf(start: ReadonlyMap<string, Inode>, steps: readonly Step[]): Image[] {
+  const writes = new Map<Inode, { all: Write[]; safe: number }>();
+  for (const inode of start.values()) writes.set(inode, { all: [], safe: 0 });
+  const names: Step[] = [];
+  let safe = 0;
+  for (const s of steps) {
+    if (s.op === 'link') writes.set(s.inode, { all: [], safe: 0 });
+    if (s.op === 'write') writes.get(s.inode)!.all.push(s);
+    if (s.op === 'sync') writes.get(s.inode)!.safe = s.writes;
+    if (s.op === 'sync folder') safe = names.length;
+    if (s.op === 'link' || s.op === 'rename' || s.op === 'remove') names.push(s);
+  }
+  const images: Image[] = [];
+  for (let count = safe; count <= names.length; count++) {
+    const folder = new Map(start);
+    for (const s of names.slice(0, count)) {
+      if (s.op === 'link') folder.set(s.name, s.inode);
+      if (s.op === 'remove') folder.delete(s.name);
+      if (s.op !== 'rename') continue;
+      folder.set(s.to, folder.get(s.from)!);
+      folder.delete(s.from);
+    }
+    for (const share of [0, 0.5, 1]) images.push(new Map([...folder].map(([name, inode]) => [name, contentOf(inode, writes.get(inode)!, share)])));
+  }
+  return images;
+}
+
+function contentOf(inode: Inode, { all, safe }: { readonly all: readonly Write[]; readonly safe: number }, share: number): Buffer {
+  const unsafe = all.slice(safe);
+  const total = unsafe.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  let left = Math.floor(total * share);
+  let content = inode.bytes;
+  for (const [i, { at, bytes }] of all.entries()) {
+    const done = i < safe ? bytes : bytes.subarray(0, left);
+    if (i >= safe) left -= done.length;
+    if (done.length === 0) continue;
+    if (content.length < at + done.length) content = Buffer.concat([content, Buffer.alloc(at + done.length - content.length)]);
+    else content = Buffer.from(content);
+    done.copy(content, at);
+  }
+  return content;
+}
