@@ -13,6 +13,7 @@ interface Write { readonly at: number; readonly bytes: Buffer }
 
 type Step =
   | { readonly op: 'link'; readonly name: string; readonly inode: Inode }
+  | { readonly op: 'truncate'; readonly inode: Inode }
   | { readonly op: 'write'; readonly inode: Inode; readonly at: number; readonly bytes: Buffer }
   | { readonly op: 'sync'; readonly inode: Inode; readonly writes: number }
   | { readonly op: 'rename'; readonly from: string; readonly to: string }
@@ -26,8 +27,8 @@ export interface RecordedDisk {
   readonly steps: readonly Step[];
   /** Called before each call; what it returns is thrown instead, and of a write half is done. */
   refuse: (op: Step['op'], name: string) => Error | null;
-  /** Milliseconds that an fsync takes which does not block. */
-  delayMs: () => number;
+  /** Milliseconds that an fsync takes which does not block; the name of the folder is empty. */
+  delayMs: (name: string) => number;
   /** What may be on the disk after the first `count` steps: what was done, and what a power failure may leave of it. */
   images(count: number): Image[];
   stop(): void;
@@ -40,6 +41,9 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
   const steps: Step[] = [];
   const open = new Map<number, { readonly name: string; readonly inode: Inode; at: number } | 'folder'>();
   const start = new Map([...before].map(([name, bytes]): [string, Inode] => [name, { bytes }]));
+  /** As the folder is now; and how much was written to each file since it was empty. */
+  const names = new Map(start);
+  const written = new Map<Inode, number>();
   const isHere = (path: unknown): path is string => typeof path === 'string' && dirname(path) === folder;
   const nameOf = (fd: number): string => { const file = open.get(fd); return file === undefined || file === 'folder' ? '' : file.name; };
   const step = (next: Step): void => { steps.push(next); };
@@ -54,6 +58,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
     const done = error ? bytes.subarray(0, bytes.length >> 1) : bytes;
     note(steps.length);
     real.writeSync(fd, done, 0, done.length, at);
+    written.set(file.inode, (written.get(file.inode) ?? 0) + 1);
     step({ op: 'write', inode: file.inode, at: at ?? file.at, bytes: Buffer.from(done) });
     if (at === null) file.at += done.length;
     if (error) throw error;
@@ -64,7 +69,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
     if (file === undefined) return;
     refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
     note(steps.length);
-    step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: steps.filter((s) => s.op === 'write' && s.inode === file.inode).length });
+    step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: written.get(file.inode) ?? 0 });
   };
   const disk: RecordedDisk = {
     steps, refuse: () => null, delayMs: () => 0,
@@ -79,9 +84,12 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
       refused('link', name);
       note(steps.length);
       const fd = real.openSync(path, flags, mode);
-      const inode: Inode = { bytes: Buffer.alloc(0) };
+      const known = names.get(name);
+      const inode: Inode = known ?? { bytes: Buffer.alloc(0) };
+      names.set(name, inode);
+      written.set(inode, 0);
       open.set(fd, { name, inode, at: 0 });
-      step({ op: 'link', name, inode });
+      step(known ? { op: 'truncate', inode } : { op: 'link', name, inode });
       return fd;
     },
     closeSync: (fd: number) => { open.delete(fd); real.closeSync(fd); },
@@ -90,7 +98,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
     fsyncSync: (fd: number) => { synced(fd); },
     fsync: (fd: number, done: (error: Error | null) => void) => {
       const file = open.get(fd);
-      const writes = file === undefined || file === 'folder' ? 0 : steps.filter((s) => s.op === 'write' && s.inode === file.inode).length;
+      const writes = file === undefined || file === 'folder' ? 0 : written.get(file.inode) ?? 0;
       setTimeout(() => {
         try {
           if (file === undefined) return done(null);
@@ -101,57 +109,65 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
           return done(error as Error);
         }
         done(null);
-      }, disk.delayMs());
+      }, disk.delayMs(nameOf(fd)));
     },
     renameSync: (from: string, to: string) => {
       if (isHere(from)) { refused('rename', basename(to)); note(steps.length); }
       real.renameSync(from, to);
-      if (isHere(from)) step({ op: 'rename', from: basename(from), to: basename(to) });
+      if (!isHere(from)) return;
+      names.set(basename(to), names.get(basename(from))!);
+      names.delete(basename(from));
+      step({ op: 'rename', from: basename(from), to: basename(to) });
     },
     rmSync: (path: string, options: object) => {
       const there = isHere(path) && fs.existsSync(path);
       if (there) { refused('remove', basename(path)); note(steps.length); }
       real.rmSync(path, options);
-      if (there) step({ op: 'remove', name: basename(path) });
+      if (!there) return;
+      names.delete(basename(path));
+      step({ op: 'remove', name: basename(path) });
     },
   });
   syncBuiltinESMExports();
   return disk;
 }
 
-/** Of what was not synced, nothing, half and everything; of what was done to names since the folder was synced, every beginning. */
+/** Of what was not synced, nothing, half and everything; of what was done to names since the folder was synced, every beginning, and all but one. */
 function imagesOf(start: ReadonlyMap<string, Inode>, steps: readonly Step[]): Image[] {
-  const writes = new Map<Inode, { all: Write[]; safe: number }>();
-  for (const inode of start.values()) writes.set(inode, { all: [], safe: 0 });
+  const writes = new Map<Inode, { bytes: Buffer; all: Write[]; safe: number }>();
+  for (const inode of start.values()) writes.set(inode, { bytes: inode.bytes, all: [], safe: 0 });
   const names: Step[] = [];
   let safe = 0;
   for (const s of steps) {
-    if (s.op === 'link') writes.set(s.inode, { all: [], safe: 0 });
+    if (s.op === 'link' || s.op === 'truncate') writes.set(s.inode, { bytes: Buffer.alloc(0), all: [], safe: 0 });
     if (s.op === 'write') writes.get(s.inode)!.all.push(s);
     if (s.op === 'sync') writes.get(s.inode)!.safe = s.writes;
     if (s.op === 'sync folder') safe = names.length;
     if (s.op === 'link' || s.op === 'rename' || s.op === 'remove') names.push(s);
   }
   const images: Image[] = [];
-  for (let count = safe; count <= names.length; count++) {
+  const unsafe = [...names.keys()].slice(safe);
+  const beginnings = [safe, ...unsafe.map((i) => i + 1)].map((count) => names.slice(0, count));
+  for (const kept of [...beginnings, ...unsafe.map((i) => names.toSpliced(i, 1))]) {
     const folder = new Map(start);
-    for (const s of names.slice(0, count)) {
+    for (const s of kept) {
       if (s.op === 'link') folder.set(s.name, s.inode);
       if (s.op === 'remove') folder.delete(s.name);
-      if (s.op !== 'rename') continue;
-      folder.set(s.to, folder.get(s.from)!);
+      const renamed = s.op === 'rename' && folder.get(s.from);
+      if (s.op !== 'rename' || !renamed) continue;
+      folder.set(s.to, renamed);
       folder.delete(s.from);
     }
-    for (const share of [0, 0.5, 1]) images.push(new Map([...folder].map(([name, inode]) => [name, contentOf(inode, writes.get(inode)!, share)])));
+    for (const share of [0, 0.5, 1]) images.push(new Map([...folder].map(([name, inode]) => [name, contentOf(writes.get(inode)!, share)])));
   }
   return images;
 }
 
-function contentOf(inode: Inode, { all, safe }: { readonly all: readonly Write[]; readonly safe: number }, share: number): Buffer {
+function contentOf({ bytes: before, all, safe }: { readonly bytes: Buffer; readonly all: readonly Write[]; readonly safe: number }, share: number): Buffer {
   const unsafe = all.slice(safe);
   const total = unsafe.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let left = Math.floor(total * share);
-  let content = inode.bytes;
+  let content = before;
   for (const [i, { at, bytes }] of all.entries()) {
     const done = i < safe ? bytes : bytes.subarray(0, left);
     if (i >= safe) left -= done.length;

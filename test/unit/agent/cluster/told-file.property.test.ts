@@ -70,9 +70,10 @@ async function live(random: () => number, before: Image, mood: Mood, changes: nu
     was.saved[step] = file.saved;
     was.asked[step] = states.length - 1;
   });
-  disk.delayMs = () => pick(4);
+  // A base takes longer than an append, as with many programs: changes come meanwhile.
+  disk.delayMs = (name) => pick(name.startsWith('cluster.json') ? 16 : 4);
   const [from, to] = [pick(60), 20 + pick(60)];
-  if (mood === 'refuses now and then') disk.refuse = () => (random() < 0.04 ? refused : null);
+  if (mood === 'refuses now and then') disk.refuse = () => (random() < 0.06 ? refused : null);
   if (mood === 'is full for a while') disk.refuse = (op) => ((op === 'write' || op === 'link') && disk.steps.length + states.length > from && states.length < to ? refused : null);
   const put = (): string => {
     const owner = `default/vs-${pick(9)}`;
@@ -125,7 +126,8 @@ async function live(random: () => number, before: Image, mood: Mood, changes: nu
 for (const mood of ['good', 'refuses now and then', 'is full for a while'] as const) {
   test(`whenever a process dies on a disk that ${mood === 'good' ? 'is good' : mood}, the next one is told what was saved, or what was told later`, async () => {
     const sum = { images: 0, bases: 0, saved: 0 };
-    for (let seed = 1; seed <= Number(process.env.TOLD_SEEDS ?? 4); seed++) {
+    const seeds = Number(process.env.TOLD_SEEDS ?? 4);
+    for (let seed = 1; seed <= seeds; seed++) {
       const random = randomOf(seed);
       let left: Image = new Map();
       for (let life = 0; life < 4; life++) {
@@ -136,8 +138,7 @@ for (const mood of ['good', 'refuses now and then', 'is full for a while'] as co
         sum.saved += lived.saved;
       }
     }
-    if (process.env.SHOW) console.log(sum);
     // Not all of this was about nothing.
-    assert.ok(sum.images > 500 && sum.bases > 20 && sum.saved > 100, JSON.stringify(sum));
+    assert.ok(sum.images > 50 * seeds && sum.bases > 5 * seeds && sum.saved > 25 * seeds, JSON.stringify(sum));
   });
 }
