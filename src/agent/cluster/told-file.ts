@@ -141,7 +141,7 @@ export class ToldFile {
   #appendNow(): void {
     const journals = this.#open;
     // What is being appended may be half there.
-    if (this.#appending || this.#next?.torn === true || journals.length === 0) return this.#bases.ask();
+    if (this.#appending || journals.length === 0) return this.#bases.ask();
     const upTo = this.#asked;
     const change = this.#take();
     for (const journal of change ? journals : []) {

@@ -142,3 +142,40 @@ for (const mood of ['good', 'refuses now and then', 'is full for a while'] as co
     assert.ok(sum.images > 50 * seeds && sum.bases > 5 * seeds && sum.saved > 25 * seeds, JSON.stringify(sum));
   });
 }
+
+test('a journal that tears while nobody knows whether its base stands: what only the old one has is not saved, and the end of the process writes all', async (t) => {
+  const path = join(root, 'window');
+  fill(path, new Map());
+  const folder = StateFolder.open(path);
+  t.after(() => folder.close());
+  const told: Told = { spec: { directorGroups: ['edge'], realServer: { binds: [] }, reservedAddresses: [] }, groups: new Map(), programs: new Map() };
+  const file = new ToldFile({ folder, node: 'n1', log: silence, told, before: null, delayMs: 0, leastBytes: 1, now: () => 0 });
+  const disk = recordDisk(path, new Map(), () => {});
+  t.after(() => disk.stop());
+  const until = async (is: () => boolean): Promise<void> => { for (let tries = 0; !is(); tries++) { assert.ok(tries < 5_000, String(is)); await wait(1); } };
+  const renames = (): number => disk.steps.filter((s) => s.op === 'rename').length;
+  const change = (contentHash: string): void => { told.programs.set('default/shop', program({ contentHash, realServers: Array.from({ length: 100 }, (_, i) => `10.0.1.${i}`) })); file.changed(['default/shop']); };
+  change('first');
+  await until(() => file.saved === 1);
+  let refusals = 0;
+  // The folder is not synced before this says so.
+  let synced = false;
+  disk.delayMs = (name) => (name === '' && !synced && renames() === 2 ? 300 : 0);
+  change('second');
+  await until(() => file.saved === 2);
+  change('third');
+  await until(() => renames() === 2);
+  disk.refuse = (op, name) => (op === 'link' && name.endsWith('.journal') && ++refusals > 0 ? refused : null);
+  change('fourth');
+  await until(() => refusals === 1);
+  assert.equal(file.saved, 3);
+  disk.refuse = () => null;
+  synced = true;
+  change('fifth');
+  file.flush();
+  assert.equal(file.saved, 5);
+  for (const image of disk.images(disk.steps.length)) assert.equal(toldBy(image), textOf(told));
+  // What was on its way when the process ended changes nothing of that.
+  await wait(400);
+  for (const image of disk.images(disk.steps.length)) assert.equal(toldBy(image), textOf(told));
+});
