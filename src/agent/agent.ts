@@ -10,7 +10,7 @@ import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { Announced } from './announced.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
-import type { DrainRecords } from './drain.ts';
+import { serviceOf, type DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
@@ -356,7 +356,7 @@ export class Agent {
 
   #scope(keys: ReadonlySet<string>): Set<string> {
     const scope = new Set([...keys, ...this.#suspects]);
-    for (const id of Object.keys(this.#drains)) scope.add(id.slice(0, id.indexOf(' -> ')));
+    for (const id of Object.keys(this.#drains)) scope.add(serviceOf(id));
     return scope;
   }
 

@@ -27,6 +27,29 @@ export function drainKey(service: string, destination: string): string {
   return `${service} -> ${destination}`;
 }
 
+/** The service of a drain key. */
+export function serviceOf(id: string): string { return id.slice(0, id.indexOf(' -> ')); }
+
+/** Records are never changed in place, so what was found of them is remembered: a comparison in pieces asks with each piece. */
+const BY_SERVICE = new WeakMap<DrainRecords, ReadonlyMap<string, readonly string[]>>();
+const NO_RECORDS: DrainRecords = {};
+
+/** Drain keys by service. */
+export function drainsByService(drains: DrainRecords): ReadonlyMap<string, readonly string[]> {
+  let map = BY_SERVICE.get(drains);
+  if (!map) BY_SERVICE.set(drains, map = Map.groupBy(Object.keys(drains), serviceOf));
+  return map;
+}
+
+/** The records of these services alone. */
+export function drainsOf(drains: DrainRecords, services: Iterable<string>): DrainRecords {
+  const map = drainsByService(drains);
+  const some: Record<string, DrainRecord> = {};
+  let any = false;
+  for (const service of map.size === 0 ? [] : services) for (const id of map.get(service) ?? []) [some[id], any] = [drains[id]!, true];
+  return any ? some : NO_RECORDS;
+}
+
 /**
  * What to do now with a destination that no manifest names any more.
  * A first sight always quiesces and never deletes, even with no connection in sight: a SYN may be on its way, and the counters

@@ -208,8 +208,14 @@ export class Loop {
       this.#setOut();
       this.#readBack = readBack;
     }
-    if (wanted || (this.#readBack && !this.#waiting)) return wanted;
     const { agent, log, now, lookEveryMs = LOOK_EVERY_MS } = this.#options;
+    if (wanted) return wanted;
+    if (this.#readBack && !this.#waiting) {
+      // What leaves waits for no comparison, which may take long.
+      if (!agent.draining || now() < this.#lookAt) return null;
+      this.#lookAt = now() + lookEveryMs;
+      return 'changes';
+    }
     const pending = agent.pending && !this.#failed ? 'changes' : null;
     if (now() < this.#lookAt) return pending;
     this.#lookAt = now() + lookEveryMs;

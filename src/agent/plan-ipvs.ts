@@ -5,7 +5,7 @@
 import { compareKeys, rowsDiffer, type DestinationTable } from '../kernel/ipvs/destinations.ts';
 import type { IpvsObservation, IpvsOperation, IpvsWork, ObservedService } from '../kernel/ipvs/contract.ts';
 import { destinationKey, NO_SCHEDULER, SCHEDULER_FLAG, serviceKey, type Destination, type Service } from '../kernel/ipvs/types.ts';
-import { drainKey, drainStep, startDrain, type DrainRecord, type DrainRecords } from './drain.ts';
+import { drainKey, drainsByService, drainStep, serviceOf, startDrain, type DrainRecord, type DrainRecords } from './drain.ts';
 import type { ServiceEntry } from './ledger.ts';
 import type { DesiredService } from './state.ts';
 import { wantedKey, waysOf } from './way.ts';
@@ -82,15 +82,14 @@ export function planIpvs(input: IpvsPlanInput): IpvsPlan {
   return plan;
 }
 
-function drainsByService(drains: DrainRecords): Map<string, string[]> {
-  const map = new Map<string, string[]>();
-  for (const id of Object.keys(drains)) {
-    const key = id.slice(0, id.indexOf(' -> '));
-    const ids = map.get(key);
-    if (ids) ids.push(id);
-    else map.set(key, [id]);
+/** Keys of services of which something is to change, in the kernel or in what is remembered. */
+export function touchedBy(plan: IpvsPlan): Set<string> {
+  const keys = new Set<string>([...plan.entries.keys(), ...plan.gone]);
+  for (const id of [...plan.drains.keys(), ...plan.drained]) keys.add(serviceOf(id));
+  for (const list of [plan.create, plan.addDestinations, plan.setServices, plan.setDestinations, plan.delDestinations, plan.setSchedulers, plan.delServices]) {
+    for (const operation of list) if ('service' in operation) keys.add(serviceKey(operation.service));
   }
-  return map;
+  return keys;
 }
 
 function planService(key: string, wanted: DesiredService, drains: readonly string[], input: IpvsPlanInput, plan: IpvsPlan): void {

@@ -20,7 +20,7 @@ import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
 import type { DrainRecords } from './drain.ts';
 import type { Ledger, ServiceEntry } from './ledger.ts';
 import type { Work } from './operation.ts';
-import { planIpvs, type IpvsPlan } from './plan-ipvs.ts';
+import { planIpvs, touchedBy, type IpvsPlan } from './plan-ipvs.ts';
 import { planNode, type NodeObservation, type NodePlan } from './plan-node.ts';
 import type { DesiredService, NodeState, Refusal, SharedState } from './state.ts';
 
@@ -64,6 +64,8 @@ export interface Plan {
   readonly refusals: readonly Refusal[];
   readonly foreign: ForeignReport;
   readonly notes: readonly string[];
+  /** Keys of services of which something is to change. Worked out when it is asked for. */
+  readonly touched: () => ReadonlySet<string>;
 }
 
 /** What is here and not ours. Reported, never touched. */
@@ -108,7 +110,7 @@ export function plan(input: PlanInput): Plan {
     conflicts,
     refusals: [...conflicts].map(([key, owner]) => conflict(key, owner, desired.services.get(key))),
     foreign: { services: ipvs.foreign, destinations: ipvs.kept, addresses: node?.leftovers ?? [] },
-    notes: notes(ipvs, node),
+    notes: notes(ipvs, node), touched: () => touchedBy(ipvs),
   };
 }
 

@@ -8,6 +8,7 @@ import type { IpvsObservation, ObservedService } from '../kernel/ipvs/contract.t
 import type { NetObservation } from '../kernel/net/types.ts';
 import type { Kernel } from './apply.ts';
 import { observeNodeSlowly } from './observe.ts';
+import { drainsOf } from './drain.ts';
 import { plan, type Plan, type PlanInput } from './plan.ts';
 import type { NodeObservation } from './plan-node.ts';
 
@@ -138,16 +139,17 @@ export class ReadBack {
       else this.#foreign.push(key);
       if (services.get(key)?.complete === false) this.#complete = false;
     }
-    const planFor = (scope: readonly string[]): Plan => plan({ ...basis, observed: { ipvs: { services: services as IpvsObservation['services'], complete }, node: null }, scope: new Set(scope) });
-    const all = planFor(ours);
+    // A plan goes through all records that it is given.
+    const part = { ...basis, drains: drainsOf(basis.drains, ours) };
+    const all = plan({ ...part, observed: { ipvs: { services: services as IpvsObservation['services'], complete }, node: null }, scope: new Set(ours) });
     this.#kept.push(...all.foreign.destinations);
-    if (doesNothing(all, basis) && sameConflicts(all, basis, ours)) return;
+    if (doesNothing(all, part) && sameConflicts(all, basis, ours)) return;
+    const touched = all.touched();
     for (const key of ours) {
       // Later than the list, which may say what was before.
       if (this.#passed.has(key)) continue;
-      const one = planFor([key]);
-      const conflict = !sameConflicts(one, basis, [key]);
-      if (doesNothing(one, basis) && !conflict) continue;
+      const conflict = !sameConflicts(all, basis, [key]);
+      if (!touched.has(key) && !conflict) continue;
       this.#suspects.add(key);
       // Rules and VIPs depend on who has the service.
       this.#node ||= conflict;

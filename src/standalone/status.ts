@@ -8,6 +8,7 @@ import { parseRealServer, type Program } from '../api/v1alpha1/program.ts';
 import type { AgentView } from '../agent/agent.ts';
 import { formatOperation } from '../agent/operation.ts';
 import type { Failure } from '../agent/apply.ts';
+import { serviceOf } from '../agent/drain.ts';
 import { failuresByOwner } from '../agent/failures.ts';
 import type { Unhealthy } from '../agent/health/watch.ts';
 import type { Refusal } from '../agent/state.ts';
@@ -123,7 +124,7 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
   const failures = failuresByOwner(view);
   const draining = new Map<string, number>();
   for (const id of Object.keys(view.drains)) {
-    const key = id.slice(0, id.indexOf(' -> '));
+    const key = serviceOf(id);
     draining.set(key, (draining.get(key) ?? 0) + 1);
   }
   let ready = true;

@@ -5,7 +5,7 @@
 import type { IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { MAX_BACKEND_REPORTS } from '../../api/v1alpha1/vocabulary.ts';
 import type { AgentView } from '../agent.ts';
-import type { DrainRecord } from '../drain.ts';
+import { serviceOf, type DrainRecord } from '../drain.ts';
 import type { HealthWatch, Unhealthy } from '../health/watch.ts';
 import { virtualServerOf } from './binds.ts';
 
@@ -19,7 +19,7 @@ const MAX_MESSAGE = 1024;
 export function backendReports({ services, drains, remaining }: Pick<AgentView, 'services' | 'drains' | 'remaining'>, health: Pick<HealthWatch, 'owners' | 'unhealthy'> | null): BackendReport[] {
   const draining = new Map<string, (readonly [id: string, record: DrainRecord])[]>();
   for (const [id, record] of Object.entries(drains)) {
-    const owner = services.get(id.slice(0, id.indexOf(' -> ')))?.owner;
+    const owner = services.get(serviceOf(id))?.owner;
     if (owner !== undefined) draining.set(owner, [...draining.get(owner) ?? [], [id, record]]);
   }
   const reports: BackendReport[] = [];

@@ -205,6 +205,19 @@ test('changes that never end do not keep the comparison from its end', async (t)
   assert.equal(b.done.slice(from, until).filter((l) => l.endsWith('changes')).length >= 19, true, 'and changes were done all the time');
 });
 
+test('what drains is looked at each second also while everything is compared, however long that takes', async (t) => {
+  const b = new Bench(t);
+  await b.pass(100);
+  b.draining = true;
+  let steps = 0;
+  b.readBack = () => ({ step: () => { steps += 1; return 'more'; }, tookMs: 0 });
+  await b.pass(9_900);
+  // Some steps for each moment that passes.
+  for (let i = 0; i < 40; i++) await b.pass(100);
+  assert.ok(steps > 40, `${steps} steps`);
+  assert.deepEqual(b.done.filter((line) => Number(line.split(' ')[0]) >= 11_000).map((line) => line.replace(/\d+ /, '')), ['changes', 'changes', 'changes'], b.done.join(', '));
+});
+
 test('drift leaves a comparison where it is: everything is looked at in one pass, and the next comparison comes ten seconds later', async (t) => {
   const b = new Bench(t);
   await b.pass(9_000);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { Agent, Report } from '../../../src/agent/agent.ts';
+import type { Program } from '../../../src/api/v1alpha1/program.ts';
 import { formatOperation, unfold, type Operation } from '../../../src/agent/operation.ts';
 import type { FakeKernel } from '../fake-kernel.ts';
 import { change, groups, node, programs, role, strangeNode } from './properties.ts';
@@ -45,6 +46,29 @@ test('where all is well it changes nothing, reads everything nowhere at once, an
   assert.equal(ipvs.reads.all, reads);
   assert.deepEqual({ foreign: agent.view.foreign, notes: agent.view.notes, refusals: agent.view.refusals }, { foreign, notes, refusals });
   assert.deepEqual(foreign.services, ['TCP 10.0.1.99:80']);
+});
+
+test('where real servers of all services are through with leaving, the records are gone through once, and not for each service', async (t) => {
+  const host = new TestNode(t);
+  const agent = host.start([shop, ...others]);
+  await agent.reconcile('full');
+  const with22 = (list: readonly Program[]): ReadonlyMap<string, Program> => new Map(list.map((p) => [p.owner, { ...p, spec: { ...p.spec, services: p.spec.services.map((s) => ({ ...s, realServers: s.realServers.slice(1) })) } }]));
+  agent.update(with22(others));
+  await agent.reconcile('changes');
+  const drains = Object.keys(agent.view.drains).length;
+  assert.ok(drains >= others.length, `${drains} drain`);
+  const { keys, entries } = Object;
+  let walks = 0;
+  t.mock.method(Object, 'keys', (o: object) => { if (o === agent.view.drains) walks += 1; return keys(o); });
+  t.mock.method(Object, 'entries', (o: object) => { if (o === agent.view.drains) walks += 1; return entries(o); });
+  const readBack = agent.readBack(() => {}, never, 0)!;
+  let pieces = 1;
+  for (; readBack.step() !== 'done'; pieces++) await turn();
+  t.mock.restoreAll();
+  assert.equal(readBack.findings.services.size, drains, 'each of them is to be deleted');
+  assert.ok(walks <= 2 * pieces, `${walks} walks over all records in ${pieces} pieces`);
+  await agent.conclude(readBack);
+  assert.deepEqual(agent.view.drains, {});
 });
 
 const DRIFTS: readonly (readonly [string, (kernel: FakeKernel) => void])[] = [
