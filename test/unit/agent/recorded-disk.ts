@@ -1,7 +1,9 @@
 /**
  * A disk that writes down what is done to one folder, call by call, and may refuse a call: from that, what a crash after any of them leaves. It
- * stands in for the functions of node:fs, so that what is tested does not know of it. It knows nothing of what is in the files.
+ * stands in for the functions of node:fs, so that what is tested does not know of it, and leaves alone who writes elsewhere in the process. It
+ * knows nothing of what is in the files.
  */
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, basename } from 'node:path';
@@ -53,7 +55,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
   };
   const write = (fd: number, bytes: Buffer, at: number | null): number => {
     const file = open.get(fd);
-    if (file === undefined || file === 'folder') return real.writeSync(fd, bytes, 0, bytes.length, at);
+    assert.ok(file !== undefined && file !== 'folder');
     const error = disk.refuse('write', file.name);
     const done = error ? bytes.subarray(0, bytes.length >> 1) : bytes;
     note(steps.length);
@@ -66,7 +68,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
   };
   const synced = (fd: number): void => {
     const file = open.get(fd);
-    if (file === undefined) return;
+    if (file === undefined) return real.fsyncSync(fd);
     refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
     note(steps.length);
     step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: written.get(file.inode) ?? 0 });
@@ -93,15 +95,15 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
       return fd;
     },
     closeSync: (fd: number) => { open.delete(fd); real.closeSync(fd); },
-    writeSync: (fd: number, text: string, at: number | null = null) => write(fd, Buffer.from(text), at),
-    writeFileSync: (file: number | string, data: string | Buffer) => { if (typeof file === 'number') write(file, Buffer.from(data as string), null); else real.writeFileSync(file, data); },
+    writeSync: (...args: Parameters<typeof real.writeSync>) => (open.has(args[0]) ? write(args[0], Buffer.from(args[1] as string), (args[2] as number | undefined) ?? null) : real.writeSync(...args)),
+    writeFileSync: (...args: Parameters<typeof real.writeFileSync>) => { if (open.has(args[0] as number)) write(args[0] as number, Buffer.from(args[1] as string), null); else real.writeFileSync(...args); },
     fsyncSync: (fd: number) => { synced(fd); },
     fsync: (fd: number, done: (error: Error | null) => void) => {
       const file = open.get(fd);
-      const writes = file === undefined || file === 'folder' ? 0 : written.get(file.inode) ?? 0;
+      if (file === undefined) return real.fsync(fd, done);
+      const writes = file === 'folder' ? 0 : written.get(file.inode) ?? 0;
       setTimeout(() => {
         try {
-          if (file === undefined) return done(null);
           refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
           note(steps.length);
           step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes });
