@@ -1,12 +1,12 @@
 /** The agent in a cluster, as a process would live: told by an API server that goes away and comes back, beside another director. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatOperation } from '../../../../src/agent/operation.ts';
 import { readApplied, RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
 import type { KubeObject } from '../../../../src/kube/types.ts';
-import { program, service } from '../setup.ts';
+import { program, service, tempFolder } from '../setup.ts';
 import type { Fault } from '../../kube/fake-server.ts';
 import { ClusterBench, hashed, quiet, until, type BenchNode } from './bench.ts';
 
@@ -169,6 +169,27 @@ describe('cluster host', { concurrency: 10 }, () => {
     assert.deepEqual([n1.services().length, n1.has('10.0.1.201')], [2, false]);
     bench.strangers.clear();
     await until('the other, too', () => n1.has('10.0.1.201'));
+  });
+
+  test('a director that dies without a word serves again what it was told last, which only its journal has', async (t) => {
+    const { bench, n1 } = await director(t);
+    await until('a base', () => existsSync(join(n1.path, 'cluster.json')));
+    const base = readFileSync(join(n1.path, 'cluster.json'), 'utf8');
+    bench.program({ realServers: ['10.0.1.28', '10.0.1.29'] });
+    const journal = (): string => readdirSync(n1.path).filter((name) => name.endsWith('.journal')).map((name) => readFileSync(join(n1.path, name), 'utf8')).join();
+    await until('it is appended', () => /10\.0\.1\.29[^]*"end"/.test(journal()));
+    assert.equal(readFileSync(join(n1.path, 'cluster.json'), 'utf8'), base);
+    const asKilled = tempFolder(t);
+    cpSync(n1.path, asKilled, { recursive: true });
+    await n1.stop();
+    rmSync(n1.path, { recursive: true });
+    cpSync(asKilled, n1.path, { recursive: true });
+    n1.reboot();
+    bench.away();
+    n1.start({ patienceMs: 300 });
+    await until('it serves', () => n1.services().length === 1);
+    assert.deepEqual([...n1.kernel.ipvs.services.get(SERVICE)!.destinations.keys()].sort(), ['10.0.1.28:80', '10.0.1.29:80']);
+    await until('a new base has it', () => readFileSync(join(n1.path, 'cluster.json'), 'utf8').includes('10.0.1.29') && journal() === '');
   });
 
   test('without snapshot and ledger and API server nothing is touched; then what stands is adopted without interruption', async (t) => {
