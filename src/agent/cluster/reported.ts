@@ -26,15 +26,20 @@ export function sameReport(a: unknown, b: unknown): boolean {
   return [...new Set([...Object.keys(mine!), ...Object.keys(theirs!)])].every((key) => sameReport(mine![key], theirs![key]));
 }
 
-/** What of a report is new: nothing; only in which form programs run that ran before; or anything else. */
+/** What of a report is new: nothing; only in which form programs run that ran before, and who drains, as after every change of an endpoint; or anything else. */
 export function newsIn(before: IPVSNodeStatus, after: IPVSNodeStatus): 'nothing' | 'forms' | 'more' {
-  const { applied: formerly = [], programs: programsBefore, ...restBefore } = before;
-  const { applied = [], programs, ...rest } = after;
+  const { applied: formerly = [], programs: programsBefore, backends: backendsBefore, ...restBefore } = before;
+  const { applied = [], programs, backends, ...rest } = after;
   const form = (text: string | undefined): string | undefined => text?.slice(0, text.lastIndexOf('|'));
   const sameForms = formerly.length === applied.length && programsBefore?.digest === programs?.digest && formerly.every((text, i) => text === applied[i]);
   if (!sameForms && (formerly.length !== applied.length || !formerly.every((text, i) => text === applied[i] || form(text) === form(applied[i])))) return 'more';
-  if (programsBefore?.applied !== programs?.applied || programsBefore?.failed !== programs?.failed || !same(restBefore, rest)) return 'more';
-  return sameForms ? 'nothing' : 'forms';
+  if (programsBefore?.applied !== programs?.applied || programsBefore?.failed !== programs?.failed || !same(restBefore, rest) || !same(healthIn(backendsBefore), healthIn(backends))) return 'more';
+  return sameForms && same({ backends: backendsBefore }, { backends }) ? 'nothing' : 'forms';
+}
+
+/** Of those that do not only drain, and how many. */
+function healthIn(backends: IPVSNodeStatus['backends']): object {
+  return { sick: (backends ?? []).flatMap(({ virtualServer, unhealthy, ignored }) => (unhealthy + ignored === 0 ? [] : [[virtualServer, unhealthy, ignored]])) };
 }
 
 /** What is there in every report, and is all that differs from one to the next under churn. All of it is one value each to a server, but for the lines. */

@@ -32,7 +32,7 @@ export interface StatusWriterOptions {
 const FIELD_MANAGER = 'ipvs-agent';
 /** Between two writes. Milliseconds. */
 const EVERY_MS = 1_000;
-/** The same when all that is new is in which form programs run that ran before: every change of an endpoint is. The controller waits twice as long for it. Milliseconds. */
+/** The same when all that is new is in which form programs run that ran before, and who drains: every change of an endpoint is. The controller waits twice as long for it. Milliseconds. */
 const FOLLOWED_MS = 5_000;
 const RETRY = { minMs: 1_000, maxMs: 30_000, resetMs: 60_000 };
 
