@@ -10,7 +10,7 @@ import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { Announced } from './announced.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
-import { serviceOf, type DrainRecords } from './drain.ts';
+import { drainsByService, type DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
@@ -355,9 +355,7 @@ export class Agent {
   }
 
   #scope(keys: ReadonlySet<string>): Set<string> {
-    const scope = new Set([...keys, ...this.#suspects]);
-    for (const id of Object.keys(this.#drains)) scope.add(serviceOf(id));
-    return scope;
+    return new Set([...keys, ...this.#suspects, ...drainsByService(this.#drains).keys()]);
   }
 
   /** Services of these keys; null: all. Without ip_vs there is none, ours or anybody's. */

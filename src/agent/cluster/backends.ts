@@ -20,7 +20,10 @@ export function backendReports({ services, drains, remaining }: Pick<AgentView, 
   const draining = new Map<string, (readonly [id: string, record: DrainRecord])[]>();
   for (const [id, record] of Object.entries(drains)) {
     const owner = services.get(serviceOf(id))?.owner;
-    if (owner !== undefined) draining.set(owner, [...draining.get(owner) ?? [], [id, record]]);
+    if (owner === undefined) continue;
+    const list = draining.get(owner);
+    if (list) list.push([id, record]);
+    else draining.set(owner, [[id, record]]);
   }
   const reports: BackendReport[] = [];
   for (const owner of new Set([...draining.keys(), ...health?.owners ?? []])) {

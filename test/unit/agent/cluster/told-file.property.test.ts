@@ -166,28 +166,31 @@ async function betweenTwoBases(t: { after(fn: () => void): void }) {
   change('third');
   await until(() => renames() === 2);
   const isOnDisk = (): void => { for (const image of disk.images(disk.steps.length)) assert.equal(toldBy(image), textOf(told)); };
-  return { file, disk, until, change, isOnDisk };
+  /** One change more and the end of the process: all of it is on disk, and what was on its way then changes nothing of that. */
+  const ends = async (saved: number): Promise<void> => {
+    change('fifth');
+    file.flush();
+    assert.equal(file.saved, saved);
+    isOnDisk();
+    await wait(1_100);
+    isOnDisk();
+  };
+  return { file, disk, until, change, ends };
 }
 
 test('a journal that tears while nobody knows whether its base stands: what only the old one has is not saved, and the end of the process writes all', async (t) => {
-  const { file, disk, until, change, isOnDisk } = await betweenTwoBases(t);
+  const { file, disk, until, change, ends } = await betweenTwoBases(t);
   let refusals = 0;
   disk.refuse = (op, name) => (op === 'link' && name.endsWith('.journal') && ++refusals > 0 ? refused : null);
   change('fourth');
   await until(() => refusals === 1);
   assert.equal(file.saved, 3);
   disk.refuse = () => null;
-  change('fifth');
-  file.flush();
-  assert.equal(file.saved, 5);
-  isOnDisk();
-  // What was on its way when the process ended changes nothing of that.
-  await wait(1_100);
-  isOnDisk();
+  await ends(5);
 });
 
 test('a base that was replaced before it was known to stand does not stand later', async (t) => {
-  const { file, disk, until, change, isOnDisk } = await betweenTwoBases(t);
+  const { file, disk, until, change, ends } = await betweenTwoBases(t);
   const steps = disk.steps.length;
   change('fourth');
   await until(() => disk.steps.slice(steps).some((s) => s.op === 'write'));
@@ -197,10 +200,5 @@ test('a base that was replaced before it was known to stand does not stand later
   const flushed = disk.steps.length;
   await until(() => disk.steps.length > flushed);
   // This goes to the journal of the base that stands.
-  change('fifth');
-  file.flush();
-  assert.equal(file.saved, 5);
-  isOnDisk();
-  await wait(1_100);
-  isOnDisk();
+  await ends(5);
 });
