@@ -80,7 +80,6 @@ export class LeaderElection {
     if (await this.#acquire(signal)) return await this.#lead(signal);
     // The signal may abort while the answer is on its way.
     if (this.leading) await this.#release();
-    this.#leadingUntil = -Infinity;
     return 'stopped';
   }
 
@@ -125,9 +124,12 @@ export class LeaderElection {
     const lost = !this.leading;
     if (lost) this.#tellStopped();
     await work;
-    if (!lost) await this.#release();
-    this.#leadingUntil = -Infinity;
-    if (!lost) this.#tellStopped();
+    if (lost) {
+      this.#leadingUntil = -Infinity;
+    } else {
+      await this.#release();
+      this.#tellStopped();
+    }
     if (failed) return 'failed';
     return signal.aborted ? 'stopped' : 'lost';
   }
@@ -216,9 +218,12 @@ export class LeaderElection {
   async #release(): Promise<void> {
     const { client, log, name, now, wallClock } = this.#options;
     const lease = this.#lease!;
+    const left = Math.min(this.#retryMs, this.#leadingUntil - now());
+    // From the moment it is sent another may lead, whether or not we hear that it arrived.
+    this.#leadingUntil = -Infinity;
     try {
       const spec: LeaseSpec = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: RELEASED_SECONDS, renewTime: renewalTime(wallClock(), lease.spec?.renewTime) };
-      this.#lease = await this.#within(Math.min(this.#retryMs, this.#leadingUntil - now()), undefined, (signal) => client.update(LEASES, { ...lease, spec }, { signal }));
+      this.#lease = await this.#within(left, undefined, (signal) => client.update(LEASES, { ...lease, spec }, { signal }));
       log.info({ lease: name }, 'the lease was given back');
     } catch (error) {
       log.warn({ lease: name, err: error }, 'the lease could not be given back');

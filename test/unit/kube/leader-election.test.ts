@@ -235,6 +235,24 @@ describe('two candidates', () => {
     await race.end();
   });
 
+  test('one whose giving back is done, and whose answer is lost, does not lead beside the next one', async () => {
+    const race = new Race();
+    const a = race.enter('a');
+    await race.time.pass(1);
+    const b = race.enter('b');
+    await race.time.pass(1);
+    a.leases.link = 'deaf';
+    a.stop();
+    await race.time.pass(1);
+    assert.deepEqual([race.spec!.holderIdentity, a.election.leading], ['', false]);
+    for (let i = 0; i < 40; i++) {
+      await race.time.pass(100);
+      assert.ok(!(a.election.leading && b.election.leading), `both at ${race.time.now()}`);
+    }
+    assert.ok(b.election.leading);
+    await race.end();
+  });
+
   test('the second waits fifteen seconds from the last renewal that it saw, by its own clock', async () => {
     const race = new Race();
     const a = race.enter('a');
