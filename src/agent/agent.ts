@@ -311,6 +311,8 @@ export class Agent {
     return ['answers through tunnels do not limit their MSS, since neither nft nor iptables works here: uploads stall where ICMP is filtered; install nftables or iptables'];
   }
 
+  get #missesNetfilter(): boolean { return this.#fragments.lacksFeatures || this.#fragments.shared.tunnels.size > 0; }
+
   #usesIpvs(): boolean {
     return this.#fragments.services.size > 0 || Object.keys(this.#ledger.services).length > 0 || this.#fragments.shared.timeouts !== null;
   }
@@ -338,7 +340,7 @@ export class Agent {
   #makeIndex(net: NetObservation): NodeIndex {
     const { node, role, labels } = this.#options;
     const { addresses: ledger } = this.#ledger;
-    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours: { has: (address) => address in ledger }, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend() });
+    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours: { has: (address) => address in ledger }, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend(this.#missesNetfilter) });
   }
 
   /**

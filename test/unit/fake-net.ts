@@ -19,6 +19,7 @@ export class FakeNet implements NetClient {
   fou: FouPort[] = [];
   rules: NetfilterRules | null = null;
   backend: 'nft' | 'iptables' | null = 'nft';
+  #found: 'nft' | 'iptables' | null | undefined;
   readonly sysctls = new Map<string, string>([['net/ipv4/ip_forward', '0']]);
   readonly announced: string[] = [];
   readonly reads = { observe: 0, rules: 0, sysctl: 0 };
@@ -76,7 +77,8 @@ export class FakeNet implements NetClient {
     return this.backend && this.rules ? JSON.parse(JSON.stringify(this.rules), (_, v) => (v && typeof v === 'object' && 'vip' in v ? Object.fromEntries(Object.entries(v).reverse()) : v)) : null;
   }
 
-  netfilterBackend(): 'nft' | 'iptables' | null { return this.backend; }
+  /** As the real one: where none worked it is looked for again only if it is missed. */
+  netfilterBackend(missed = true): 'nft' | 'iptables' | null { return this.#found = this.#found === null && !missed ? null : this.backend; }
 
   async apply(operations: readonly NetOperation[]): Promise<NetFailure[]> {
     const failures: NetFailure[] = [];

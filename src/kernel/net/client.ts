@@ -105,9 +105,10 @@ export function openNet(options: NetOptions = {}): NetClient {
   return {
     observe, observeSlowly, apply,
     readSysctl: (path) => readSysctl(path, procSys),
-    readRules: () => netfilter.backend()?.read() ?? null,
-    readRulesSlowly: async () => await netfilter.backend()?.readSlowly() ?? null,
-    netfilterBackend: () => netfilter.backend()?.name ?? null,
+    // Where none works there are no rules.
+    readRules: () => netfilter.backend(false)?.read() ?? null,
+    readRulesSlowly: async () => await netfilter.backend(false)?.readSlowly() ?? null,
+    netfilterBackend: (missed) => netfilter.backend(missed)?.name ?? null,
     watch: (onChange, signal) => watchNet(onChange, signal),
     close() {
       route.close();

@@ -119,15 +119,18 @@ function hasTables(family: Family): boolean {
   return existsSync(TABLE_NAMES[family]) && /^(mangle|nat)$/m.test(readFileSync(TABLE_NAMES[family], 'utf8'));
 }
 
-/** Where no backend worked, it is looked for again after so many milliseconds: somebody may have installed one, as the error says. */
+/** Where no backend worked, and one is missed, it is looked for again after so many milliseconds: somebody may have installed one, as the error says. */
 const LOOK_AGAIN_MS = 30_000;
 
-/** Finds the backend when it is first needed and remembers it: trying loads kernel modules, so it is not done for nothing. `now`: monotonic milliseconds. */
-export function lazyNetfilter(commands: CommandRunner = systemCommands, now: () => number = () => performance.now()): { backend(): Netfilter | null; set(rules: NetfilterRules): Promise<void> } {
+/**
+ * Finds the backend when it is first needed and remembers it: trying loads kernel modules and runs up to five programs, so it is not done for
+ * nothing. `missed`: default true. `now`: monotonic milliseconds.
+ */
+export function lazyNetfilter(commands: CommandRunner = systemCommands, now: () => number = () => performance.now()): { backend(missed?: boolean): Netfilter | null; set(rules: NetfilterRules): Promise<void> } {
   let found: Netfilter | null = null;
-  let lookAt = 0;
-  const backend = (): Netfilter | null => {
-    if (found === null && now() >= lookAt) {
+  let lookAt: number | null = null;
+  const backend = (missed = true): Netfilter | null => {
+    if (found === null && (lookAt === null || (missed && now() >= lookAt))) {
       found = findNetfilter(commands);
       lookAt = now() + LOOK_AGAIN_MS;
     }

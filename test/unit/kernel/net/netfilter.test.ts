@@ -59,6 +59,8 @@ describe('the packet filter', () => {
     assert.equal(filter.backend(), null);
     assert.equal(commands.ran.length, tried);
     now = 30_000;
+    assert.equal(filter.backend(false), null, 'nobody misses it');
+    assert.equal(commands.ran.length, tried);
     assert.equal(filter.backend()?.name, 'nft');
     now = 90_000;
     assert.equal(filter.backend()?.name, 'nft');
