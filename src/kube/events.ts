@@ -4,6 +4,7 @@
  * serve. Recording never waits, never throws and never grows without bound: an Event that cannot be written is lost. Nothing may depend on one.
  */
 import { Backoff } from './backoff.ts';
+import { Bucket } from './bucket.ts';
 import type { KubeClient } from './client.ts';
 import { isNotFound, isTransient } from './errors.ts';
 import { microTime } from './lease-record.ts';
@@ -70,8 +71,8 @@ const SERIES_MS = 600_000;
 const WRITE_EVERY_MS = 60_000;
 /** Series that are remembered; the one that was silent longest is dropped. */
 const MAX_SERIES = 2_000;
-/** So many are written at once, and as many a second for as long as there are more: each has its own time in it, and nobody waits for one. */
-const AT_ONCE = 20;
+/** So many are written at once, and so many a second for as long as there are more: each has its own time in it, and nobody waits for one. */
+const PACE = { atOnce: 20, perSecond: 5 };
 /** Of so many that wait, or more, some would be lost: then as fast as the server takes them. */
 const CROWD = MAX_SERIES / 2;
 /** Tries to write one Event while the server is away. */
@@ -100,8 +101,7 @@ export class EventRecorder {
   /** For when `#callOff` calls something off. */
   #scheduledFor = Infinity;
   #notBefore = 0;
-  /** How many may be written at once now, and when that was so. */
-  #room = { left: AT_ONCE, at: 0 };
+  readonly #pace = new Bucket(PACE);
   /** Events that were given up, for metrics. */
   dropped = 0;
 
@@ -193,7 +193,7 @@ export class EventRecorder {
     const waiting = [...this.#series].filter(([, series]) => due(series));
     for (const [i, [key, series]] of waiting.entries()) {
       // At the end of a process there is no later.
-      if (!signal && waiting.length - i < CROWD && !this.#hasRoom(clock())) return;
+      if (!signal && waiting.length - i < CROWD && !this.#hasLeave(clock())) return;
       try {
         throwIfAborted(signal);
         await this.#writeOne(series, signal);
@@ -214,13 +214,11 @@ export class EventRecorder {
     }
   }
 
-  /** Whether one more may be written now; or else the next may when there is room. */
-  #hasRoom(now: number): boolean {
-    const { left, at } = this.#room;
-    const room = Math.min(AT_ONCE, left + Math.max(0, now - at) * AT_ONCE / 1000);
-    this.#room = { left: room < 1 ? room : room - 1, at: now };
-    if (room < 1) this.#notBefore = now + Math.ceil((1 - room) * 1000 / AT_ONCE);
-    return room >= 1;
+  /** Whether one more may be written now; or else the next may when there is leave. */
+  #hasLeave(now: number): boolean {
+    const wait = this.#pace.take(now);
+    if (wait > 0) this.#notBefore = now + wait;
+    return wait === 0;
   }
 
   async #writeOne(series: Series, signal: AbortSignal | undefined): Promise<void> {

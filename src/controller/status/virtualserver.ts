@@ -240,6 +240,11 @@ export function flips(before: VirtualServerStatus | undefined, after: VirtualSer
   return text(before) !== text(after);
 }
 
+/** Whether it says that clients are served. */
+export function isReady(status: VirtualServerStatus | undefined): boolean {
+  return status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
+}
+
 /**
  * Whether there is only to tell that claims, directors or the holders of its VIPs have not followed the newest form yet: of a form that was told
  * nothing of, or only that directors have not, where now nobody holds its VIPs.
