@@ -3,7 +3,7 @@
  * and then idles for months on hosts whose memory belongs to others. Here it is told to grow late and to give back early. It changes no
  * behaviour and may be left out.
  */
-import { setFlagsFromString } from 'node:v8';
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { trimHeap } from '../kernel/netlink/libc.ts';
 import { forgetFiles, ownMemory } from './resident.ts';
@@ -29,6 +29,16 @@ export function growLate(): void {
  */
 export function growAsNeeded(): void {
   setFlagsFromString('--semi-space-growth-factor=2');
+}
+
+/**
+ * The same, up to about so many bytes. To be called whenever there was work: when memory was given back it grows again. An agent that takes in a
+ * thousand programs spends a quarter of its time on collecting 1 MB at a time, and a tenth with 8 MB; with 48 MB it is no faster.
+ */
+export function growUpTo(bytes: number): void {
+  const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
+  if ((young?.space_size ?? Infinity) < bytes) growAsNeeded();
+  else growLate();
 }
 
 /**

@@ -72,7 +72,7 @@ const WRITE_EVERY_MS = 60_000;
 /** Series that are remembered; the one that was silent longest is dropped. */
 const MAX_SERIES = 2_000;
 /** So many are written at once, and so many a second for as long as there are more: each has its own time in it, and nobody waits for one. */
-const PACE = { atOnce: 20, perSecond: 5 };
+const PACE = { atOnce: 20, perSecond: 10 };
 /** Of so many that wait, or more, some would be lost: then as fast as the server takes them. */
 const CROWD = MAX_SERIES / 2;
 /** Tries to write one Event while the server is away. */

@@ -15,7 +15,7 @@ import { createMetrics } from '../../observe/metrics.ts';
 import { serveHealth } from '../../observe/server.ts';
 import { Agent } from '../agent.ts';
 import type { Kernel } from '../apply.ts';
-import { Footprint, optimize } from '../footprint.ts';
+import { Footprint, growUpTo, optimize } from '../footprint.ts';
 import { HealthOnDemand } from '../health/on-demand.ts';
 import { Loop } from '../loop.ts';
 import { StateFolder } from '../state-folder.ts';
@@ -28,6 +28,8 @@ const STUCK_RESYNCS = 12;
 const STUCK_MS = 120_000;
 /** With more programs than that, compiling the agent's own code is worth its memory. */
 const FEW_PROGRAMS = 50;
+/** And then its garbage has so much room before it is collected. */
+const YOUNG_BYTES = 8 * 2 ** 20;
 /** For what is still to be written to the API server when the process ends. Milliseconds. */
 const LAST_WORDS_MS = 1_000;
 /** How long a VIP that nobody wants any more resets connections. Whoever gets it next waits for that, so not long. */
@@ -86,7 +88,10 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
     onReport: (report, error, pass) => {
       if (report === null || report.operations > 0) footprint.worked();
       counters.pass(report, pass);
-      if (host.assignment.programs.size > FEW_PROGRAMS) optimize();
+      if (host.assignment.programs.size > FEW_PROGRAMS) {
+        optimize();
+        growUpTo(YOUNG_BYTES);
+      }
       host.report(report, error);
     },
   });

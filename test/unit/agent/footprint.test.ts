@@ -77,3 +77,20 @@ test('nothing is compiled before there is much to do, and then it is', () => {
   const { stdout, stderr } = spawnSync(process.execPath, ['--allow-natives-syntax', '--input-type=module', '-e', script], { encoding: 'utf8' });
   assert.equal(stdout.trim(), 'false true', stderr);
 });
+
+test('with much to do garbage gets more room, up to a bound and no further', () => {
+  const script = `
+    import { growLate, growUpTo } from ${JSON.stringify(new URL('../../../src/agent/footprint.ts', import.meta.url).href)};
+    import { getHeapSpaceStatistics } from 'node:v8';
+    growLate();
+    const young = () => Math.round(getHeapSpaceStatistics().find((s) => s.space_name === 'new_space').space_size / 2 ** 20);
+    let kept = [];
+    const work = () => { for (let i = 0; i < 40_000; i++) if (kept.push({ i, pair: [i, i] }) > 20_000) kept = []; };
+    for (let i = 0; i < 20; i++) work();
+    const before = young();
+    for (let i = 0; i < 200; i++) { if (i % 2 === 0) growUpTo(8 * 2 ** 20); for (let k = 0; k < 2; k++) work(); }
+    console.log(before, young());`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  const [before = NaN, after = NaN] = stdout.trim().split(' ').map(Number);
+  assert.ok(before <= 3 && after >= 8 && after <= 16, `${stdout} ${stderr}`);
+});
