@@ -6,7 +6,6 @@
  */
 import { RESOURCES, virtualIPName, type DirectorGroupStatus, type ServerObjects, type VIPPoolStatus, type VirtualIPStatus, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
 import { ApiError } from '../kube/errors.ts';
-import { Bucket } from '../kube/bucket.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import type { KubeObject, Log, Resource } from '../kube/types.ts';
@@ -17,9 +16,10 @@ import { StatusWriter } from './reconcile/status-writer.ts';
 import { InvalidWriter } from './reconcile/invalid-writer.ts';
 import type { CountWrite } from './reconcile/writer.ts';
 import type { Reports } from './reports.ts';
+import { GoodNews } from './good-news.ts';
 import { Rush } from './rush.ts';
 import { claimedStatus, groupStatus, poolRemark, poolStatus, type PoolRemark, type PoolSurroundings } from './status/pools.ts';
-import { flips, isOnItsWay, isReady, virtualServerStatus } from './status/virtualserver.ts';
+import { becameReady, flips, isOnItsWay, virtualServerStatus } from './status/virtualserver.ts';
 import { holderKey, type World } from './world.ts';
 
 export interface StatusesOptions {
@@ -54,8 +54,6 @@ const RETRY_MS = 1_000;
 const WIDTH = 16;
 /** Looked at and written in one pass, of each kind; the next pass follows at once. In a rush there is more to write for directors. */
 const A_PASS = { looks: 256, writes: 64, writesInRush: 16 };
-/** In a rush so many VirtualServers are told that they are Ready: whoever is served need not hear of it before the others are. */
-const GOOD_NEWS = { atOnce: 10, perSecond: 10 };
 /** Failures that every other request would meet too. */
 const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
 
@@ -74,8 +72,7 @@ export class Statuses {
   /** When the program of a VirtualServer last changed. */
   readonly #changedAt = new Map<string, number>();
   readonly #rush: Rush;
-  /** VirtualServers with good news that waits, in order; and those whose turn it is. */
-  readonly #goodNews = { waiting: new Set<string>(), next: new Set<string>(), pace: new Bucket(GOOD_NEWS) };
+  readonly #goodNews = new GoodNews();
   #writes = 0;
   /** VirtualServers of whose newest form nothing was told yet, and VirtualIPs without a status: since when. Monotonic milliseconds. */
   readonly #silentSince = { server: new Map<string, number>(), vip: new Map<string, number>() };
@@ -127,8 +124,7 @@ export class Statuses {
       writer.forget(key);
       this.#changedAt.delete(key);
       this.#silentSince.server.delete(key);
-      this.#goodNews.waiting.delete(key);
-      this.#goodNews.next.delete(key);
+      this.#goodNews.forget(key);
     }
   }
 
@@ -156,7 +152,7 @@ export class Statuses {
     const time = new Date(clock()).toISOString();
     for (const { objects } of [this.#servers, this.#pools, this.#groups]) objects.doubts();
     this.#lookForInvalid();
-    this.#letGoodNews();
+    for (const key of this.#goodNews.turn(this.#rush.on, this.#options.now())) this.server(key);
     await this.#each('server', signal, (key) => this.#server(key, compiler, unwritten, time, signal));
     await this.#each('pool', signal, async (name) => {
       const pool = this.#pools.objects.get(name);
@@ -192,31 +188,11 @@ export class Statuses {
     const silent = isOnItsWay(known.status, next) && (this.#rush.on || this.#silentSince.server.has(key)) ? this.#silence('server', key, ON_ITS_WAY_MS) : 0;
     if (silent > 0) return silent;
     this.#silentSince.server.delete(key);
-    if (this.#waitsWithGoodNews(key, known.status, next)) return 0;
+    if (this.#goodNews.waits(key, becameReady(known.status, next), this.#rush.on)) return 0;
     const wait = await this.#servers.write(key, next, signal);
     if (wait === 0 && flips(known.status, next)) onTransition(server, known.status, next);
     // Whether the directors followed is looked at when they had their time.
     return wait > 0 || !settling ? wait : Math.max(1, changed + SETTLE_MS - now());
-  }
-
-  /** In a rush, what is Ready and was not told so, or not in this form. */
-  #waitsWithGoodNews(key: string, before: VirtualServerStatus | undefined, next: VirtualServerStatus): boolean {
-    const waits = !this.#goodNews.next.delete(key) && this.#rush.on && isReady(next) && (!isReady(before) || before?.observedGeneration !== next.observedGeneration);
-    if (waits) this.#goodNews.waiting.add(key);
-    else this.#goodNews.waiting.delete(key);
-    return waits;
-  }
-
-  /** Some of those that wait with good news, or all of them when the rush is over, are looked at once more. */
-  #letGoodNews(): void {
-    const { waiting, next, pace } = this.#goodNews;
-    const time = this.#options.now();
-    for (const key of waiting) {
-      if (this.#rush.on && pace.take(time) > 0) return;
-      waiting.delete(key);
-      next.add(key);
-      this.server(key);
-    }
   }
 
   async #vip(name: string, time: string, signal: AbortSignal): Promise<number> {

@@ -8,7 +8,7 @@ import { parseRealServer, type Program } from '../api/v1alpha1/program.ts';
 import type { AgentView } from '../agent/agent.ts';
 import { formatOperation } from '../agent/operation.ts';
 import type { Failure } from '../agent/apply.ts';
-import { serviceOf } from '../agent/drain.ts';
+import { drainsByService } from '../agent/drain.ts';
 import { failuresByOwner } from '../agent/failures.ts';
 import type { Unhealthy } from '../agent/health/watch.ts';
 import type { Refusal } from '../agent/state.ts';
@@ -122,11 +122,7 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
   const { view } = input;
   const refusals = groupBy(view.refusals, (r) => r.owner);
   const failures = failuresByOwner(view);
-  const draining = new Map<string, number>();
-  for (const id of Object.keys(view.drains)) {
-    const key = serviceOf(id);
-    draining.set(key, (draining.get(key) ?? 0) + 1);
-  }
+  const draining = drainsByService(view.drains);
   let ready = true;
   const broken = new Map(input.problems.filter((p) => p.severity === 'error' && p.object.startsWith('VirtualServer/')).map((p) => [p.object.slice('VirtualServer/'.length), p.message]));
   for (const [key, program] of input.programs) {
@@ -155,7 +151,7 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
 
 function serverStatus(
   server: VirtualServer, verdict: Verdict, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[],
-  draining: ReadonlyMap<string, number>, key: string, error: string, broken: string | undefined, sick: readonly Unhealthy[],
+  draining: ReadonlyMap<string, readonly string[]>, key: string, error: string, broken: string | undefined, sick: readonly Unhealthy[],
 ): ServerStatus {
   const fragment = view.fragments.get(key);
   const { spec } = server;
@@ -193,7 +189,7 @@ function degraded(verdict: Verdict, broken: string | undefined, sick: readonly U
 }
 
 /** What is served although no manifest says so now: read before a restart, unreadable since. */
-function snapshotStatus(program: Program, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[], draining: ReadonlyMap<string, number>, error: string): ServerStatus {
+function snapshotStatus(program: Program, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[], draining: ReadonlyMap<string, readonly string[]>, error: string): ServerStatus {
   const { owner, spec } = program;
   const message = 'its manifest cannot be read; the form of before the restart is served until it can';
   const verdict: Verdict = { accepted: true, reason: 'Accepted', message: '', addresses: spec.addresses.map((a) => a.address), pool: '', group: spec.directorGroup, backends: spec.services[0]?.realServers.length ?? 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false, binds: [], waiting: [], program };
@@ -209,8 +205,8 @@ function snapshotStatus(program: Program, view: AgentView, refusals: readonly Re
   };
 }
 
-function drainingOf(view: AgentView, owner: string, draining: ReadonlyMap<string, number>): number {
-  return (draining.size === 0 ? [] : view.fragments.get(owner)?.services ?? []).reduce((n, s) => n + (draining.get(serviceKey(s.service)) ?? 0), 0);
+function drainingOf(view: AgentView, owner: string, draining: ReadonlyMap<string, readonly string[]>): number {
+  return (draining.size === 0 ? [] : view.fragments.get(owner)?.services ?? []).reduce((n, s) => n + (draining.get(serviceKey(s.service))?.length ?? 0), 0);
 }
 
 function programmedCondition(verdict: Verdict, role: string, refusals: readonly Refusal[], failures: readonly Failure[], error: string): Condition {

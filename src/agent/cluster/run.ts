@@ -28,8 +28,8 @@ const STUCK_RESYNCS = 12;
 const STUCK_MS = 120_000;
 /** With more programs than that, compiling the agent's own code is worth its memory. */
 const FEW_PROGRAMS = 50;
-/** And then its garbage has so much room before it is collected. */
-const YOUNG_BYTES = 8 * 2 ** 20;
+/** And then garbage has so much room before it is collected, for each program: with more of them more is alive at a time, and what gets old costs a pause of 100 ms. Node's own bound is 48 MB. */
+const YOUNG_BYTES = 8 * 2 ** 10;
 /** For what is still to be written to the API server when the process ends. Milliseconds. */
 const LAST_WORDS_MS = 1_000;
 /** How long a VIP that nobody wants any more resets connections. Whoever gets it next waits for that, so not long. */
@@ -90,7 +90,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
       counters.pass(report, pass);
       if (host.assignment.programs.size > FEW_PROGRAMS) {
         optimize();
-        growUpTo(YOUNG_BYTES);
+        growUpTo(host.assignment.programs.size * YOUNG_BYTES);
       }
       host.report(report, error);
     },

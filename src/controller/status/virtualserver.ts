@@ -240,9 +240,10 @@ export function flips(before: VirtualServerStatus | undefined, after: VirtualSer
   return text(before) !== text(after);
 }
 
-/** Whether it says that clients are served. */
-export function isReady(status: VirtualServerStatus | undefined): boolean {
-  return status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
+/** Whether there is to tell that clients are served, and nothing that cannot wait: it was not told so, or not of the newest form. */
+export function becameReady(before: VirtualServerStatus | undefined, after: VirtualServerStatus): boolean {
+  const ready = (status: VirtualServerStatus | undefined) => status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
+  return ready(after) && (!ready(before) || before?.observedGeneration !== after.observedGeneration);
 }
 
 /**

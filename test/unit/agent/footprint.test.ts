@@ -23,23 +23,31 @@ test('nothing is given back during the start, nor soon after work', () => {
   assert.equal(state.given, 1);
 });
 
-test('after that, only growth by an eighth is worth the pause', () => {
+test('after that, only growth by an eighth is worth the pause, and only each half minute', () => {
   const { state, footprint } = setUp();
   state.now = 10_000;
   footprint.look();
+  state.now = 60_000;
   state.resident = 89;
   footprint.look();
   assert.equal(state.given, 1);
   state.resident = 90;
   footprint.look();
   assert.equal(state.given, 2);
+  state.now = 89_999;
+  state.resident = 1_000;
+  footprint.look();
+  assert.equal(state.given, 2);
+  state.now = 90_000;
+  footprint.look();
+  assert.equal(state.given, 3);
 });
 
 test('that the start is over is told once', () => {
   const { state, footprint } = setUp();
   footprint.look();
   assert.equal(state.settled, 0);
-  for (state.now = 10_000; state.now < 60_000; state.now += 10_000) {
+  for (state.now = 30_000; state.now < 180_000; state.now += 30_000) {
     state.resident = 1_000;
     footprint.look();
   }
