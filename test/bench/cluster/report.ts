@@ -88,7 +88,7 @@ ${MEASURES.map((measure) => markdownRow(cells({ measure, value: measure.value(re
   that opens a new connection 5 ms after the one before. An EndpointSlice's only endpoint is replaced by another: from the \`PUT\`, sent from the guest, to the first connection
   that the new real server answered; window, etcd, watches and all are in it.
 * **Row 4.** The same cluster, without a VirtualServer. One file with 1,000 of them, ten real servers each, \`kubectl apply --server-side -f\` on the machine itself; the clock of the guest
-  starts when it asks for that and stops when \`ipvsadm -Sn\` on all three directors shows all of it, which is asked once a second after kubectl has ended.
+  starts when it asks for that and stops when \`ipvsadm -Sn\` on all three directors shows all of it, of which one after the other is asked, twice a second, after kubectl has ended.
 * **Row 5.** Stand-in, ten directors on kernels of their own. Counted is every POST, PUT, PATCH and DELETE that arrives. *Churn*: 20 changes a second for
   half a minute, an endpoint more or one less, spread over 20 Services; Leases are left out, and what is written in the 25 s after the last change counts.
   A change alone costs more, for each director then reports by itself (under churn it reports every five seconds); that is in the table below. *Idle*: everything, Leases included, over half a minute.
