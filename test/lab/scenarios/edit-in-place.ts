@@ -1,5 +1,5 @@
 // What the kernel does when a real server's forwarding mode is changed in place, with ipvsadm alone: why the product does it otherwise
-// (src/agent/way.ts). What the product does is edit-mode.ts.
+// (src/agent/way.ts), and why it waits where it deletes and adds. What the product does is edit-mode.ts.
 
 import assert from 'node:assert/strict';
 import { scenario } from '../lab.ts';
@@ -35,5 +35,32 @@ export const editInPlace = scenario({
     await nat.close();
     await dir1.sh(`for rs in 21 22; do ipvsadm -e -t ${vip}:80 -r 10.0.1.$rs:80 -g; done`);
     for (const client of ['c1', 'lc']) assert.deepEqual((await lab.get(client, { address: vip, port: 80, count: 8 })).by, { rs1: 4, rs2: 4 }, client);
+  },
+});
+
+export const editRemade = scenario({
+  name: 'edit-remade',
+  about: 'the kernel, from DR to NAT: a real server that is deleted and at once back as NAT has its connections again, in DR; one that is away for a moment has its connections reset',
+  topology: lan,
+  tags: ['dr', 'nat', 'modes'],
+  run: async (lab) => {
+    const dir1 = lab.host('dir1');
+    for (const rs of ['rs1', 'rs2']) {
+      await lab.serve(rs, { tcp: [80] });
+      await lab.host(rs).sh(`echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce; ip addr add ${vip}/32 dev lo`);
+    }
+    await dir1.sh(`modprobe ip_vs; echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/vs/expire_nodest_conn; ip addr add ${vip}/32 dev e0`);
+    await dir1.sh(`ipvsadm -A -t ${vip}:80 -s rr; for rs in 21 22; do ipvsadm -a -t ${vip}:80 -r 10.0.1.$rs:80 -g; done`);
+    const connections = await lab.hold('c1', { address: vip, port: 80, count: held });
+    assert.equal((await connections.check()).alive, held);
+
+    // One process sends both, one right after the other.
+    await dir1.sh(`printf '%s\\n' '-d -t ${vip}:80 -r 10.0.1.21:80' '-a -t ${vip}:80 -r 10.0.1.21:80 -m' | ipvsadm -R`);
+    await lab.sleep(1_000);
+    assert.equal((await connections.check()).alive, held, 'those of DR go on, on a destination of NAT');
+
+    await dir1.sh(`ipvsadm -d -t ${vip}:80 -r 10.0.1.22:80; sleep 0.3; ipvsadm -a -t ${vip}:80 -r 10.0.1.22:80 -m`);
+    const { alive, reasons } = await connections.check();
+    assert.deepEqual([alive, reasons], [held / 2, { ECONNRESET: held / 2 }]);
   },
 });

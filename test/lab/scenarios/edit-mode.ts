@@ -2,6 +2,8 @@
 // edit-in-place.ts; every other edit is in cluster-edits.ts.
 
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { scenario } from '../lab.ts';
 import { file, pool, server } from '../manifests.ts';
 import { lan, vip } from '../topologies.ts';
@@ -42,5 +44,35 @@ const edited = (name: string, filter: string, tags: readonly string[]) => scenar
     }
   },
 });
+/** `--once` makes its passes right behind one another; what a pass waits for is edit-in-place.ts's `edit-remade`. */
+export const editCut = scenario({
+  name: 'edit-cut',
+  about: 'DR that was there first, to NAT under held connections, with passes that follow one another at once: every one of them is reset, and new ones are balanced',
+  topology: lan,
+  tags: ['dr', 'nat', 'modes'],
+  timeoutSeconds: 120,
+  run: async (lab) => {
+    const [folder, state] = ['manifests', 'state'].map((name) => lab.host('dir1').path(name)) as [string, string];
+    mkdirSync(folder, { recursive: true });
+    const once = async (mode: 'NAT' | 'DR'): Promise<void> => {
+      writeFileSync(join(folder, 'lab.yaml'), file(pool(), server({ mode, endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'], more: { scheduler: { name: 'rr' } } })));
+      const { code, stderr } = await lab.cli('dir1', ['standalone', '--once', '--role', 'director', '--manifests', folder, '--state', state, '--node', 'dir1']);
+      assert.equal(code, 0, stderr);
+    };
+    for (const rs of ['rs1', 'rs2', 'rs3']) {
+      await lab.serve(rs, { tcp: [80] });
+      await lab.host(rs).sh(`echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce; ip addr add ${vip}/32 dev lo`);
+    }
+    await once('DR');
+    const connections = await lab.hold('c1', { address: vip, port: 80, count: 6 });
+    assert.equal((await connections.check()).alive, 6);
+    await once('NAT');
+    const { by, errors } = await lab.get('c1', { address: vip, port: 80, count: 12 });
+    assert.deepEqual([by, errors], [even, {}]);
+    const { alive, reasons } = await connections.check();
+    assert.deepEqual([alive, reasons], [0, { ECONNRESET: 6 }]);
+  },
+});
+
 export const editMode = edited('edit-mode', 'iptables', []);
 export const editModeNft = edited('edit-mode-nft', 'nftables', ['nft']);

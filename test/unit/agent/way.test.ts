@@ -11,7 +11,8 @@ class Director {
   readonly #node: TestNode;
   readonly #agent: ReturnType<TestNode['start']>;
   constructor(t: { after(fn: () => void): void }, mode: Mode) {
-    this.#node = new TestNode(t);
+    // While it waits, the kernel's table is what the next pass finds.
+    this.#node = new TestNode(t, { sleep: async (ms) => { this.waited.push([ms, this.table]); } });
     this.#agent = this.#node.start([program({ mode })]);
   }
 
@@ -27,6 +28,9 @@ class Director {
     this.settled = (await this.#agent.reconcile('changes')).settled;
     return this.table;
   }
+
+  /** Where a pass waited: for how many milliseconds, and what the kernel had then. */
+  readonly waited: (readonly [number, readonly string[]])[] = [];
 
   /** What the last pass said of itself. */
   settled = false;
@@ -101,6 +105,20 @@ test('DR to NAT under connections: deleted and made anew, one half after the oth
   assert.equal(d.settled, true);
   await d.pass();
   assert.equal(d.draining, false);
+});
+
+test('who is made anew is away until the kernel has cut its connections, however soon the next pass comes: they lived on in DR, on destinations of NAT', async (t) => {
+  const d = new Director(t, 'DR');
+  await d.pass();
+  d.load();
+  await d.become('NAT');
+  await d.pass(0);
+  await d.pass(0);
+  assert.deepEqual(d.waited, [[300, ['22:80 direct 1']], [300, ['21:80 masq 1']]]);
+  d.load();
+  await d.become('TUN');
+  await d.become('DR');
+  assert.equal(d.waited.length, 2, 'nobody else waits');
 });
 
 test('NAT, DR, TUN, DR, NAT under connections: nothing is cut before its drain is over', async (t) => {
