@@ -2,7 +2,6 @@
  * Agent: keeps one node's kernel as its programs say. It owns what must be remembered between reconciles (fragments, ledger, drains) and runs desired -> plan -> apply over it. It knows neither where programs come from (a folder, an API server) nor when to
  * run (loop.ts). One reconcile at a time: the caller awaits each.
  */
-import { setTimeout as timer } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
@@ -11,6 +10,7 @@ import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { Announced } from './announced.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
+import { untilCut, type Wait } from './cut.ts';
 import { drainsByService, type DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
 import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
@@ -44,8 +44,8 @@ export interface AgentOptions {
   readonly health?: HealthSource;
   /** How long a VIP that nobody wants any more goes on resetting connections (parting.ts). Milliseconds; absent: not at all. */
   readonly partingMs?: number;
-  /** Waits; rejects when the signal is aborted. Tests have their own. */
-  readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+  /** For tests. */
+  readonly wait?: Wait;
 }
 
 /** What one reconcile did. */
@@ -85,11 +85,6 @@ export type Extent = 'changes' | 'node' | 'full';
 /** A plan for people. */
 export type Preview = Omit<Plan, 'operations'> & { readonly operations: readonly Operation[] };
 
-/**
- * A destination that is to be made anew is away for so long. The kernel cuts its connections in a work item of its own, some milliseconds after
- * the deletion (ip_vs_expire_nodest_conn_flush, since 5.9); who is back before that has them again, in a mode that it is in no longer. Milliseconds.
- */
-const CUT_MS = 300;
 /** Above this many services a list of all is cheaper, and yields to the event loop in between. */
 const READ_SINGLY = 256;
 /** Passes of a cleanup at most. */
@@ -270,7 +265,8 @@ export class Agent {
       logWork(this.#options.log, p.operations, { services: this.#fragments.services, shared: this.#fragments.shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
       failures = await apply(p.operations, this.#kernel, signal);
       for (const { operation, error } of failures) this.#options.log.error({ operation: formatOperation(operation), code: error.code, errno: error.errno, err: error.message }, 'operation failed');
-      if (p.unfinished) await this.#cut(signal);
+      // Whatever asks for the next pass.
+      if (p.unfinished) await untilCut(signal, this.#options.wait);
     }
     if (failures.length === 0) {
       const established = full && p.complete && p.ledgerAfter.fresh ? { ...p.ledgerAfter, fresh: false } : p.ledgerAfter;
@@ -288,13 +284,6 @@ export class Agent {
     this.#failures = failures;
     if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
     return { operations: countOperations(p.operations), failures, settled: p.complete && !p.unfinished && this.#settled() };
-  }
-
-  /** Whatever asks for the next pass: by then the kernel has cut what it was to cut. */
-  async #cut(signal: AbortSignal | undefined): Promise<void> {
-    const { sleep = (ms, stop) => timer(ms, undefined, { signal: stop }) } = this.#options;
-    // The process ends: the next one makes them anew, and takes longer to begin.
-    await sleep(CUT_MS, signal).catch((error: unknown) => { if (!signal?.aborted) throw error; });
   }
 
   /** Removes exactly what is ours and restores what stood before. */

@@ -12,7 +12,7 @@ class Director {
   readonly #agent: ReturnType<TestNode['start']>;
   constructor(t: { after(fn: () => void): void }, mode: Mode) {
     // While it waits, the kernel's table is what the next pass finds.
-    this.#node = new TestNode(t, { sleep: async (ms) => { this.waited.push([ms, this.table]); } });
+    this.#node = new TestNode(t, { wait: async (ms) => { this.waited.push([ms, this.table]); } });
     this.#agent = this.#node.start([program({ mode })]);
   }
 
