@@ -120,7 +120,9 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
     const { signal, namespace, ...query } = options;
     const spec: RequestSpec = { method: 'GET', path: collectionPath(resource, namespace), query, signal, ...(resource.metadataOnly === true && { accept: METADATA.list }) };
     const { json } = await transport.request(spec);
-    const { items, metadata } = (json ?? {}) as { items?: unknown; metadata?: { resourceVersion?: unknown; continue?: unknown } };
+    const { items: given, metadata } = (json ?? {}) as { items?: unknown; metadata?: { resourceVersion?: unknown; continue?: unknown } };
+    // Of no objects at all a server may say null, as it does of metadata alone.
+    const items = given === null ? [] : given;
     if (!Array.isArray(items) || typeof metadata?.resourceVersion !== 'string') throw badResponse(spec, `the answer is no list of ${nameOf(resource)}`);
     const more = metadata.continue;
     const type = { apiVersion: apiVersionOf(resource), kind: resource.kind };

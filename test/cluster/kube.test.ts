@@ -94,6 +94,14 @@ test('a JSON patch of a status is done whole or not at all, and its answer may b
   assert.equal((await client.get(SPACES, 'box')).metadata.resourceVersion, now.metadata.resourceVersion);
 });
 
+test('metadata alone is listed, also where there is none', async () => {
+  const bare = { ...MAPS, metadataOnly: true } as const;
+  await client.create(MAPS, map('bare'));
+  const [found] = (await client.list(bare, { namespace: 'box', fieldSelector: 'metadata.name=bare' })).items;
+  assert.deepEqual([found?.metadata.name, found?.data], ['bare', undefined]);
+  assert.deepEqual((await client.list(bare, { namespace: 'box', fieldSelector: 'metadata.name=nobody' })).items, []);
+});
+
 test('pages are of one state, and all of them are everything', async () => {
   for (let i = 0; i < 7; i++) await client.create(MAPS, map(`page-${i}`));
   const first = await client.list(MAPS, { namespace: 'box', limit: 3 });

@@ -63,6 +63,11 @@ describe('reading and writing', () => {
     assert.deepEqual(await asked(WIDGETS), ['application/json', 'application/json']);
   });
 
+  test('of no objects at all a server says null where it was asked for metadata: an agent without an IPVSNode was never ready', async (t) => {
+    const { client } = await open(t);
+    assert.deepEqual((await client.list({ ...WIDGETS, metadataOnly: true }, { namespace: 'ns' })).items, []);
+  });
+
   test('what was read is written back whole, and with kind and version also when it comes from a list', async (t) => {
     const { server, client } = await open(t);
     await client.create(WIDGETS, { ...widget('a'), unknown: { field: [1] } } as Widget);

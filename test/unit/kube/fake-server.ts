@@ -216,7 +216,7 @@ function onlyMetadata({ headers }: Asked): boolean { return headers.accept?.incl
 /** Of an object, or of each in a list. */
 function withoutRest(body: unknown): unknown {
   const { items, metadata } = body as { readonly items?: readonly Stored[]; readonly metadata: unknown };
-  return { kind: `PartialObjectMetadata${items ? 'List' : ''}`, apiVersion: 'meta.k8s.io/v1', metadata, ...(items && { items: items.map((item) => ({ metadata: item.metadata })) }) };
+  return { kind: `PartialObjectMetadata${items ? 'List' : ''}`, apiVersion: 'meta.k8s.io/v1', metadata, ...(items && { items: items.length === 0 ? null : items.map((item) => ({ metadata: item.metadata })) }) };
 }
 
 function parse(request: IncomingMessage, sent: string): Asked {
