@@ -21,6 +21,8 @@ const folder = mkdtempSync(join(tmpdir(), 'ipvs-agent-'));
 const API = 'ipvs-operator.dev/v1alpha1';
 const [VIP, VIP6] = ['10.0.1.200', 'fd00:1::200'];
 const nodes: BenchNode[] = [];
+/** Nobody has an IPVSNode for it. */
+let newcomer: BenchNode;
 const complaints: string[] = [];
 const ends: (() => void | Promise<void>)[] = [];
 let cluster: Cluster;
@@ -44,6 +46,7 @@ before(async () => {
     connect: () => connect(kubeconfig), answerFor: (address, asker) => neighbour(nodes, address, asker),
     log: { debug: () => {}, info: () => {}, warn: tell('warn'), error: tell('error') },
   };
+  newcomer = new BenchNode(surroundings, { after: (end) => { ends.push(end); } }, 'n9');
   for (const [i, name] of ['n1', 'n2'].entries()) {
     const node = new BenchNode(surroundings, { after: (end) => { ends.push(end); } }, name);
     node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
@@ -95,6 +98,12 @@ test('of two directors one takes each VIP, and its name, time, epoch and MAC are
     assert.deepEqual(status?.conditions?.map((c) => `${c.type}=${c.status}/${c.reason}`), ['Owned=True/Owned']);
   }
   assert.ok(nodes.every((n) => n.services().length === 2), 'the programs of their group, and no other');
+});
+
+test('one that nobody has a use for is ready, as all are after the installation: who waits for them would wait for ever', async () => {
+  newcomer.start();
+  await eventually('it has heard that there is nothing to do', () => newcomer.host.notReady() === null);
+  assert.deepEqual(newcomer.services(), []);
 });
 
 test('what they report is accepted by the schema, and shown', async () => {
