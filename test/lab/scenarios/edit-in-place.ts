@@ -2,6 +2,7 @@
 // (src/agent/way.ts), and why it waits where it deletes and adds. What the product does is edit-mode.ts.
 
 import assert from 'node:assert/strict';
+import { realServersByHand } from '../by-hand.ts';
 import { scenario } from '../lab.ts';
 import { lan, vip } from '../topologies.ts';
 
@@ -14,10 +15,7 @@ export const editInPlace = scenario({
   tags: ['dr', 'nat', 'modes'],
   run: async (lab) => {
     const dir1 = lab.host('dir1');
-    for (const rs of ['rs1', 'rs2']) {
-      await lab.serve(rs, { tcp: [80] });
-      await lab.host(rs).sh(`echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce; ip addr add ${vip}/32 dev lo`);
-    }
+    await realServersByHand(lab, ['rs1', 'rs2'], vip);
     await dir1.sh(`modprobe ip_vs; echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/vs/conntrack; ip addr add ${vip}/32 dev e0`);
     // Answers in NAT come back to the director's own address; those of DR go straight to the client.
     await dir1.sh('iptables-legacy -t nat -A POSTROUTING -m ipvs --ipvs --vmethod MASQ -j MASQUERADE');
@@ -45,10 +43,7 @@ export const editRemade = scenario({
   tags: ['dr', 'nat', 'modes'],
   run: async (lab) => {
     const dir1 = lab.host('dir1');
-    for (const rs of ['rs1', 'rs2']) {
-      await lab.serve(rs, { tcp: [80] });
-      await lab.host(rs).sh(`echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce; ip addr add ${vip}/32 dev lo`);
-    }
+    await realServersByHand(lab, ['rs1', 'rs2'], vip);
     await dir1.sh(`modprobe ip_vs; echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/vs/expire_nodest_conn; ip addr add ${vip}/32 dev e0`);
     await dir1.sh(`ipvsadm -A -t ${vip}:80 -s rr; for rs in 21 22; do ipvsadm -a -t ${vip}:80 -r 10.0.1.$rs:80 -g; done`);
     const connections = await lab.hold('c1', { address: vip, port: 80, count: held });

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { realServersByHand } from '../by-hand.ts';
 import { scenario } from '../lab.ts';
 import { file, pool, server } from '../manifests.ts';
 import { lan, vip } from '../topologies.ts';
@@ -59,10 +60,7 @@ export const editCut = scenario({
       const { code, stderr } = await lab.cli('dir1', ['standalone', '--once', '--role', 'director', '--manifests', folder, '--state', state, '--node', 'dir1']);
       assert.equal(code, 0, stderr);
     };
-    for (const rs of ['rs1', 'rs2', 'rs3']) {
-      await lab.serve(rs, { tcp: [80] });
-      await lab.host(rs).sh(`echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce; ip addr add ${vip}/32 dev lo`);
-    }
+    await realServersByHand(lab, ['rs1', 'rs2', 'rs3'], vip);
     await once('DR');
     const connections = await lab.hold('c1', { address: vip, port: 80, count: 6 });
     assert.equal((await connections.check()).alive, 6);
