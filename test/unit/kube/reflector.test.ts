@@ -240,11 +240,11 @@ describe('when the server refuses', () => {
   test('a watch that is refused goes on at its version, and misses nothing', async (t) => {
     const b = await open(t);
     await b.settled();
-    b.server.fault(isWatch, (response) => { response.writeHead(503).end('<html>'); }, 5);
+    // Both happen between two refusals: nothing here may hang on when the test looks.
+    const meanwhile = [() => {}, () => b.put('a', 2), () => b.drop('b'), () => {}, () => {}];
+    b.server.fault(isWatch, (response) => { meanwhile.shift()!(); response.writeHead(503).end('<html>'); }, meanwhile.length);
     b.endWatches();
-    await until('it is refused', () => b.waits.length === 1);
-    b.put('a', 2);
-    b.drop('b');
+    await until('all refusals were heard', () => b.waits.length === 5);
     await b.settled();
     assert.equal(b.reflector.stats.lists, 1, 'an outage is no reason to read everything');
     assert.deepEqual(b.told().slice(3), ['updated a 1>2', 'deleted b 1']);
@@ -388,7 +388,7 @@ describe('when the connection breaks', () => {
 
   test('a watch that is silent is given up by the watchdog, and nothing is missed; that is no error', async (t) => {
     const b = await open(t, (s) => s.fault(isWatch, (response) => { response.writeHead(200).flushHeaders(); }), { idleMs: 150 });
-    await until('the silent watch is open', () => b.reflector.stats.watches === 1);
+    await until('the silent watch is open', () => b.reflector.stats.watches >= 1);
     b.put('a', 2);
     await until('the change came by another watch', () => b.same());
     assert.deepEqual([b.told().slice(3), b.reflector.stats.lists, b.waits, b.reflector.stats.errors], [['updated a 1>2'], 1, [], 0]);
