@@ -1,6 +1,7 @@
 /**
- * Agent: keeps one node's kernel as its programs say. It owns what must be remembered between reconciles (fragments, ledger, drains) and runs desired -> plan -> apply over it. It knows neither where programs come from (a folder, an API server) nor when to
- * run (loop.ts). One reconcile at a time: the caller awaits each.
+ * Agent: keeps one node's kernel as its programs say. It owns what must be remembered between reconciles (fragments, ledger, drains) and runs
+ * desired -> plan -> apply over it. It knows neither where programs come from (a folder, an API server) nor when to run (loop.ts). One reconcile
+ * at a time: the caller awaits each.
  */
 import type { Logger } from 'pino';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
@@ -13,9 +14,10 @@ import { apply, type Failure, type Kernel } from './apply.ts';
 import { untilCut, type Wait } from './cut.ts';
 import { drainsByService, type DrainRecords } from './drain.ts';
 import type { Duties } from './duties.ts';
-import { indexFacts, type NodeIndex, type RoleChoice } from './facts.ts';
+import type { NodeIndex, RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
 import type { HealthSource } from './health/source.ts';
+import { KnownNode, type Reading } from './known-node.ts';
 import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
 import { loadLedger } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
@@ -96,11 +98,7 @@ export class Agent {
   readonly #folder: StateFolder;
   readonly #options: AgentOptions;
   readonly #fragments: Fragments;
-  #index: NodeIndex | null = null;
-  /** False while the facts come from an interrupted read and there are no older, whole ones. */
-  #factsComplete = false;
-  #factsKey = '';
-  #capabilities: IpvsCapabilities | null = null;
+  readonly #known: KnownNode;
   #ledger: Ledger;
   #drains: DrainRecords;
   readonly #parting: Parting;
@@ -129,6 +127,7 @@ export class Agent {
     this.#kernel = kernel;
     this.#folder = folder;
     this.#options = options;
+    this.#known = new KnownNode(kernel, { name: options.node, role: options.role, labels: options.labels });
     this.#fragments = new Fragments(options.health);
     this.#parting = new Parting(options.partingMs ?? 0);
     this.#ledger = loadLedger(folder, options.log);
@@ -159,21 +158,21 @@ export class Agent {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
       fragments: this.#fragments.byOwner, services: this.#fragments.services, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
-      shared: this.#fragments.shared, capabilities: this.#capabilities, netfilter: this.#index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
+      shared: this.#fragments.shared, capabilities: this.#known.capabilities, netfilter: this.#known.index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
 
   get tally(): Readonly<Tally> { return this.#tally; }
 
   /** What this node has, as the last reconcile found it; null before the first. */
-  get index(): NodeIndex | null { return this.#index; }
+  get index(): NodeIndex | null { return this.#known.index; }
 
   /** Addresses that we added or are about to, by `link address`. */
   get addresses(): Ledger['addresses'] { return this.#ledger.addresses; }
 
   /** The cheap look of every second: whether services, their schedulers or sizes, or sysctls are not as we left them. */
   drifted(): boolean {
-    if (this.#usesIpvs() && !this.#lacksIpvs()) {
+    if (this.#usesIpvs() && !this.#known.lacksIpvs) {
       const now = this.#kernel.ipvs.fingerprint();
       if (this.#fingerprint !== null && now !== this.#fingerprint) return true;
       this.#fingerprint = now;
@@ -208,10 +207,10 @@ export class Agent {
   }
 
   async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
-    const net = extent !== 'changes' || this.#fragments.allDirty || !this.#index ? this.#refreshFacts() : null;
-    this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
+    const net = extent !== 'changes' || this.#fragments.allDirty || !this.#known.index ? this.#lookAtNode() : null;
+    const index = this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
     this.#lookedAtNode = false;
-    const { keys, needsChanged: changed } = this.#fragments.refresh(this.#index!);
+    const { keys, needsChanged: changed } = this.#fragments.refresh(index);
     const needsChanged = this.#parting.end(this.#options.clock()) || changed;
     this.#changed = { keys, node: needsChanged };
     const some = this.#scope(keys);
@@ -227,8 +226,8 @@ export class Agent {
 
   #basis(): Basis {
     return {
-      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(), noneScheduler: this.#capabilities?.schedulers.has('none') ?? false,
-      refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#factsComplete, parting: this.#parting.staying,
+      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(), noneScheduler: this.#known.capabilities?.schedulers.has('none') ?? false,
+      refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#known.complete, parting: this.#parting.staying,
     };
   }
 
@@ -238,8 +237,8 @@ export class Agent {
    */
   readBack(onReady: () => void, signal: AbortSignal, stepMs?: number): ReadBack | null {
     this.#readBack = null;
-    if (!this.#factsComplete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
-    const sameFacts = (net: NetObservation) => this.#keyOf(net, this.#makeIndex(net)) === this.#factsKey;
+    if (!this.#known.complete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
+    const sameFacts = (net: NetObservation) => this.#known.same(net, this.#reading());
     this.#readBack = new ReadBack({ kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal, ...(stepMs !== undefined && { stepMs }) });
     return this.#readBack;
   }
@@ -282,7 +281,7 @@ export class Agent {
     this.#refusals = p.refusals;
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
-    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#lacksIpvs() ? this.#kernel.ipvs.fingerprint() : null;
+    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null;
     return { operations: countOperations(p.operations), failures, settled: p.complete && !p.unfinished && this.#settled() };
   }
 
@@ -312,53 +311,32 @@ export class Agent {
 
   /** What this node cannot have although it serves without it. */
   #goesWithout(): string[] {
-    if (this.#index!.facts.netfilter !== null || this.#fragments.shared.tunnels.size === 0) return [];
+    if (this.#known.index!.facts.netfilter !== null || this.#fragments.shared.tunnels.size === 0) return [];
     return ['answers through tunnels do not limit their MSS, since neither nft nor iptables works here: uploads stall where ICMP is filtered; install nftables or iptables'];
   }
-
-  get #missesNetfilter(): boolean { return this.#fragments.lacksFeatures || this.#fragments.shared.tunnels.size > 0; }
 
   #usesIpvs(): boolean {
     return this.#fragments.services.size > 0 || Object.keys(this.#ledger.services).length > 0 || this.#fragments.shared.timeouts !== null;
   }
 
-  /** Whether the kernel was asked and has no IPVS. Programs for a director are refused then; everything else goes on. */
-  #lacksIpvs(): boolean { return this.#capabilities?.version === null; }
-
-  #refreshFacts(): NetObservation {
+  /** Reads NICs and addresses, and takes them for the facts. */
+  #lookAtNode(): NetObservation {
     const net = this.#kernel.net.observe();
-    // An interrupted list must not look like NICs that are gone: the last whole one counts.
-    if (!net.complete && this.#factsComplete) return net;
-    this.#factsComplete = net.complete;
     if (this.#ledger.fresh && this.#options.adoptMarked) this.#ledger = { ...this.#ledger, addresses: { ...markedAddresses(net), ...this.#ledger.addresses } };
-    const index = this.#makeIndex(net);
-    const key = this.#keyOf(net, index);
-    if (key !== this.#factsKey) this.#fragments.touchAll();
-    this.#factsKey = key;
-    this.#index = index;
+    if (this.#known.take(net, this.#reading())) this.#fragments.touchAll();
     return net;
   }
 
-  /** VIPs that come and go are no new facts; NICs, subnets, the node's own addresses and its packet filter are. */
-  #keyOf(net: NetObservation, { subnets, endpoints, facts }: NodeIndex): string { return JSON.stringify([net.links, subnets, [...endpoints.keys()], facts.netfilter]); }
-
-  #makeIndex(net: NetObservation): NodeIndex {
-    const { node, role, labels } = this.#options;
-    const { addresses: ledger } = this.#ledger;
-    return indexFacts({ name: node, role, labels, links: net.links, addresses: net.addresses, ours: { has: (address) => address in ledger }, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend(this.#missesNetfilter) });
+  #reading(): Reading {
+    const { addresses } = this.#ledger;
+    return { ours: { has: (address) => address in addresses }, missesNetfilter: this.#fragments.lacksFeatures || this.#fragments.shared.tunnels.size > 0 };
   }
 
-  /**
-   * Asks the kernel what it can do, once a scheduler is wanted that was not asked for, and `again` while something it lacked is wanted.
-   * Only when this node directs something: asking loads modules.
-   */
-  #probe(again: boolean): void {
-    const wanted = this.#fragments.unknownSchedulers(this.#capabilities?.schedulers ?? new Set(), this.#index!);
-    if (wanted.size === 0 && !again) return;
-    const capabilities = this.#kernel.ipvs.capabilities([...this.#capabilities?.schedulers ?? [], ...wanted, 'none']);
-    if (capabilities === this.#capabilities) return;
-    this.#capabilities = capabilities;
-    this.#index = indexFacts({ ...this.#index!.facts, capabilities });
+  /** Asks the kernel what it can do where that is of use; returns what is known of the node now. */
+  #probe(again: boolean): NodeIndex {
+    const known = this.#known;
+    known.probe(this.#fragments.unknownSchedulers(known.capabilities?.schedulers ?? new Set(), known.index!), again);
+    return known.index!;
   }
 
   #scope(keys: ReadonlySet<string>): Set<string> {

@@ -1,6 +1,6 @@
 /**
  * What desired.ts must know about the node it decides for, read once and indexed. Observed facts, not wishes; the reading is
- * reconciler.ts's.
+ * known-node.ts's.
  */
 import type { GroupSettings } from '../api/v1alpha1/program.ts';
 import { ADDRESS_BITS, contains, toBytes, type Family } from '../ip/ip.ts';

@@ -6,7 +6,7 @@ import { RESOURCES, type VirtualIP } from '../../api/v1alpha1/index.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { partsOf, type KubeObject, type Log, type Resource } from '../../kube/types.ts';
-import { inParallel } from './budget.ts';
+import { inParallel } from './parallel.ts';
 
 export interface AbsentOptions {
   readonly client: Pick<KubeClient, 'get'>;

@@ -29,3 +29,9 @@ test('a clock that is set back gives nothing and takes nothing', () => {
   const bucket = new Bucket({ atOnce: 1, perSecond: 1 });
   assert.deepEqual([bucket.take(5_000), bucket.take(1_000), bucket.take(2_000)], [0, 1_000, 0]);
 });
+
+test('who reserves has a place in the queue, each after the one before', () => {
+  const bucket = new Bucket({ atOnce: 2, perSecond: 4 });
+  assert.deepEqual([1, 2, 3, 4].map(() => bucket.reserve(0)), [0, 0, 250, 500]);
+  assert.equal(bucket.reserve(750), 0);
+});
