@@ -137,9 +137,8 @@ export class OwnNode {
       this.#object = withoutReport(RESOURCES.IPVSNode.parse(raw), recognises);
       this.#bad = null;
     } catch (error) {
-      // As of every object: the last that could be read stays in force.
+      // As of every object: the last that could be read stays in force, until word comes that it is gone.
       this.#bad = (error as Error).message;
-      if (this.#object?.metadata.uid !== uid) this.#object = null;
       log.warn({ resource: 'ipvsnodes', object: node, err: error }, 'bad object; keeping the last good version');
     }
     onChange();

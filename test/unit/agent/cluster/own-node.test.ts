@@ -6,15 +6,17 @@ import { OwnNode } from '../../../../src/agent/cluster/own-node.ts';
 import { RESOURCES, type IPVSNode } from '../../../../src/api/v1alpha1/index.ts';
 import { createClient } from '../../../../src/kube/client.ts';
 import { collectionPath, type KubeObject } from '../../../../src/kube/types.ts';
-import { connect, FakeServer, MemoryLog, until } from '../../kube/fake-server.ts';
+import { Refusal } from '../../kube/fake-cluster.ts';
+import { connect, FakeServer, MemoryLog, refuse, refusing, send, until } from '../../kube/fake-server.ts';
 
 const PATH = collectionPath(RESOURCES.IPVSNode);
 const object = (generation: number, more: object = {}, spec: object = {}): KubeObject => ({
   apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode', metadata: { name: 'n1', generation }, spec: { directorGroups: [`of-${generation}`], realServer: { binds: [] }, reservedAddresses: [], ...spec }, ...more,
 } as KubeObject);
 
-async function start(t: TestContext) {
+async function start(t: TestContext, spoil: (server: FakeServer) => void = () => {}) {
   const server = await new FakeServer().start();
+  spoil(server);
   t.after(() => server.close());
   const log = new MemoryLog();
   const told: string[] = [];
@@ -137,4 +139,41 @@ test('of an IPVSNode that cannot be read for what it is the last good version st
   await until('it is read again', () => node.object?.spec.directorGroups[0] === 'of-3');
   assert.equal(node.stats.badObjects, 0);
   assert.ok(told.includes('of-3'));
+});
+
+test('an IPVSNode that goes while it is being read does not come back to life by the answer', async (t) => {
+  const { server, node, put, told, settle } = await start(t);
+  put(object(1));
+  await until('it is read', () => node.object !== null && server.watchers === 1);
+  server.fault((a) => a.name === 'n1', (response) => {
+    const old = server.cluster.get(PATH, 'n1');
+    server.cluster.delete(PATH, 'n1');
+    void until('its going is heard of', () => told.at(-1) === 'none').then(() => send(response, 200, old));
+  });
+  put(object(2));
+  await until('its going is told', () => told.at(-1) === 'none');
+  await settle();
+  assert.deepEqual([node.object, told.at(-1)], [null, 'none']);
+});
+
+test('an unreadable IPVSNode that came in the place of another does not inherit what that one said', async (t) => {
+  const { server, node, put } = await start(t);
+  put(object(1));
+  await until('it is read', () => node.object !== null && server.watchers === 1);
+  server.fault((a) => a.watch, (response) => {
+    server.cluster.delete(PATH, 'n1');
+    put(object(2, {}, { directorGroups: 'edge' }));
+    server.cluster.compact();
+    refuse(response, new Refusal(410, 'Expired', 'too old'));
+  });
+  server.endWatches();
+  await until('it is counted', () => node.stats.badObjects === 1);
+  assert.equal(node.object, null);
+});
+
+test('a server that has no such kind is told of', async (t) => {
+  const { node, told } = await start(t, (server) => server.fault((a) => a.collection === PATH, refusing(404, 'NotFound'), 2));
+  await until('it is told', () => told.length > 0);
+  assert.deepEqual([told[0], node.kindMissing], ['none', true]);
+  await until('the kind came', () => node.synced && !node.kindMissing);
 });
