@@ -128,7 +128,10 @@ const clusterTests = (long: boolean, more: { readonly dots?: boolean } = {}) => 
 const takesLong = (scenario: Scenario): boolean => scenario.tags?.includes('long') === true;
 const needsCluster = (scenario: Scenario): boolean => scenario.tags?.includes('cluster') === true;
 
-/** Without a word: everything but what is long. `unit`: what needs neither lab nor server. `cluster`: what needs an API server, whose programs are built once, in six to ten minutes. `long`: the rest. */
+/**
+ * Without a word: everything but what is long. `unit`: what needs neither lab nor server. `cluster`: what needs an API server, whose programs are built
+ * once, in six to ten minutes. `long`: the rest.
+ */
 const phases: Readonly<Record<string, readonly (readonly [name: string, work: () => Promise<Count>])[]>> = {
   '': [
     ['types', types],

@@ -157,8 +157,9 @@ export class Agent {
   get view(): AgentView {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
-      fragments: this.#fragments.byOwner, services: this.#fragments.services, refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
-      shared: this.#fragments.shared, capabilities: this.#known.capabilities, netfilter: this.#known.index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
+      fragments: this.#fragments.byOwner, services: this.#fragments.services, shared: this.#fragments.shared,
+      refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
+      capabilities: this.#known.capabilities, netfilter: this.#known.index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
 
@@ -261,9 +262,10 @@ export class Agent {
     this.#save(p.ledgerBefore, p.drainsBefore);
     let failures: Failure[] = [];
     if (p.operations.length > 0) {
-      logWork(this.#options.log, p.operations, { services: this.#fragments.services, shared: this.#fragments.shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
+      const { services, shared } = this.#fragments;
+      logWork(this.#options.log, p.operations, { services, shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
       failures = await apply(p.operations, this.#kernel, signal);
-      for (const { operation, error } of failures) this.#options.log.error({ operation: formatOperation(operation), code: error.code, errno: error.errno, err: error.message }, 'operation failed');
+      for (const { operation, error: { code, errno, message } } of failures) this.#options.log.error({ operation: formatOperation(operation), code, errno, err: message }, 'operation failed');
       // Whatever asks for the next pass.
       if (p.unfinished) await untilCut(signal, this.#options.wait);
     }
@@ -281,7 +283,8 @@ export class Agent {
     this.#refusals = p.refusals;
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
-    if (full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination')) this.#fingerprint = full && this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null;
+    const shows = full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination');
+    if (shows) this.#fingerprint = full && this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null;
     return { operations: countOperations(p.operations), failures, settled: p.complete && !p.unfinished && this.#settled() };
   }
 

@@ -10,7 +10,10 @@ import type { Receiving } from './duties.ts';
 import type { NodeIndex } from './facts.ts';
 import { NO_NEEDS, type NodeNeeds, type SysctlWant, type VipBinding } from './state.ts';
 
-/** Bytes that a tunnel adds, outer IPv4; an outer IPv6 header is 20 longer. RFC 2003, RFC 2784 (+4 with checksum), draft-ietf-intarea-gue (UDP 8 + GUE 4, private data 4 + 4 for remote checksum). */
+/**
+ * Bytes that a tunnel adds, outer IPv4; an outer IPv6 header is 20 longer. RFC 2003, RFC 2784 (+4 with checksum), draft-ietf-intarea-gue (UDP 8 + GUE 4,
+ * private data 4 + 4 for remote checksum).
+ */
 const OVERHEAD = { IPIP: 20, GRE: 24, GUE: 32 } as const;
 const IPV6_OUTER_EXTRA = 20;
 /** IP and TCP headers without options. */

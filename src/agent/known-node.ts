@@ -65,7 +65,8 @@ export class KnownNode {
   }
 
   #read(net: NetObservation, { ours, missesNetfilter }: Reading): NodeIndex {
-    return indexFacts({ ...this.#self, links: net.links, addresses: net.addresses, ours, capabilities: this.#capabilities, netfilter: this.#kernel.net.netfilterBackend(missesNetfilter) });
+    const netfilter = this.#kernel.net.netfilterBackend(missesNetfilter);
+    return indexFacts({ ...this.#self, links: net.links, addresses: net.addresses, ours, capabilities: this.#capabilities, netfilter });
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Loop: when the agent reconciles. At once when programs changed; within a quarter second of a change to addresses or links; each
  * second a cheap look for drift and for drains that are done; every ten seconds everything, in pieces between which changes have precedence.
- * VIPs are announced again when it is time. Serial, and the only place with timers, but for the moment in which connections are cut (cut.ts). It never ends except by its signal: a failure is reported and tried again, slower each time,
- * and delays nothing else.
+ * VIPs are announced again when it is time. Serial, and the only place with timers, but for the moment in which connections are cut (cut.ts). It never
+ * ends except by its signal: a failure is reported and tried again, slower each time, and delays nothing else.
  */
 import { setImmediate as turn, setTimeout as timer } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -44,7 +44,10 @@ const RETRY_MAX_MS = 30_000;
  */
 const PAUSE = { times: 3, most: 50, least: 5 };
 
-/** After so many such passes in a row, none a second after the one before, the pauses are longer: each pass goes through all VIPs there are, and a thousand that come in half a minute took most of it. */
+/**
+ * After so many such passes in a row, none a second after the one before, the pauses are longer: each pass goes through all VIPs there are, and a
+ * thousand that come in half a minute took most of it.
+ */
 const IN_A_ROW = { after: 8, withinMs: 1_000, times: 10, most: 250 };
 
 /** Between two cheap looks, and two looks at everything. Milliseconds. */

@@ -6,7 +6,8 @@
  *
  *   to DR, or from DR to TUN   a second destination, told apart by a port that these modes do not use; the first one drains
  *   from DR to NAT             the port is NAT's, so there is no second one: deleted, which resets its connections, and made anew in the next
- *                              pass, when the kernel has had its time for that, one half after the other. Without connections in place. Not needed where NAT goes to another port than the VIP's
+ *                              pass, when the kernel has had its time for that, one half after the other. Without connections in place.
+ *                              Not needed where NAT goes to another port than the VIP's
  *   between NAT and TUN        in place
  */
 import { compareKeys, DestinationTable } from '../kernel/ipvs/destinations.ts';

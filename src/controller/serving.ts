@@ -29,7 +29,10 @@ export class Serving {
   /** VirtualServers that have a program for a VIP, or are to have one as soon as nodes receive for it. */
   ownersOf(vip: string): Iterable<string> { return new Set([...this.#byVIP.get(vip)?.keys() ?? [], ...this.#binding.get(vip) ?? []]); }
 
-  /** Whether a program in force sends packets for a VIP to a node, in this way: then it goes on. Two controllers at once must agree in that, so what is written counts too. */
+  /**
+   * Whether a program in force sends packets for a VIP to a node, in this way: then it goes on. Two controllers at once must agree in that, so what is
+   * written counts too.
+   */
   sendsTo(node: string, vip: string, way: Way): boolean {
     const does = (p: Sending) => sameWay(p.spec, way) && sends(p, node);
     return [...this.#byVIP.get(vip) ?? []].some(([owner, program]) => does(program) || this.#written(owner).some(does));

@@ -87,7 +87,10 @@ export interface Lab {
 
   /** Everything about a host that the product must leave alone, as text: for byte-identical comparisons. */
   snapshot(host: string, options?: SnapshotOptions): Promise<string>;
-  /** Tries again every 100 ms, less often where `fn` itself takes long, until it neither throws nor returns false. Rejects with its last error and `what`. Three times as long on QEMU. */
+  /**
+   * Tries again every 100 ms, less often where `fn` itself takes long, until it neither throws nor returns false. Rejects with its last error and `what`.
+   * Three times as long on QEMU.
+   */
   eventually<T>(fn: () => Promise<T> | T, options: { withinMs: number; what: string }): Promise<T>;
   sleep(milliseconds: number): Promise<void>;
 }

@@ -15,7 +15,10 @@ export type BackendReport = NonNullable<IPVSNodeStatus['backends']>[number];
 const NAMED = 3;
 const MAX_MESSAGE = 1024;
 
-/** Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. Of thousands only those that drain and those that are checked are looked at. */
+/**
+ * Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. Of thousands only those that drain and those that are
+ * checked are looked at.
+ */
 export function backendReports({ services, drains, remaining }: Pick<AgentView, 'services' | 'drains' | 'remaining'>, health: Pick<HealthWatch, 'owners' | 'unhealthy'> | null): BackendReport[] {
   const draining = new Map<string, (readonly [id: string, record: DrainRecord])[]>();
   for (const [id, record] of Object.entries(drains)) {

@@ -116,7 +116,10 @@ function interfacesOf(index: NodeIndex | null): NonNullable<IPVSNodeStatus['inte
   return [...links].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, 128).map(([name, addresses]) => ({ name, addresses: addresses.sort().slice(0, 64) }));
 }
 
-/** VIPs for which packets may be sent to this node: bound as a real server, or held; with everything that this takes. Of what asks for them as of who holds them, the last answer is remembered. */
+/**
+ * VIPs for which packets may be sent to this node: bound as a real server, or held; with everything that this takes. Of what asks for them as of who
+ * holds them, the last answer is remembered.
+ */
 function boundVips({ fragments, failures, shared }: AgentView, reconciled: boolean, owned: ReadonlySet<string>): readonly string[] {
   if (!reconciled) return [];
   const known = failures.length === 0 ? BOUND.get(shared) : undefined;

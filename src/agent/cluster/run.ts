@@ -28,7 +28,10 @@ const STUCK_RESYNCS = 12;
 const STUCK_MS = 120_000;
 /** With more programs than that, compiling the agent's own code is worth its memory. */
 const FEW_PROGRAMS = 50;
-/** And then garbage has so much room before it is collected, for each program: with more of them more is alive at a time, and what gets old costs a pause of 100 ms. Node's own bound is 48 MB. */
+/**
+ * And then garbage has so much room before it is collected, for each program: with more of them more is alive at a time, and what gets old costs a pause
+ * of 100 ms. Node's own bound is 48 MB.
+ */
 const YOUNG_BYTES = 8 * 2 ** 10;
 /** For what is still to be written to the API server when the process ends. Milliseconds. */
 const LAST_WORDS_MS = 1_000;

@@ -1,6 +1,7 @@
 /**
- * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply, or as edits when little of it is new: only when it says something else than the
- * time before or somebody else wrote over it, at most once a second, or in five when programs only changed, and again until it is written. What it says is node-status.ts's.
+ * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply, or as edits when little of it is new: only when it
+ * says something else than the time before or somebody else wrote over it, at most once a second, or in five when programs only changed, and again until
+ * it is written. What it says is node-status.ts's.
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
@@ -32,7 +33,10 @@ export interface StatusWriterOptions {
 const FIELD_MANAGER = 'ipvs-agent';
 /** Between two writes. Milliseconds. */
 const EVERY_MS = 1_000;
-/** The same when all that is new is in which form programs run that ran before, and who drains: every change of an endpoint is. The controller waits twice as long for it. Milliseconds. */
+/**
+ * The same when all that is new is in which form programs run that ran before, and who drains: every change of an endpoint is. The controller waits
+ * twice as long for it. Milliseconds.
+ */
 const FOLLOWED_MS = 5_000;
 const RETRY = { minMs: 1_000, maxMs: 30_000, resetMs: 60_000 };
 

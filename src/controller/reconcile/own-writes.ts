@@ -134,7 +134,10 @@ function reaches(object: KubeObject, version: string | undefined): boolean {
   return object.metadata.resourceVersion === version || newer(object, version);
 }
 
-/** Whether this is newer than a version. They are comparable since Kubernetes 1.35 says so (KEP-5504), and always were with etcd behind; of others, a different one counts as newer. */
+/**
+ * Whether this is newer than a version. They are comparable since Kubernetes 1.35 says so (KEP-5504), and always were with etcd behind; of others, a
+ * different one counts as newer.
+ */
 function newer({ metadata: { resourceVersion: a } }: KubeObject, b: string | undefined): boolean {
   if (a === undefined || b === undefined || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return a !== b;
   return a.length === b.length ? a > b : a.length > b.length;

@@ -163,7 +163,10 @@ export interface NetClient {
   readRules(): NetfilterRules | null;
   /** The same while the event loop goes on: the packet filter's programs take as long as they take. */
   readRulesSlowly(): Promise<NetfilterRules | null>;
-  /** 'nft' or 'iptables', found by trying, once; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING), which is tried again after a while if one is `missed` (default true). */
+  /**
+   * 'nft' or 'iptables', found by trying, once; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING), which is tried again
+   * after a while if one is `missed` (default true).
+   */
   netfilterBackend(missed?: boolean): 'nft' | 'iptables' | null;
   /**
    * Executes one operation after the other, each idempotent: adding what is there and deleting what is gone succeed.

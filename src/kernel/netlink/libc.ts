@@ -306,7 +306,10 @@ export function aioDestroy(context: bigint): void {
   check(libc().aio().destroy(AIO.destroy, context), 'io_destroy', '');
 }
 
-/** Submits the first `count` of `controls`, addresses of struct iocb; they and what they point to must stay where they are until their events came. Returns how many, or a negative errno. */
+/**
+ * Submits the first `count` of `controls`, addresses of struct iocb; they and what they point to must stay where they are until their events came.
+ * Returns how many, or a negative errno.
+ */
 export function aioSubmit(context: bigint, controls: BigUint64Array, count: number): number {
   if (count > controls.length) throw new RangeError('aioSubmit: more than there are');
   const result = libc().aio().submit(AIO.submit, context, count, controls);
