@@ -104,7 +104,10 @@ export interface KubeClient {
 export const PAGE_SIZE = 500;
 
 /** What is asked for instead of whole objects. A server that cannot (before 1.15) answers with an error, as nothing else is accepted. */
-const METADATA = { list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1', one: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' } as const;
+const METADATA = {
+  list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
+  one: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+} as const;
 
 const EVENT_TYPES: ReadonlySet<unknown> = new Set<WatchEvent['type']>(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
 
@@ -118,7 +121,9 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
 
   async function list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal, namespace, ...query } = options;
-    const spec: RequestSpec = { method: 'GET', path: collectionPath(resource, namespace), query, signal, ...(resource.metadataOnly === true && { accept: METADATA.list }) };
+    const spec: RequestSpec = {
+      method: 'GET', path: collectionPath(resource, namespace), query, signal, ...(resource.metadataOnly === true && { accept: METADATA.list }),
+    };
     const { json } = await transport.request(spec);
     const { items: given, metadata } = (json ?? {}) as { items?: unknown; metadata?: { resourceVersion?: unknown; continue?: unknown } };
     // Of no objects at all a server may say null, as it does of metadata alone.
@@ -132,7 +137,10 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
     };
   }
 
-  async function listAll<T extends KubeObject>(resource: Resource<T>, { pageSize = PAGE_SIZE, ...select }: SelectOptions & CallOptions & { readonly pageSize?: number } = {}): Promise<List<T>> {
+  async function listAll<T extends KubeObject>(
+    resource: Resource<T>,
+    { pageSize = PAGE_SIZE, ...select }: SelectOptions & CallOptions & { readonly pageSize?: number } = {},
+  ): Promise<List<T>> {
     const items: T[] = [];
     const first = await list(resource, { ...select, limit: pageSize });
     items.push(...first.items);
@@ -150,7 +158,9 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
   }
 
   async function* watch<T extends KubeObject>(resource: Resource<T>, { signal, namespace, ...query }: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
-    const spec: StreamSpec = { path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal, ...(resource.metadataOnly === true && { accept: METADATA.one }) };
+    const spec: StreamSpec = {
+      path: collectionPath(resource, namespace), query: { watch: true, ...query }, signal, ...(resource.metadataOnly === true && { accept: METADATA.one }),
+    };
     let line = 0;
     for await (const text of transport.stream(spec)) {
       line += 1;
@@ -175,15 +185,21 @@ export function createClient(transport: Pick<Transport, 'request' | 'stream'>): 
         contentType: 'application/apply-patch+yaml', body: typed(resource, object), signal, ...(metadataOnly === true && { accept: METADATA.one }),
       }),
     patchStatus: async (resource, name, namespace, patch, { signal, ...options } = {}) =>
-      await send(resource, { method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options), contentType: 'application/merge-patch+json', body: patch, signal }),
+      await send(resource, {
+        method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options),
+        contentType: 'application/merge-patch+json', body: patch, signal,
+      }),
     editStatus: async (resource, name, namespace, edits, { signal, metadataOnly, ...options } = {}) =>
       await send(resource, {
-        method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options), contentType: 'application/json-patch+json', body: edits, signal,
+        method: 'PATCH', path: objectPath(resource, name, namespace, 'status'), query: writeQuery(options),
+        contentType: 'application/json-patch+json', body: edits, signal,
         ...(metadataOnly === true && { accept: METADATA.one }),
       }),
     delete: async (resource, name, namespace, { signal, uid, resourceVersion, propagationPolicy } = {}) => {
       const preconditions = { ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) };
-      const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(Object.keys(preconditions).length > 0 && { preconditions }), ...(propagationPolicy && { propagationPolicy }) };
+      const body = {
+        apiVersion: 'v1', kind: 'DeleteOptions', ...(Object.keys(preconditions).length > 0 && { preconditions }), ...(propagationPolicy && { propagationPolicy }),
+      };
       await transport.request({ method: 'DELETE', path: objectPath(resource, name, namespace), body, signal });
     },
   };
@@ -212,7 +228,9 @@ function badResponse({ path, method }: RequestSpec, message: string): ApiError {
 
 /** Throws ApiError BAD_RESPONSE that says where. */
 function eventOf(text: string, line: number, path: string): WatchEvent {
-  const fail = (why: string, cause?: unknown): never => { throw new ApiError({ code: 'BAD_RESPONSE', message: `event ${line} of the watch, ${text.length} characters: ${why}`, verb: 'WATCH', path, cause }); };
+  const fail = (why: string, cause?: unknown): never => {
+    throw new ApiError({ code: 'BAD_RESPONSE', message: `event ${line} of the watch, ${text.length} characters: ${why}`, verb: 'WATCH', path, cause });
+  };
   let event: Partial<WatchEvent> | null;
   try {
     event = JSON.parse(text) as Partial<WatchEvent> | null;

@@ -19,7 +19,9 @@ export type WantedCondition = Omit<Condition, 'lastTransitionTime'>;
 export function setCondition(list: readonly Condition[], wanted: WantedCondition, now: string): readonly Condition[] {
   const index = list.findIndex((c) => c.type === wanted.type);
   const old = list[index];
-  if (old && old.status === wanted.status && old.reason === wanted.reason && old.message === wanted.message && old.observedGeneration === wanted.observedGeneration) return list;
+  const same = old?.status === wanted.status && old.reason === wanted.reason && old.message === wanted.message
+    && old.observedGeneration === wanted.observedGeneration;
+  if (same) return list;
   const set: Condition = { ...wanted, lastTransitionTime: old?.status === wanted.status ? old.lastTransitionTime : now };
   return old ? list.with(index, set) : [...list, set];
 }

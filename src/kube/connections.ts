@@ -81,5 +81,12 @@ function makeAgent({ server, tls }: Access, maxSockets: number): Agent {
   const options: AgentOptions = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: IDLE_MS, scheduling: 'lifo', maxSockets };
   if (new URL(server).protocol === 'http:') return new http.Agent(options);
   const { ca, cert, key, servername, insecure } = tls;
-  return new https.Agent({ ...options, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername !== undefined && { servername }), ...(insecure && { rejectUnauthorized: false }) });
+  return new https.Agent({
+    ...options,
+    ...(ca && { ca }),
+    ...(cert && { cert }),
+    ...(key && { key }),
+    ...(servername !== undefined && { servername }),
+    ...(insecure && { rejectUnauthorized: false }),
+  });
 }

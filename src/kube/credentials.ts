@@ -112,7 +112,8 @@ export class RotatingCredentials implements Credentials {
       this.#access = await this.#read(refused);
       this.#problem = null;
     } catch (error) {
-      this.#problem = error instanceof CredentialsError ? error : new CredentialsError('CREDENTIALS_UNREADABLE', `${this.source}: ${(error as Error).message}`, error);
+      this.#problem = error instanceof CredentialsError ? error
+        : new CredentialsError('CREDENTIALS_UNREADABLE', `${this.source}: ${(error as Error).message}`, error);
     }
     // Also after a failure, or each request would read the broken file.
     if (this.#access) this.#readAt = this.#now();
@@ -131,10 +132,17 @@ const SERVICE_ACCOUNT = 'var/run/secrets/kubernetes.io/serviceaccount';
 /** The service account of the pod this process runs in. Throws CredentialsError NOT_IN_CLUSTER, CREDENTIALS_UNREADABLE. */
 export function inClusterCredentials({ root = '/', env = process.env, now }: InClusterOptions = {}): Credentials {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
-  if (!host || !port) throw new CredentialsError('NOT_IN_CLUSTER', 'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod; name a kubeconfig file instead');
+  if (!host || !port) {
+    throw new CredentialsError('NOT_IN_CLUSTER',
+      'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod; name a kubeconfig file instead');
+  }
   const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
   const folder = join(root, SERVICE_ACCOUNT);
-  const read = (): Access => ({ server, tls: checked({ ca: readFile(join(folder, 'ca.crt')) }, folder), headers: bearer(readFile(join(folder, 'token')), join(folder, 'token')) });
+  const read = (): Access => ({
+    server,
+    tls: checked({ ca: readFile(join(folder, 'ca.crt')) }, folder),
+    headers: bearer(readFile(join(folder, 'token')), join(folder, 'token')),
+  });
   return new RotatingCredentials({ source: 'service account', namespace: optionalText(join(folder, 'namespace')), read, ...(now && { now }) }, read());
 }
 
@@ -164,7 +172,10 @@ export function withoutQuotes(error: unknown): string {
 /** The Authorization header of a token. Throws CredentialsError when it is none: empty, or with characters no header may have. */
 export function bearer(bytes: Buffer | string, what: string): Record<string, string> {
   const token = bytes.toString().trim();
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new CredentialsError('CREDENTIALS_UNREADABLE', `${what}: ${token === '' ? 'is empty' : 'is no token: it has characters that no token has'}`);
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    const why = token === '' ? 'is empty' : 'is no token: it has characters that no token has';
+    throw new CredentialsError('CREDENTIALS_UNREADABLE', `${what}: ${why}`);
+  }
   return { authorization: `Bearer ${token}` };
 }
 
@@ -177,7 +188,10 @@ export function checked(tls: TlsMaterial, what: string): TlsMaterial {
       throw new CredentialsError('CREDENTIALS_UNREADABLE', `${what}: the ${part} cannot be used: ${(cause as Error).message}`, cause);
     }
   };
-  if (!tls.cert !== !tls.key) throw new CredentialsError('CREDENTIALS_UNREADABLE', `${what}: a client ${tls.cert ? 'certificate without its key' : 'key without its certificate'}`);
+  if (!tls.cert !== !tls.key) {
+    const half = tls.cert ? 'certificate without its key' : 'key without its certificate';
+    throw new CredentialsError('CREDENTIALS_UNREADABLE', `${what}: a client ${half}`);
+  }
   if (tls.ca) attempt('CA certificate', () => new X509Certificate(tls.ca!));
   if (tls.cert && tls.key) attempt('client certificate with its key', () => createSecureContext({ cert: tls.cert!, key: tls.key! }));
   return tls;

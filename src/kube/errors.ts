@@ -99,7 +99,9 @@ const BY_STATUS: Readonly<Record<number, ApiErrorCode>> = {
   422: 'INVALID', 429: 'TOO_MANY_REQUESTS', 504: 'TIMEOUT',
 };
 /** Reasons that say more than their HTTP status. */
-const BY_REASON: Readonly<Record<string, ApiErrorCode>> = { AlreadyExists: 'ALREADY_EXISTS', Expired: 'EXPIRED', Gone: 'EXPIRED', TooManyRequests: 'TOO_MANY_REQUESTS' };
+const BY_REASON: Readonly<Record<string, ApiErrorCode>> = {
+  AlreadyExists: 'ALREADY_EXISTS', Expired: 'EXPIRED', Gone: 'EXPIRED', TooManyRequests: 'TOO_MANY_REQUESTS',
+};
 
 function codeOf(status: number, reason: string): ApiErrorCode {
   return BY_REASON[reason] ?? BY_STATUS[status] ?? (status >= 500 ? 'SERVER_ERROR' : 'REFUSED');
@@ -123,5 +125,6 @@ export const isTransient = (error: unknown): boolean => has(error, 'TOO_MANY_REQ
 
 /** A resourceVersion that the server has not reached: it was restored from a backup, and what we know is from a future that never was. */
 export function isFutureVersion(error: unknown): boolean {
-  return error instanceof ApiError && (error.details?.causes?.some((c) => c.reason === 'ResourceVersionTooLarge') === true || /Too large resource version/i.test(error.message));
+  return error instanceof ApiError
+    && (error.details?.causes?.some((c) => c.reason === 'ResourceVersionTooLarge') === true || /Too large resource version/i.test(error.message));
 }

@@ -121,7 +121,10 @@ export class EventRecorder {
     }
   }
 
-  /** Writes all that is not written yet, counts included, until done or the signal aborts or the server refuses. Never rejects. For the end of a process. */
+  /**
+   * Writes all that is not written yet, counts included, until done or the signal aborts or the server refuses. Never rejects.
+   * For the end of a process.
+   */
   async flush(signal: AbortSignal): Promise<void> {
     const { promise: aborted, resolve } = Promise.withResolvers<void>();
     const detach = onAbort(signal, resolve);
@@ -149,7 +152,8 @@ export class EventRecorder {
     const namespace = about.namespace ?? 'default';
     const event: KubeEvent = {
       apiVersion: 'events.k8s.io/v1', kind: 'Event', metadata: { name: eventName(about.name, at, this.#random), namespace }, eventTime: microTime(at),
-      regarding: about, ...(related && { related: referenceTo(related) }), type, reason: cut(reason, MAX_WORD), action: cut(action, MAX_WORD), note: cut(note, MAX_NOTE),
+      regarding: about, ...(related && { related: referenceTo(related) }), type,
+      reason: cut(reason, MAX_WORD), action: cut(action, MAX_WORD), note: cut(note, MAX_NOTE),
       reportingController, reportingInstance: cut(reportingInstance, MAX_WORD),
     };
     this.#series.set(key, { event, written: null, count: 1, writtenCount: 0, lastAt: at, writtenAt: -Infinity, tries: 0 });
@@ -201,7 +205,10 @@ export class EventRecorder {
         if (isAbort(error)) return;
         series.tries += 1;
         const again = isTransient(error) && series.tries < MAX_TRIES;
-        log[again ? 'debug' : 'warn']({ err: error, reason: series.event.reason, regarding: series.event.regarding.name }, again ? 'an event is not written yet' : 'an event was not written');
+        log[again ? 'debug' : 'warn'](
+          { err: error, reason: series.event.reason, regarding: series.event.regarding.name },
+          again ? 'an event is not written yet' : 'an event was not written',
+        );
         if (!again) {
           this.dropped += 1;
           this.#series.delete(key);
@@ -227,7 +234,9 @@ export class EventRecorder {
     // The API wants a series to have counted to two.
     const now: KubeEvent = count > 1 ? { ...written ?? event, series: { count, lastObservedTime: microTime(series.lastAt) } } : event;
     try {
-      series.written = written ? await client.update(EVENTS, { ...now, metadata: unconditional(written.metadata) }, { signal }) : await client.create(EVENTS, now, { signal });
+      series.written = written
+        ? await client.update(EVENTS, { ...now, metadata: unconditional(written.metadata) }, { signal })
+        : await client.create(EVENTS, now, { signal });
     } catch (error) {
       // Events live for an hour. What goes on longer gets a new one.
       if (!written || !isNotFound(error)) throw error;
@@ -242,7 +251,12 @@ export class EventRecorder {
 export function referenceTo(object: ObjectReference | KubeObject): ObjectReference {
   if (!('metadata' in object)) return object;
   const { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } } = object;
-  return { apiVersion, kind, name, ...(namespace !== undefined && { namespace }), ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) };
+  return {
+    apiVersion, kind, name,
+    ...(namespace !== undefined && { namespace }),
+    ...(uid !== undefined && { uid }),
+    ...(resourceVersion !== undefined && { resourceVersion }),
+  };
 }
 
 /** Unique enough: the time, as client-go has it, and chance, because much happens in one millisecond. */

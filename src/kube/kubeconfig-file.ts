@@ -4,7 +4,10 @@
  */
 import { dirname, resolve } from 'node:path';
 import { load } from 'js-yaml';
-import { CredentialsError, RotatingCredentials, bearer, checked, readFile, withoutQuotes, type Access, type Credentials, type CredentialsErrorCode, type TlsMaterial } from './credentials.ts';
+import {
+  CredentialsError, RotatingCredentials, bearer, checked, readFile, withoutQuotes,
+  type Access, type Credentials, type CredentialsErrorCode, type TlsMaterial,
+} from './credentials.ts';
 
 export interface KubeconfigFileOptions {
   /** Instead of current-context. */
@@ -38,7 +41,8 @@ const PLUGINS = ['exec', 'auth-provider'];
 
 function accessOf(path: string, wanted: string | undefined): Reading {
   const file = new KubeconfigFile(path);
-  const contextName = wanted ?? file.text(file.root, 'current-context', 'current-context') ?? file.fail('has no current-context; set one with kubectl config use-context');
+  const contextName = wanted ?? file.text(file.root, 'current-context', 'current-context')
+    ?? file.fail('has no current-context; set one with kubectl config use-context');
   const context = file.entry('contexts', 'context', contextName);
   const clusterName = file.text(context, 'cluster', `contexts[${contextName}].context.cluster`) ?? file.fail(`contexts[${contextName}].context.cluster is missing`);
   const userName = file.text(context, 'user', `contexts[${contextName}].context.user`) ?? file.fail(`contexts[${contextName}].context.user is missing`);
@@ -47,7 +51,9 @@ function accessOf(path: string, wanted: string | undefined): Reading {
   const [clusterAt, userAt] = [`clusters[${clusterName}].cluster`, `users[${userName}].user`];
   if (cluster['proxy-url']) file.refuse('KUBECONFIG_UNSUPPORTED', `${clusterAt}.proxy-url: proxies are not supported`);
   for (const [field, advice] of Object.entries(UNSUPPORTED)) if (user[field]) file.refuse('KUBECONFIG_UNSUPPORTED', `${userAt}.${field}: ${advice}`);
-  for (const field of PLUGINS) if (user[field]) file.refuse('KUBECONFIG_PLUGIN', `${userAt}.${field}: plugins are not run here: use a token, a tokenFile or a client certificate`);
+  for (const field of PLUGINS) {
+    if (user[field]) file.refuse('KUBECONFIG_PLUGIN', `${userAt}.${field}: plugins are not run here: use a token, a tokenFile or a client certificate`);
+  }
   const tls: TlsMaterial = {
     ...optional('ca', file.bytes(cluster, 'certificate-authority', clusterAt)),
     ...optional('cert', file.bytes(user, 'client-certificate', userAt)),
@@ -68,7 +74,10 @@ function serverOf(file: KubeconfigFile, cluster: Fields, at: string): string {
 function headersOf(file: KubeconfigFile, user: Fields, at: string): Record<string, string> {
   // As client-go has it: the file wins, because it is the one that is rotated.
   const tokenFile = file.text(user, 'tokenFile', `${at}.tokenFile`);
-  if (tokenFile !== undefined) return bearer(readFile(file.resolve(tokenFile), 'CREDENTIALS_UNREADABLE', `${file.path}: ${at}.tokenFile`), `${file.path}: ${at}.tokenFile`);
+  if (tokenFile !== undefined) {
+    const what = `${file.path}: ${at}.tokenFile`;
+    return bearer(readFile(file.resolve(tokenFile), 'CREDENTIALS_UNREADABLE', what), what);
+  }
   const token = file.text(user, 'token', `${at}.token`);
   return token === undefined ? {} : bearer(token, `${file.path}: ${at}.token`);
 }

@@ -29,9 +29,13 @@ export async function loadKubeConfig(options: LoadOptions = {}): Promise<Credent
   const { context, path, env = process.env, home = homedir(), root, now } = options;
   const clock = now ? { now } : {};
   const named = path !== undefined ? [path] : (env['KUBECONFIG'] ?? '').split(delimiter).filter((f) => f !== '');
-  if (named.length === 0 && context === undefined && env['KUBERNETES_SERVICE_HOST']) return inClusterCredentials({ env, ...clock, ...(root !== undefined && { root }) });
+  if (named.length === 0 && context === undefined && env['KUBERNETES_SERVICE_HOST']) {
+    return inClusterCredentials({ env, ...clock, ...(root !== undefined && { root }) });
+  }
   const files = named.length > 0 ? present(named) : [join(home, '.kube', 'config')];
-  if (named.length === 0 && !existsSync(files[0]!)) throw new CredentialsError('KUBECONFIG_INVALID', `no kubeconfig: this is no pod, KUBECONFIG is not set, and ${files[0]} does not exist`);
+  if (named.length === 0 && !existsSync(files[0]!)) {
+    throw new CredentialsError('KUBECONFIG_INVALID', `no kubeconfig: this is no pod, KUBECONFIG is not set, and ${files[0]} does not exist`);
+  }
   if (files.length > 1) return await clientNodeCredentials(files, options);
   try {
     return kubeconfigFileCredentials(files[0]!, { ...clock, ...(context !== undefined && { context }) });
@@ -112,7 +116,13 @@ async function accessOf(config: KubeConfig, source: string): Promise<Access> {
   return {
     server: config.getCurrentCluster()!.server.replace(/\/+$/, ''),
     headers,
-    tls: checked({ ...pem('ca', ca), ...pem('cert', cert), ...pem('key', key), ...(servername && { servername }), ...(rejectUnauthorized === false && { insecure: true }) }, source),
+    tls: checked({
+      ...pem('ca', ca),
+      ...pem('cert', cert),
+      ...pem('key', key),
+      ...(servername && { servername }),
+      ...(rejectUnauthorized === false && { insecure: true }),
+    }, source),
   };
 }
 

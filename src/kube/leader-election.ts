@@ -35,7 +35,10 @@ export interface LeaderElectionOptions {
    * before the promise settles.
    */
   readonly onStartedLeading: (signal: AbortSignal) => Promise<void> | void;
-  /** Leading has ended: called at once when it was lost, whatever the work still does; otherwise when the work has ended and the Lease was given back. */
+  /**
+   * Leading has ended: called at once when it was lost, whatever the work still does; otherwise when the work has ended and the Lease
+   * was given back.
+   */
   readonly onStoppedLeading: () => void;
 }
 
@@ -62,7 +65,9 @@ export class LeaderElection {
   /** Throws TypeError when the times do not fit each other. */
   constructor(options: LeaderElectionOptions) {
     const { leaseSeconds = 15, renewSeconds = 10, retrySeconds = 2 } = options;
-    if (!(leaseSeconds > renewSeconds && renewSeconds > retrySeconds * (1 + JITTER) && retrySeconds > 0)) throw new TypeError(`lease ${leaseSeconds} s > renew ${renewSeconds} s > retry ${retrySeconds} s with jitter: they must be in this order`);
+    if (!(leaseSeconds > renewSeconds && renewSeconds > retrySeconds * (1 + JITTER) && retrySeconds > 0)) {
+      throw new TypeError(`lease ${leaseSeconds} s > renew ${renewSeconds} s > retry ${retrySeconds} s with jitter: they must be in this order`);
+    }
     if (options.identity === '') throw new TypeError('a candidate needs an identity');
     this.#options = options;
     this.#sleep = options.sleep ?? realSleep;
@@ -151,7 +156,11 @@ export class LeaderElection {
     } catch (error) {
       if (!signal.aborted) log.warn({ lease: name, err: error }, 'cannot renew the lease');
     }
-    if (!this.leading) log.error({ lease: name, holder: this.holder }, this.holder === identity ? 'the lease could not be renewed in time; no longer leading' : 'another one took the lease; no longer leading');
+    if (!this.leading) {
+      log.error({ lease: name, holder: this.holder }, this.holder === identity
+        ? 'the lease could not be renewed in time; no longer leading'
+        : 'another one took the lease; no longer leading');
+    }
   }
 
   #tellStopped(): void {
@@ -222,7 +231,10 @@ export class LeaderElection {
     // From the moment it is sent another may lead, whether or not we hear that it arrived.
     this.#leadingUntil = -Infinity;
     try {
-      const spec: LeaseSpec = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: RELEASED_SECONDS, renewTime: renewalTime(wallClock(), lease.spec?.renewTime) };
+      const spec: LeaseSpec = {
+        ...lease.spec,
+        holderIdentity: '', leaseDurationSeconds: RELEASED_SECONDS, renewTime: renewalTime(wallClock(), lease.spec?.renewTime),
+      };
       this.#lease = await this.#within(left, undefined, (signal) => client.update(LEASES, { ...lease, spec }, { signal }));
       log.info({ lease: name }, 'the lease was given back');
     } catch (error) {

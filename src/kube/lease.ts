@@ -30,7 +30,8 @@ export interface RenewOptions {
  * One renewal of a Lease that is ours alone, made when it is missing: a heartbeat. Whoever else holds it loses it. Returns the Lease, for
  * `last`. Rejects with what the client rejects with; after that the next renewal should go without `last`.
  */
-export async function renewLease({ client, namespace, name, identity, durationSeconds, labels, annotations, last, wallClock = Date.now, signal }: RenewOptions): Promise<Lease> {
+export async function renewLease(options: RenewOptions): Promise<Lease> {
+  const { client, namespace, name, identity, durationSeconds, labels, annotations, last, wallClock = Date.now, signal } = options;
   const renewed = (lease: Lease | null): Lease => {
     const time = renewalTime(wallClock(), lease?.spec?.renewTime);
     const mine = lease?.spec?.holderIdentity === identity;

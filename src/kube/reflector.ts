@@ -225,7 +225,8 @@ export class Reflector<T extends KubeObject> {
     const timeoutSeconds = WATCH_SECONDS.min + Math.floor(random() * (WATCH_SECONDS.max - WATCH_SECONDS.min + 1));
     this.#counts.watches += 1;
     try {
-      for await (const event of client.watch(resource, { ...this.#selection(), resourceVersion: from, timeoutSeconds, allowWatchBookmarks: true, signal: controller.signal })) {
+      const options = { ...this.#selection(), resourceVersion: from, timeoutSeconds, allowWatchBookmarks: true, signal: controller.signal };
+      for await (const event of client.watch(resource, options)) {
         if (controller.signal.aborted) break;
         quiet = 0;
         this.#take(event);
@@ -249,7 +250,10 @@ export class Reflector<T extends KubeObject> {
     const { resourceVersion } = await client.list(resource, { ...this.#selection(), limit: 1, signal });
     this.#lastEventAt = this.#options.now();
     const behind = isBefore(resourceVersion, version);
-    this.#log[behind ? 'warn' : 'debug']({ resource: this.#name, version, server: resourceVersion }, behind ? 'the server has gone back in time; reading everything' : 'the watch was silent; opening another');
+    this.#log[behind ? 'warn' : 'debug'](
+      { resource: this.#name, version, server: resourceVersion },
+      behind ? 'the server has gone back in time; reading everything' : 'the watch was silent; opening another',
+    );
     if (behind) this.#startAnew();
   }
 

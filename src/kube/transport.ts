@@ -168,7 +168,9 @@ export class Transport {
   }
 
   async #withDeadline<R>(call: Call, timeoutMs = this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS, work: () => Promise<R>): Promise<R> {
-    const timer = setTimeout(() => this.#abort(call, new ApiError({ code: 'TIMEOUT', message: `no answer within ${timeoutMs} ms`, verb: call.verb, path: call.path })), timeoutMs);
+    const timer = setTimeout(() => {
+      this.#abort(call, new ApiError({ code: 'TIMEOUT', message: `no answer within ${timeoutMs} ms`, verb: call.verb, path: call.path }));
+    }, timeoutMs);
     try {
       return await work();
     } finally {
@@ -237,7 +239,9 @@ export class Transport {
   async #access(call: Call): Promise<Access> {
     const access = await this.#credentials.access();
     const problem = this.#credentials.problem?.message ?? '';
-    if (problem !== this.#problem && problem !== '') this.#options.log?.warn({ err: this.#credentials.problem }, 'credentials cannot be read again; the last good ones stay in use');
+    if (problem !== this.#problem && problem !== '') {
+      this.#options.log?.warn({ err: this.#credentials.problem }, 'credentials cannot be read again; the last good ones stay in use');
+    }
     this.#problem = problem;
     if (call.stop.signal.aborted) throw call.stop.signal.reason;
     return access;
