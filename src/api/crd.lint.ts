@@ -60,7 +60,9 @@ function walk(node: SchemaNode, path: string, out: string[]): void {
     else if (node.properties[name].default !== undefined) say(`requires ${name}, which has a default`);
   }
   for (const [name, child] of Object.entries(node.default === undefined ? {} : node.properties ?? {})) {
-    if (child.default !== undefined && (node.default as Record<string, unknown>)[name] === undefined) say(`its default lacks that of ${name}, which the server does not fill in before it runs the rules`);
+    if (child.default !== undefined && (node.default as Record<string, unknown>)[name] === undefined) {
+      say(`its default lacks that of ${name}, which the server does not fill in before it runs the rules`);
+    }
   }
   if (node.default !== undefined && node.type === 'object' && (node.required ?? []).length > 0) say(`its default lacks ${node.required!.join(', ')}`);
   for (const { rule, message } of node['x-kubernetes-validations'] ?? []) lintRule(node, rule, message, say);
@@ -104,7 +106,9 @@ function lintRule(node: SchemaNode, rule: string, message: string, say: (what: s
       text += `.${name}`;
       const field: SchemaNode | undefined = at.properties[name];
       if (field === undefined) say(`"${rule}" reads ${text}, which does not exist`);
-      else if (field.default === undefined && !(at.required ?? []).includes(name) && !rule.includes(`has(${text})`)) say(`"${rule}" reads ${text}, which may be absent, without has(${text})`);
+      else if (field.default === undefined && !(at.required ?? []).includes(name) && !rule.includes(`has(${text})`)) {
+        say(`"${rule}" reads ${text}, which may be absent, without has(${text})`);
+      }
       at = field;
     }
   }

@@ -118,7 +118,8 @@ class ShapeReader {
     if (typeof value !== 'string') return this.#wrongType(shape, value);
     const { minLength = 0, maxLength = Infinity, pattern } = shape;
     if (value.length < minLength || value.length > maxLength) {
-      this.#say('OutOfRange', `${quote(value)} has ${value.length} characters`, `write ${value.length < minLength ? `at least ${minLength}` : `at most ${maxLength}`}`);
+      const fix = value.length < minLength ? `write at least ${minLength}` : `write at most ${maxLength}`;
+      this.#say('OutOfRange', `${quote(value)} has ${value.length} characters`, fix);
     } else if (pattern !== undefined && !regex(pattern).test(value)) {
       if (pattern.startsWith('^\\d{4}-')) this.#say('WrongType', `${quote(value)} is not a time`, 'write it as 2026-01-01T00:00:00Z');
       else this.#say('InvalidName', `${quote(value)} is not a valid name here`, nameFix(pattern));
@@ -147,7 +148,8 @@ class ShapeReader {
   }
 
   #numberOrText(shape: Shape, value: unknown): unknown {
-    return typeof value === 'number' ? this.#number({ ...shape, type: 'integer' }, value) : typeof value === 'string' ? this.#text(shape, value) : this.#wrongType(shape, value);
+    if (typeof value === 'number') return this.#number({ ...shape, type: 'integer' }, value);
+    return typeof value === 'string' ? this.#text(shape, value) : this.#wrongType(shape, value);
   }
 
   #missing(name: string, child: Shape): void {

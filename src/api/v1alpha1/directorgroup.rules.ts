@@ -13,7 +13,9 @@ export const DIRECTOR_GROUP_RULES: readonly Rule<DirectorGroup>[] = [
     check({ spec: { interface: nic } }, report) {
       for (const [match, field] of [['Name', 'name'], ['Regex', 'regex']] as const) {
         if (nic.match === match && nic[field] === undefined) report(`spec.interface.${field}`, `match is ${match}, but ${field} is absent`, `add ${field}`);
-        if (nic.match !== match && nic[field] !== undefined) report(`spec.interface.${field}`, `${field} is given, but match is ${nic.match}`, `set match to ${match}, or remove ${field}`);
+        if (nic.match !== match && nic[field] !== undefined) {
+          report(`spec.interface.${field}`, `${field} is given, but match is ${nic.match}`, `set match to ${match}, or remove ${field}`);
+        }
       }
       if (nic.match === 'Regex' && nic.regex !== undefined) {
         const error = regexError(nic.regex);
@@ -26,7 +28,8 @@ export const DIRECTOR_GROUP_RULES: readonly Rule<DirectorGroup>[] = [
     cel: [{ at: 'spec.failover', rule: 'self.renewSeconds * 2 <= self.leaseDurationSeconds', message: 'renewSeconds must be at most half of leaseDurationSeconds' }],
     check({ spec: { failover: { renewSeconds, leaseDurationSeconds } } }, report) {
       if (renewSeconds * 2 > leaseDurationSeconds) {
-        report('spec.failover.renewSeconds', `${renewSeconds} is more than half of leaseDurationSeconds, which is ${leaseDurationSeconds}: one lost message would cost the VIPs`,
+        report('spec.failover.renewSeconds',
+          `${renewSeconds} is more than half of leaseDurationSeconds, which is ${leaseDurationSeconds}: one lost message would cost the VIPs`,
           `set renewSeconds to ${Math.floor(leaseDurationSeconds / 2)} or less, or leaseDurationSeconds to ${renewSeconds * 2} or more`);
       }
     },
@@ -36,7 +39,9 @@ export const DIRECTOR_GROUP_RULES: readonly Rule<DirectorGroup>[] = [
     cel: [{ at: 'spec.connectionSync', rule: '!self.enabled || has(self.interface)', message: 'interface is needed when enabled' }],
     check({ spec: { connectionSync: sync } }, report) {
       if (sync.enabled && sync.interface === undefined) {
-        report('spec.connectionSync.interface', 'connection synchronisation is enabled, but on no interface', 'add interface: the one the directors reach each other on');
+        report('spec.connectionSync.interface',
+          'connection synchronisation is enabled, but on no interface',
+          'add interface: the one the directors reach each other on');
       }
     },
   },

@@ -41,7 +41,8 @@ const PANIC = 'When fewer than this share of the real servers of a service are u
 export const healthCheck = z.strictObject({
   type: z.enum(['None', 'TCP', 'HTTP', 'HTTPS', 'GRPC', 'UDP', 'DNS']).default('TCP').describe(
     'What passes. TCP: a connection. HTTP, HTTPS: a status. GRPC: SERVING. UDP: no refusal. DNS: an answer. None: nothing is checked.'),
-  port: integer(1, 65535).optional().describe('Port that is checked. Absent: the port of the real server; needed where that is any (a range, persistence.scope AllPorts).'),
+  port: integer(1, 65535).optional()
+    .describe('Port that is checked. Absent: the port of the real server; needed where that is any (a range, persistence.scope AllPorts).'),
   path: z.enum(['Direct', 'Forwarded']).default('Direct').describe(PATH),
   periodSeconds: integer(1, 3600).default(5).describe('From one check to the next.'),
   timeoutSeconds: integer(1, 3600).default(2).describe('How long a check may take; not more than periodSeconds.'),
@@ -56,7 +57,8 @@ export const healthCheck = z.strictObject({
 });
 
 export const slowStart = z.strictObject({
-  windowSeconds: integer(0, 3600).default(0).describe('How long the weight of a real server rises that a check brought back, or that is new beside others. 0: it has its whole weight at once.'),
+  windowSeconds: integer(0, 3600).default(0)
+    .describe('How long the weight of a real server rises that a check brought back, or that is new beside others. 0: it has its whole weight at once.'),
 });
 
 export type HealthCheckSpec = z.output<typeof healthCheck>;

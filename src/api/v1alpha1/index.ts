@@ -16,7 +16,13 @@ export { SLICE_CODES, joinSlices, sliceName, sliceProgram, type JoinedProgram, t
 export type { IPVSNode, IPVSNodeBind, IPVSNodeSpec, IPVSNodeStatus } from './ipvsnode.ts';
 export { appliedLine, appliedReport, readApplied, reportApplied, sumOf, type AppliedReport } from './ipvsnode.report.ts';
 export type { DirectorGroupStatus, MemberState, VIPPoolStatus, VirtualServerStatus } from './status.ts';
-export { ALL_KINDS, KINDS, MACHINE_KINDS, parseKind, parseObject, type ApiObject, type Identity, type Kind, type MachineKind, type MachineObject, type ParseResult } from './parse.ts';
+export {
+  ALL_KINDS, KINDS, MACHINE_KINDS, parseKind, parseObject,
+  type ApiObject, type Identity, type Kind, type MachineKind, type MachineObject, type ParseResult,
+} from './parse.ts';
 export { InvalidObject, RESOURCES, fromServer, type FromServer, type ResourceDescription, type ServerObjects } from './resources.ts';
 export { PROBLEM_CODES, formatProblem, type Problem, type ProblemCode } from './problems.ts';
-export { CONDITIONS, CONDITIONS_OF, EXCLUSION_REASONS, type Condition, type ConditionKind, type ConditionOf, type ConditionType, type ExclusionReason, type ReasonOf } from './conditions.ts';
+export {
+  CONDITIONS, CONDITIONS_OF, EXCLUSION_REASONS,
+  type Condition, type ConditionKind, type ConditionOf, type ConditionType, type ExclusionReason, type ReasonOf,
+} from './conditions.ts';

@@ -46,7 +46,11 @@ export const PROGRAM_RULES: readonly Rule<VirtualServerProgram>[] = [
     code: 'OutOfRange',
     cel: [
       { at: 'spec.slice', rule: 'self.index < self.count', message: 'index must be below count' },
-      { at: 'spec', rule: `self.services.map(s, s.realServers.size()).sum() <= ${MAX_SLICE_REAL_SERVERS}`, message: `a slice has at most ${MAX_SLICE_REAL_SERVERS} real servers` },
+      {
+        at: 'spec',
+        rule: `self.services.map(s, s.realServers.size()).sum() <= ${MAX_SLICE_REAL_SERVERS}`,
+        message: `a slice has at most ${MAX_SLICE_REAL_SERVERS} real servers`,
+      },
     ],
     check({ spec: { slice, services } }, report) {
       if (slice.index >= slice.count) report('spec.slice.index', `there is no slice ${slice.index} of ${slice.count}`, 'count from 0');
@@ -66,7 +70,9 @@ export const PROGRAM_RULES: readonly Rule<VirtualServerProgram>[] = [
     }],
     check({ metadata, spec: { slice, virtualServer } }, report) {
       const name = sliceName(virtualServer.name, slice.index);
-      if (metadata.name !== name) report('metadata.name', `${quote(metadata.name)} is not the name of slice ${slice.index} of ${virtualServer.name}`, `name it ${name}`);
+      if (metadata.name !== name) {
+        report('metadata.name', `${quote(metadata.name)} is not the name of slice ${slice.index} of ${virtualServer.name}`, `name it ${name}`);
+      }
     },
   },
 ];

@@ -16,7 +16,10 @@ export const MAX_NAME = 253;
 /** On every VirtualServerProgram: the group it is for, and its VirtualServer, for `kubectl get ivsp -l`. */
 export const GROUP_LABEL = `${GROUP}/director-group`;
 export const VIRTUAL_SERVER_LABEL = `${GROUP}/virtual-server`;
-/** A label of a Node, by its administrator, and an annotation of a Pod, by its owner: percent of the weight of the real servers there, or of that one. */
+/**
+ * A label of a Node, by its administrator, and an annotation of a Pod, by its owner: percent of the weight of the real servers there,
+ * or of that one.
+ */
 export const WEIGHT_NAME = `${GROUP}/weight`;
 
 /** Metadata as the rest of the program sees it. */

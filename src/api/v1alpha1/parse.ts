@@ -86,7 +86,8 @@ function refused(problems: readonly Problem[], value: unknown): ParseResult<neve
 /** Whether this is an object of ours at all, and of which kind. */
 function checkHeader(value: unknown): { kind: Kind } | { problem: Problem } {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return { problem: { code: 'NotAnObject', path: '', message: `the document is ${quote(value)}, not a mapping with apiVersion and kind`, fix: `start it with apiVersion: ${API_VERSION}` } };
+    const message = `the document is ${quote(value)}, not a mapping with apiVersion and kind`;
+    return { problem: { code: 'NotAnObject', path: '', message, fix: `start it with apiVersion: ${API_VERSION}` } };
   }
   const { apiVersion, kind } = value as { apiVersion?: unknown; kind?: unknown };
   if (typeof apiVersion !== 'string') return { problem: absentOrNotText('apiVersion', apiVersion, API_VERSION) };
@@ -96,13 +97,16 @@ function checkHeader(value: unknown): { kind: Kind } | { problem: Problem } {
   if (apiVersion === API_VERSION) {
     if (ours) return { kind: kind as Kind };
     if (Object.hasOwn(MACHINE_KINDS, kind)) {
-      return { problem: { code: 'MachineKind', path: '', message: `${kind} is written by the operator in a cluster, not by people; it is left alone`, fix: 'write a VirtualServer' } };
+      const message = `${kind} is written by the operator in a cluster, not by people; it is left alone`;
+      return { problem: { code: 'MachineKind', path: '', message, fix: 'write a VirtualServer' } };
     }
     const near = nearest(kind, Object.keys(KINDS));
-    return { problem: { code: 'UnknownKind', path: 'kind', message: `${API_VERSION} has no kind ${quote(kind)}`, fix: near === null ? `use one of ${Object.keys(KINDS).join(', ')}` : `did you mean ${near}?` } };
+    const fix = near === null ? `use one of ${Object.keys(KINDS).join(', ')}` : `did you mean ${near}?`;
+    return { problem: { code: 'UnknownKind', path: 'kind', message: `${API_VERSION} has no kind ${quote(kind)}`, fix } };
   }
   if (group === GROUP || ours) {
-    return { problem: { code: 'UnknownApiVersion', path: 'apiVersion', message: `${quote(apiVersion)} is not known for kind ${kind}`, fix: `write ${API_VERSION}` } };
+    const message = `${quote(apiVersion)} is not known for kind ${kind}`;
+    return { problem: { code: 'UnknownApiVersion', path: 'apiVersion', message, fix: `write ${API_VERSION}` } };
   }
   return { problem: { code: 'ForeignKind', path: '', message: `${kind} of ${apiVersion} is not ours and is left alone`, fix: '' } };
 }
@@ -119,6 +123,7 @@ function identityOf(value: unknown): Identity {
   const text = (v: unknown) => (typeof v === 'string' && v !== '' ? v : null);
   const known = typeof kind === 'string' && Object.hasOwn(ALL_KINDS, kind) ? ALL_KINDS[kind as Kind] : null;
   const where = known === null ? text(namespace) : known.namespaced ? text(namespace) ?? 'default' : null;
-  const key = known === null || text(name) === null ? null : objectKey({ kind: kind as string, metadata: { name: name as string, ...(where === null ? {} : { namespace: where }) } });
+  const key = known === null || text(name) === null ? null
+    : objectKey({ kind: kind as string, metadata: { name: name as string, ...(where === null ? {} : { namespace: where }) } });
   return { kind: text(kind), namespace: where, name: text(name), key };
 }

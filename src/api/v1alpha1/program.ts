@@ -21,7 +21,10 @@ export interface ProgramSpec {
   readonly contentHash: string;
   readonly addresses: readonly ProgramAddress[];
   readonly mode: Mode;
-  /** NAT only: what the real server sees as the source. 'VirtualIP' survives failover, 'Masquerade' works everywhere, 'Preserve' keeps the client's. */
+  /**
+   * NAT only: what the real server sees as the source. 'VirtualIP' survives failover, 'Masquerade' works everywhere, 'Preserve' keeps
+   * the client's.
+   */
   readonly sourceAddress: 'Preserve' | 'Masquerade' | 'VirtualIP';
   /** TUN only; null otherwise. */
   readonly tunnel: ProgramTunnel | null;
@@ -38,7 +41,10 @@ export interface ProgramSpec {
   readonly slowStartSeconds?: number | undefined;
 }
 
-/** One check for all real servers of a program, complete: defaults are applied. Exactly the part named by its type is there (HTTPS has `http`, TCP has none). */
+/**
+ * One check for all real servers of a program, complete: defaults are applied. Exactly the part named by its type is there
+ * (HTTPS has `http`, TCP has none).
+ */
 export interface ProgramHealthCheck {
   readonly type: 'TCP' | 'HTTP' | 'HTTPS' | 'GRPC' | 'UDP' | 'DNS';
   /** 0: the port of the real server. */

@@ -66,7 +66,11 @@ export function fromServer<K extends keyof ServerObjects>(kind: K, value: unknow
   const shape = people ? STATUS_SHAPES[kind as Kind] : ALL_KINDS[kind].shape.properties!['status'];
   // Once: an agent reports thousands of lines in it.
   const read = shape !== undefined && status !== undefined ? readShape(shape, status, 'strip') : null;
-  const object = { ...result.object, metadata: { ...result.object.metadata, ...serverMetadata(metadata) }, ...(read?.problems.length === 0 ? { status: read.value } : {}) };
+  const object = {
+    ...result.object,
+    metadata: { ...result.object.metadata, ...serverMetadata(metadata) },
+    ...(read?.problems.length === 0 ? { status: read.value } : {}),
+  };
   return { ok: true, object: object as unknown as ServerObjects[K] };
 }
 

@@ -53,7 +53,9 @@ export function checkAddress(text: string, path: string, report: Report): boolea
 export function checkUnicast(text: string, path: string, what: string, report: Report): void {
   if (startsPlainIPv4(text) || isPlainIPv6(text) || canonical(text) !== text) return;
   const kind = classOf(text);
-  if (kind !== 'unicast') report(path, `${text} is ${CLASS_NAMES[kind]} and cannot be ${what}`, 'use a unicast address that the network routes to this group of hosts');
+  if (kind !== 'unicast') {
+    report(path, `${text} is ${CLASS_NAMES[kind]} and cannot be ${what}`, 'use a unicast address that the network routes to this group of hosts');
+  }
 }
 
 /**
@@ -84,10 +86,14 @@ export function checkPrefix(text: string, path: string, report: Report): boolean
   const parsed = parsePrefix(text);
   if (parsed !== null && `${parsed.address}/${parsed.length}` === text) return true;
   const [head = '', digits = ''] = text.split('/');
-  if (parsed !== null) report(path, `${quote(text)} is not the canonical form of this prefix`, `write ${parsed.address}/${parsed.length}`);
-  else if (familyOf(text) !== null) report(path, `${quote(text)} has no prefix length`, `write ${text}/${familyOf(text) === 'IPv4' ? 32 : 128} for this one address`);
-  else if (familyOf(head) === null) report(path, `${quote(text)} is not a prefix: ${whyNotAddress(head).join('; ')}`, 'write an address, a slash and a length, as 203.0.113.0/28');
-  else if (!/^(0|[1-9]\d{0,2})$/.test(digits) || Number(digits) > (familyOf(head) === 'IPv4' ? 32 : 128)) {
+  if (parsed !== null) {
+    report(path, `${quote(text)} is not the canonical form of this prefix`, `write ${parsed.address}/${parsed.length}`);
+  } else if (familyOf(text) !== null) {
+    report(path, `${quote(text)} has no prefix length`, `write ${text}/${familyOf(text) === 'IPv4' ? 32 : 128} for this one address`);
+  } else if (familyOf(head) === null) {
+    const why = whyNotAddress(head).join('; ');
+    report(path, `${quote(text)} is not a prefix: ${why}`, 'write an address, a slash and a length, as 203.0.113.0/28');
+  } else if (!/^(0|[1-9]\d{0,2})$/.test(digits) || Number(digits) > (familyOf(head) === 'IPv4' ? 32 : 128)) {
     report(path, `${quote(text)} has no valid length after the slash`, `write a number from 0 to ${familyOf(head) === 'IPv4' ? 32 : 128} without leading zeros`);
   } else report(path, `${quote(text)} has bits set after the first ${digits}`, 'write the network address itself, as 203.0.113.0/28');
   return false;

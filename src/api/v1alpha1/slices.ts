@@ -27,7 +27,9 @@ export function sliceName(virtualServer: string, index: number): string {
  */
 export function sliceProgram(program: Program, source: ProgramSource): VirtualServerProgram[] {
   const parts = cut(program.spec.services);
-  if (parts.length > MAX_SLICES) throw new RangeError(`${program.owner} has ${parts.length} slices of ${MAX_SLICE_REAL_SERVERS} real servers; at most ${MAX_SLICES} are allowed`);
+  if (parts.length > MAX_SLICES) {
+    throw new RangeError(`${program.owner} has ${parts.length} slices of ${MAX_SLICE_REAL_SERVERS} real servers; at most ${MAX_SLICES} are allowed`);
+  }
   const slash = program.owner.indexOf('/');
   const [namespace, name] = [program.owner.slice(0, slash), program.owner.slice(slash + 1)];
   const { services: _, tunnel, persistence, healthCheck, ...rest } = program.spec;
@@ -113,7 +115,9 @@ export function joinSlices(objects: readonly VirtualServerProgram[]): JoinedProg
     const { spec } = object;
     if (spec.contentHash !== contentHash) continue;
     const index = spec.slice.index;
-    if (object.metadata.namespace !== namespace || spec.virtualServer.name !== virtualServer.name || spec.virtualServer.uid !== virtualServer.uid || spec.slice.count !== count || index >= count) {
+    const other = object.metadata.namespace !== namespace || spec.virtualServer.name !== virtualServer.name
+      || spec.virtualServer.uid !== virtualServer.uid || spec.slice.count !== count || index >= count;
+    if (other) {
       return contradict(who, `${object.metadata.namespace}/${object.metadata.name} is not of one program with ${first.metadata.name}`);
     }
     if (parts[index] !== undefined) return contradict(who, `${parts[index].metadata.name} and ${object.metadata.name} are both slice ${index}`);

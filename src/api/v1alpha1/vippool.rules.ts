@@ -77,7 +77,9 @@ export const VIP_POOL_RULES: readonly Rule<VIPPool>[] = [
     check({ spec: { blocks } }, report) {
       blocks.forEach((b, i) => {
         const range = isRange(b) ? blockRange(b) : null;
-        if (range !== null && range.first > range.last) report(`spec.blocks[${i}]`, `the range ends at ${b.stop}, before it starts at ${b.start}`, 'swap start and stop');
+        if (range !== null && range.first > range.last) {
+          report(`spec.blocks[${i}]`, `the range ends at ${b.stop}, before it starts at ${b.start}`, 'swap start and stop');
+        }
       });
     },
   },
@@ -91,7 +93,8 @@ export const VIP_POOL_RULES: readonly Rule<VIPPool>[] = [
     check({ spec: { blocks } }, report) {
       blocks.forEach((b, i) => {
         if (!isRange(b) || canonical(b.start!) === null || canonical(b.stop!) === null) return;
-        if (familyOf(b.start!) !== familyOf(b.stop!)) report(`spec.blocks[${i}]`, `start is ${familyOf(b.start!)} and stop is ${familyOf(b.stop!)}`, 'write one block for each family');
+        const [start, stop] = [familyOf(b.start!), familyOf(b.stop!)];
+        if (start !== stop) report(`spec.blocks[${i}]`, `start is ${start} and stop is ${stop}`, 'write one block for each family');
       });
     },
   },
@@ -113,7 +116,9 @@ export const VIP_POOL_RULES: readonly Rule<VIPPool>[] = [
         const hit = FORBIDDEN_RANGES.find((f) => f.family === range.family && f.first <= range.last && range.first <= f.last);
         if (hit === undefined) return;
         const first = fromBigInt(hit.first > range.first ? hit.first : range.first, hit.family);
-        report(`spec.blocks[${i}]`, `the block contains ${hit.what} addresses (${first} is in ${hit.cidr}), which can be no VIP`, 'use a block of unicast addresses');
+        report(`spec.blocks[${i}]`,
+          `the block contains ${hit.what} addresses (${first} is in ${hit.cidr}), which can be no VIP`,
+          'use a block of unicast addresses');
       });
     },
   },

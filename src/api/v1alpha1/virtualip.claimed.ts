@@ -8,11 +8,19 @@ export interface Claimed {
   /** How many there are. */
   readonly claims: number;
   /** Without its times. */
-  readonly condition: { readonly type: 'Claimed'; readonly status: 'True' | 'False'; readonly reason: 'Claimed' | 'Released'; readonly message: string; readonly observedGeneration?: number };
+  readonly condition: {
+    readonly type: 'Claimed';
+    readonly status: 'True' | 'False';
+    readonly reason: 'Claimed' | 'Released';
+    readonly message: string;
+    readonly observedGeneration?: number;
+  };
 }
 
 export function claimedOf({ spec, metadata: { generation } }: VirtualIP): Claimed {
   const claims = spec.claims.length;
-  const said = claims > 0 ? { status: 'True', reason: 'Claimed', message: '' } as const : { status: 'False', reason: 'Released', message: 'no VirtualServer has it any more' } as const;
+  const said = claims > 0
+    ? { status: 'True', reason: 'Claimed', message: '' } as const
+    : { status: 'False', reason: 'Released', message: 'no VirtualServer has it any more' } as const;
   return { claims, condition: { type: 'Claimed', ...said, ...(generation !== undefined && { observedGeneration: generation }) } };
 }

@@ -36,7 +36,11 @@ export const PORT_RULES: readonly Rule<VirtualServer>[] = [
     cel: [{ at: 'spec.ports[]', rule: '!has(self.endPort) || self.endPort >= self.port', message: 'endPort must not be below port' }],
     check({ spec: { ports } }, report) {
       ports.forEach((p, i) => {
-        if (endPortOf(p) < p.port) report(`spec.ports[${i}].endPort`, `the range ends at ${p.endPort}, before it starts at ${p.port}`, 'swap port and endPort, or remove endPort');
+        if (endPortOf(p) < p.port) {
+          report(`spec.ports[${i}].endPort`,
+            `the range ends at ${p.endPort}, before it starts at ${p.port}`,
+            'swap port and endPort, or remove endPort');
+        }
       });
     },
   },
@@ -64,7 +68,9 @@ export const PORT_RULES: readonly Rule<VirtualServer>[] = [
     }],
     check({ spec: { ports } }, report) {
       ports.forEach((p, i) => {
-        if (p.name !== undefined && ports.findIndex((o) => o.name === p.name) < i) report(`spec.ports[${i}].name`, `two ports have the name "${p.name}"`, 'give each its own name, or none');
+        if (p.name !== undefined && ports.findIndex((o) => o.name === p.name) < i) {
+          report(`spec.ports[${i}].name`, `two ports have the name "${p.name}"`, 'give each its own name, or none');
+        }
       });
     },
   },
@@ -119,10 +125,14 @@ export const PORT_RULES: readonly Rule<VirtualServer>[] = [
       const other = spec.ports.find((p) => p.protocol !== 'UDP');
       if (other === undefined) return;
       if (spec.scheduler.onePacket) {
-        report('spec.scheduler.onePacket', `onePacket works on UDP only, and port ${portText(other)} is not UDP`, 'remove onePacket, or put the UDP ports into a VirtualServer of their own');
+        report('spec.scheduler.onePacket',
+          `onePacket works on UDP only, and port ${portText(other)} is not UDP`,
+          'remove onePacket, or put the UDP ports into a VirtualServer of their own');
       }
       if (spec.persistence?.engine !== undefined) {
-        report('spec.persistence.engine', `engine ${spec.persistence.engine} works on UDP only, and port ${portText(other)} is not UDP`, 'remove engine, or put the UDP ports into a VirtualServer of their own');
+        report('spec.persistence.engine',
+          `engine ${spec.persistence.engine} works on UDP only, and port ${portText(other)} is not UDP`,
+          'remove engine, or put the UDP ports into a VirtualServer of their own');
       }
     },
   },

@@ -84,7 +84,9 @@ export const VIRTUAL_SERVER_RULES: readonly Rule<VirtualServer>[] = [
       vip?.addresses?.forEach((a, i) => {
         const family = familyOf(a);
         if (family !== null && !families.includes(family)) {
-          report(`spec.vip.addresses[${i}]`, `${a} is ${family}, but families has only ${families.join(', ')}`, `add ${family} to spec.vip.families, or remove families`);
+          report(`spec.vip.addresses[${i}]`,
+            `${a} is ${family}, but families has only ${families.join(', ')}`,
+            `add ${family} to spec.vip.families, or remove families`);
         }
       });
     },
@@ -96,8 +98,12 @@ export const VIRTUAL_SERVER_RULES: readonly Rule<VirtualServer>[] = [
       { at: 'spec', rule: "!has(self.tun) || self.mode == 'TUN'", message: 'tun is only for mode TUN' },
     ],
     check({ spec }, report) {
-      if (spec.nat !== undefined && spec.mode !== 'NAT') report('spec.nat', `nat is only for mode NAT, and the mode is ${spec.mode}`, 'remove nat, or set mode to NAT');
-      if (spec.tun !== undefined && spec.mode !== 'TUN') report('spec.tun', `tun is only for mode TUN, and the mode is ${spec.mode}`, 'remove tun, or set mode to TUN');
+      if (spec.nat !== undefined && spec.mode !== 'NAT') {
+        report('spec.nat', `nat is only for mode NAT, and the mode is ${spec.mode}`, 'remove nat, or set mode to NAT');
+      }
+      if (spec.tun !== undefined && spec.mode !== 'TUN') {
+        report('spec.tun', `tun is only for mode TUN, and the mode is ${spec.mode}`, 'remove tun, or set mode to TUN');
+      }
     },
   },
   {
@@ -115,7 +121,9 @@ export const VIRTUAL_SERVER_RULES: readonly Rule<VirtualServer>[] = [
       if (tun.checksum !== 'None' && tun.encapsulation === 'IPIP') {
         report('spec.tun.checksum', 'IPIP has no header that could carry a checksum', 'remove checksum, or set encapsulation to GUE or GRE');
       } else if (tun.checksum === 'RemoteChecksum' && tun.encapsulation !== 'GUE') {
-        report('spec.tun.checksum', `RemoteChecksum is only for GUE, and encapsulation is ${tun.encapsulation}`, 'set checksum to Checksum or None, or encapsulation to GUE');
+        report('spec.tun.checksum',
+          `RemoteChecksum is only for GUE, and encapsulation is ${tun.encapsulation}`,
+          'set checksum to Checksum or None, or encapsulation to GUE');
       }
     },
   },

@@ -50,7 +50,8 @@ const scheduler = z.strictObject({
     + 'dh, lblc, lblcr: by destination address. fo: highest weight. ovf: weight is the largest number of connections.'),
   fallback: z.boolean().default(false).describe('Pick another real server when the hashed one has weight 0. Only with sh and mh.'),
   portAware: z.boolean().default(false).describe('Hash the source port too. Only with sh and mh.'),
-  onePacket: z.boolean().default(false).describe('Schedule every datagram by itself. Only when all ports are UDP. With NAT the kernel does not rewrite answers then: only for traffic without answers.'),
+  onePacket: z.boolean().default(false)
+    .describe('Schedule every datagram by itself. Only when all ports are UDP. With NAT the kernel does not rewrite answers then: only for traffic without answers.'),
 });
 
 const persistence = z.strictObject({
@@ -115,7 +116,8 @@ export const virtualServerSpec = z.strictObject({
   trafficPolicy: z.enum(['Cluster', 'Local']).default('Cluster')
     .describe('Which real servers a director uses. Cluster: all of them. Local: only those on its own node; needs a cluster.'),
   connectionLimits: connectionLimits.prefault({}).describe('Connection thresholds, per real server.'),
-  healthCheck: healthCheck.optional().describe('How directors check the real servers. Absent: not at all. Endpoints of a Service that are not ready get no connections either way.'),
+  healthCheck: healthCheck.optional()
+    .describe('How directors check the real servers. Absent: not at all. Endpoints of a Service that are not ready get no connections either way.'),
   slowStart: slowStart.optional().describe('How a real server that comes back, or is new beside others, is given its share. Needs healthCheck. Absent: at once.'),
   drain: drain.prefault({}).describe('What happens to connections of a real server that goes away.'),
   suspend: z.boolean().default(false).describe('Keep the claim on the address, serve nothing.'),
