@@ -48,8 +48,10 @@ export class BulkEncoder {
     const { kind } = operation;
     if (kind === 'addService' || kind === 'setService') {
       if (isPlainService(operation.service)) this.#services[kind] = keyed(writer.lastMessage(), operation.service);
-    } else if ((kind === 'addDestination' || kind === 'delDestination') && operation.destination instanceof DestinationRow && isPlainRow(operation.destination.words, operation.destination.at) && isPlainService(operation.service)) {
-      const template = keyed(writer.lastMessage(), operation.service);
+    } else if (kind === 'addDestination' || kind === 'delDestination') {
+      const { service, destination } = operation;
+      if (!(destination instanceof DestinationRow) || !isPlainRow(destination.words, destination.at) || !isPlainService(service)) return;
+      const template = keyed(writer.lastMessage(), service);
       this.#rows[kind] = template && { ...template, keyOf: null, weight: 0 };
     }
   }
@@ -86,7 +88,12 @@ export class BulkEncoder {
         const { message, weight } = template;
         const { length } = message;
         const rows = destinations.words;
-        const mostHere = Math.min(destinations.length - this.row, most - places.length, Math.floor((room.weight - this.weight) / weight), Math.floor((limit - at) / length));
+        const mostHere = Math.min(
+          destinations.length - this.row,
+          most - places.length,
+          Math.floor((room.weight - this.weight) / weight),
+          Math.floor((limit - at) / length),
+        );
         let taken = 0;
         for (let r = this.row * ROW; taken < mostHere && isSoundRow(service, rows, r); taken++, r += ROW) {
           words.set(message, at);
@@ -149,8 +156,10 @@ function putDestination(words: Uint32Array, end: number, row: Uint32Array, r: nu
   words[end - DESTINATION_FROM_END.lower] = row[r + 8]!;
 }
 
+type RowWork = Extract<IpvsWork, { kind: 'addTable' | 'addDestination' | 'delDestination' }>;
+
 /** Puts the key of another service into the template. False when it is none for that service. */
-function rekey(template: RowTemplate, operation: Extract<IpvsWork, { kind: 'addTable' | 'addDestination' | 'delDestination' }>, weigh: (work: IpvsWork) => number): boolean {
+function rekey(template: RowTemplate, operation: RowWork, weigh: (work: IpvsWork) => number): boolean {
   const { service } = operation;
   if (!isPlainService(service) || service.protocol !== template.service.protocol) return false;
   writeKey(template.message, 0, service);

@@ -34,7 +34,11 @@ const PROBE_DESTINATION: Destination = {
  * Probes the kernel. `schedulers` names those worth asking for, as each question may load a module. Without an ip_vs module
  * `version` is null and everything else empty; whoever needs IPVS then gets MODULE_MISSING. Throws other KernelErrors.
  */
-export function probeCapabilities(schedulers: readonly string[] = [NO_SCHEDULER, ...SCHEDULERS], loader = new SchedulerLoader(), debug?: NetlinkDebug): IpvsCapabilities {
+export function probeCapabilities(
+  schedulers: readonly string[] = [NO_SCHEDULER, ...SCHEDULERS],
+  loader = new SchedulerLoader(),
+  debug?: NetlinkDebug,
+): IpvsCapabilities {
   try {
     return inScratchNamespace(() => withConnection(debug, (probe) => {
       bringLoopbackUp();
@@ -143,7 +147,10 @@ class Probe {
       this.#mark++;
       return this.#accepts({ ...wish, fwmark: this.#mark }, use);
     }
-    if (refusal?.errno === ERRNO.EPERM) throw new KernelError({ code: 'PERMISSION_DENIED', errno: refusal.errno, operation: 'NEW_SERVICE', message: 'IPVS needs CAP_NET_ADMIN in the initial user namespace' });
+    if (refusal?.errno === ERRNO.EPERM) {
+      const message = 'IPVS needs CAP_NET_ADMIN in the initial user namespace';
+      throw new KernelError({ code: 'PERMISSION_DENIED', errno: refusal.errno, operation: 'NEW_SERVICE', message });
+    }
     if (refusal !== null) return false;
     try {
       use?.(service);

@@ -66,7 +66,13 @@ class KernelIpvs implements IpvsClient {
   /** Schedulers that were asked for, whatever the answer. */
   #probed: ReadonlySet<string> = new Set();
 
-  constructor(connection: NetlinkConnection, sockopt: SockoptReader | null, schedulers: SchedulerLoader, debug: NetlinkDebug | undefined, callMicroseconds: number | undefined) {
+  constructor(
+    connection: NetlinkConnection,
+    sockopt: SockoptReader | null,
+    schedulers: SchedulerLoader,
+    debug: NetlinkDebug | undefined,
+    callMicroseconds: number | undefined,
+  ) {
     this.#connection = connection;
     this.#family = new GenericFamily(connection, FAMILY_NAME, MODULE_NAME);
     this.#sockopt = sockopt;

@@ -82,13 +82,13 @@ export interface IpvsClient {
   /**
    * Everything in this network namespace. Yields every few milliseconds. `expected`, by serviceKey(): what is thought to be there.
    * Where the kernel has the same (connection counters aside), the answer holds the very objects of `expected`, or of the answer before:
-   * so a table that nobody touched costs neither memory nor time to compare. The answer is not to be changed. IPv6 services of others, which only a dump
-   * of all shows, are then looked for now and then while nobody has seen one.
+   * so a table that nobody touched costs neither memory nor time to compare. The answer is not to be changed. IPv6 services of others,
+   * which only a dump of all shows, are then looked for now and then while nobody has seen one.
    */
   readAll(signal?: AbortSignal, expected?: Expected): Promise<IpvsObservation>;
   /**
-   * The same for who has something more urgent to do in between: the list at once, the services piece by piece. May be left at any point, and others may
-   * be begun meanwhile.
+   * The same for who has something more urgent to do in between: the list at once, the services piece by piece. May be left at any point,
+   * and others may be begun meanwhile.
    */
   walk(expected: Expected): IpvsWalk;
   /** Only these services; a missing one is absent from the result. Synchronous: one or two round trips a service. */
@@ -103,7 +103,10 @@ export interface IpvsClient {
 
   timeouts(): Timeouts;
   syncDaemons(): SyncDaemon[];
-  /** Counters of all services, with turns of the event loop in between: 4 µs a service add up. One at a time. Rejects with the signal's reason, and KernelError. */
+  /**
+   * Counters of all services, with turns of the event loop in between: 4 µs a service add up. One at a time. Rejects with the signal's
+   * reason, and KernelError.
+   */
   statistics(signal: AbortSignal): Promise<Map<string, ServiceStatistics>>;
   /**
    * What this kernel can do. `schedulers` names those worth asking for (all known if absent). Remembered, the same value again and again;

@@ -281,7 +281,8 @@ export class IpvsReader {
 
   /** Services by one dump, for a fingerprint; without the IPv4 ones if `others`. */
   listServices(others: boolean): DecodedService[] {
-    return others ? this.#dumpServices().decoded.filter((service) => service.family === 'IPv6' || (!('unknown' in service) && service.engine !== '')) : this.#dumpServices(true).decoded;
+    if (!others) return this.#dumpServices(true).decoded;
+    return this.#dumpServices().decoded.filter((service) => service.family === 'IPv6' || (!('unknown' in service) && service.engine !== ''));
   }
 
   /** Number of destinations by netlink; for services that getsockopt does not count. */

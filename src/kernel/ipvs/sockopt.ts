@@ -56,7 +56,10 @@ export class SockoptReader {
     this.#fd = socket(AF.INET, SOCK.DGRAM, 0);
   }
 
-  /** Microseconds that a system call costs here, at best: less than one on hardware, fifteen in User-Mode Linux, something between in a sandbox. Measured once. */
+  /**
+   * Microseconds that a system call costs here, at best: less than one on hardware, fifteen in User-Mode Linux, something between in a
+   * sandbox. Measured once.
+   */
   get callMicroseconds(): number { return this.#callMicroseconds ??= this.#fastest(); }
 
   #fastest(): number {

@@ -81,7 +81,9 @@ const range = (field: string, value: number, from: number, to: number): string |
 /** Why these are not the key of a service, or null. */
 export function invalidServiceKey(service: Service): string | null {
   if (service.family !== 'IPv4' && service.family !== 'IPv6') return `family ${String(service.family)} is neither IPv4 nor IPv6`;
-  if (service.protocol !== 'TCP' && service.protocol !== 'UDP' && service.protocol !== 'SCTP') return `protocol ${String(service.protocol)} is none of TCP, UDP, SCTP`;
+  if (service.protocol !== 'TCP' && service.protocol !== 'UDP' && service.protocol !== 'SCTP') {
+    return `protocol ${String(service.protocol)} is none of TCP, UDP, SCTP`;
+  }
   if (service.fwmark !== 0) {
     if (!whole(service.fwmark, 1, 0xffffffff)) return `fwmark ${service.fwmark} is not 1..4294967295`;
     if (service.address !== '' || service.port !== 0) return 'a fwmark service has neither address nor port';
@@ -106,7 +108,9 @@ export function invalidService(service: Service): string | null {
   if (schedulerFlags !== 0 && !['sh', 'mh', NO_SCHEDULER].includes(service.scheduler)) {
     return `flags 0x${schedulerFlags.toString(16)} are scheduler flags, which ${service.scheduler} does not read (sh and mh do)`;
   }
-  if (service.flags & SERVICE_FLAG.onePacket && service.fwmark === 0 && service.protocol !== 'UDP') return `flags: one-packet scheduling is for UDP, not ${service.protocol}`;
+  if (service.flags & SERVICE_FLAG.onePacket && service.fwmark === 0 && service.protocol !== 'UDP') {
+    return `flags: one-packet scheduling is for UDP, not ${service.protocol}`;
+  }
   const bits = service.family === 'IPv4' ? 32 : 128;
   if (!persistent) {
     if (service.timeoutSeconds !== 0) return `persistence timeout ${service.timeoutSeconds} without persistence`;
@@ -150,8 +154,11 @@ export function invalidDestination(service: Service, d: Destination): string | n
   if (d.family !== service.family && d.method !== 'tunnel') return `an ${d.family} destination in an ${service.family} service needs method tunnel, not ${d.method}`;
   if (service.fwmark === 0 && service.port !== 0) {
     if (d.port === 0 && d.method === 'masq') return 'port 0 in a service that has a port';
-    // Only NAT rewrites ports: with the others the packet arrives with the service's, whatever is said here. 0 is a second entry of a real server (agent/way.ts).
-    if (d.method !== 'masq' && d.port !== service.port && d.port !== 0) return `port ${d.port} differs from the service's ${service.port}, which method ${d.method} cannot translate`;
+    // Only NAT rewrites ports: with the others the packet arrives with the service's, whatever is said here. 0 is a second entry of a
+    // real server (agent/way.ts).
+    if (d.method !== 'masq' && d.port !== service.port && d.port !== 0) {
+      return `port ${d.port} differs from the service's ${service.port}, which method ${d.method} cannot translate`;
+    }
   }
   if (!whole(d.weight, 0, MAXIMUM_WEIGHT)) return `weight ${d.weight} is not 0..${MAXIMUM_WEIGHT}`;
   if (!whole(d.upper, 0, MAXIMUM_THRESHOLD)) return `upper threshold ${d.upper} is not 0..${MAXIMUM_THRESHOLD}`;
@@ -168,7 +175,8 @@ function invalidTunnel(d: Destination): string | null {
   }
   const allowed: number[] = d.tunnelType === 'gue' ? [TUNNEL_FLAG.none, TUNNEL_FLAG.checksum, TUNNEL_FLAG.remoteChecksum] : [TUNNEL_FLAG.none, TUNNEL_FLAG.checksum];
   if (!allowed.includes(d.tunnelFlags)) return `tunnel flags ${d.tunnelFlags} are none of ${allowed.join(', ')} for ${d.tunnelType}`;
-  return d.tunnelType === 'gue' ? range('tunnel port', d.tunnelPort, 1, 65535) : d.tunnelPort === 0 ? null : `tunnel port ${d.tunnelPort} with ${d.tunnelType}, which has none`;
+  if (d.tunnelType === 'gue') return range('tunnel port', d.tunnelPort, 1, 65535);
+  return d.tunnelPort === 0 ? null : `tunnel port ${d.tunnelPort} with ${d.tunnelType}, which has none`;
 }
 
 /** Why the kernel should not get these timeouts, or null. 0 leaves one as it is. */
@@ -180,8 +188,12 @@ export function invalidTimeouts(timeouts: Timeouts): string | null {
 /** Why the kernel should not get this sync daemon, or null. 0 and '' are the kernel's defaults. */
 export function invalidDaemon(daemon: SyncDaemon): string | null {
   if (daemon.role !== 'master' && daemon.role !== 'backup') return `role ${String(daemon.role)} is neither master nor backup`;
-  if (!/^[^\s/\0]+$/.test(daemon.interface) || Buffer.byteLength(daemon.interface) > MAXIMUM_INTERFACE_NAME) return `interface ${JSON.stringify(daemon.interface)} is no interface name`;
-  if (daemon.group !== '' && (familyOf(daemon.group) === null || classOf(daemon.group) !== 'multicast')) return `group ${JSON.stringify(daemon.group)} is no multicast address`;
+  if (!/^[^\s/\0]+$/.test(daemon.interface) || Buffer.byteLength(daemon.interface) > MAXIMUM_INTERFACE_NAME) {
+    return `interface ${JSON.stringify(daemon.interface)} is no interface name`;
+  }
+  if (daemon.group !== '' && (familyOf(daemon.group) === null || classOf(daemon.group) !== 'multicast')) {
+    return `group ${JSON.stringify(daemon.group)} is no multicast address`;
+  }
   return range('sync id', daemon.syncId, 0, 255) ?? range('maximum length', daemon.maxLength, 0, 65535)
     ?? range('port', daemon.port, 0, 65535) ?? range('TTL', daemon.ttl, 0, 255);
 }

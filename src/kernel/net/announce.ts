@@ -16,10 +16,16 @@ const IPPROTO_IPV6 = 41;
 const IPV6 = { MULTICAST_IF: 17, MULTICAST_HOPS: 18 } as const;
 const ALL_NODES = 'ff02::1';
 
-/** Announces a VIP of `link`. Throws KernelError INVALID when the link has no MAC, SYSTEM_CALL (ENETDOWN: the link is down), PERMISSION_DENIED (CAP_NET_RAW). */
+/**
+ * Announces a VIP of `link`. Throws KernelError INVALID when the link has no MAC, SYSTEM_CALL (ENETDOWN: the link is down),
+ * PERMISSION_DENIED (CAP_NET_RAW).
+ */
 export function announce(vip: VipAddress, link: Pick<Link, 'name' | 'index' | 'mac'>): void {
   const mac = macBytes(link.mac);
-  if (mac === null) throw new KernelError({ code: 'INVALID', operation: 'announce', object: `${vip.address} on ${link.name}`, message: 'the link has no MAC address: nobody resolves addresses on it' });
+  if (mac === null) {
+    const message = 'the link has no MAC address: nobody resolves addresses on it';
+    throw new KernelError({ code: 'INVALID', operation: 'announce', object: `${vip.address} on ${link.name}`, message });
+  }
   if (vip.family === 'IPv4') announceByArp(vip.address, mac, link.index);
   else announceByNd(vip.address, mac, link.index);
 }

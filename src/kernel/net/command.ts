@@ -43,8 +43,10 @@ export const systemCommands: CommandRunner = {
       child.stdin.on('error', () => {});
       child.on('error', (error: NodeJS.ErrnoException) => resolve({ code: -1, stdout: '', stderr: error.message, missing: error.code === 'ENOENT' }));
       child.on('close', (code, signal) => {
-        const stderr = Buffer.concat(err).toString();
-        resolve({ code: code ?? -1, stdout: Buffer.concat(out).toString(), stderr: signal === null ? stderr : `${stderr}killed by ${signal} after ${DEADLINE_MS} ms`, missing: false });
+        const stdout = Buffer.concat(out).toString();
+        const said = Buffer.concat(err).toString();
+        const stderr = signal === null ? said : `${said}killed by ${signal} after ${DEADLINE_MS} ms`;
+        resolve({ code: code ?? -1, stdout, stderr, missing: false });
       });
       child.stdin.end(input);
     });

@@ -67,7 +67,8 @@ export class FouPorts {
       this.#connection.request(writer, { operation, object });
     } catch (error) {
       if (!(error instanceof KernelError) || error.errno !== ERRNO.EADDRINUSE) throw error;
-      throw new KernelError({ code: 'KERNEL_REFUSED', errno: error.errno, operation, object, cause: error, message: 'another program has this UDP port; `ss -lunp` tells which' });
+      const message = 'another program has this UDP port; `ss -lunp` tells which';
+      throw new KernelError({ code: 'KERNEL_REFUSED', errno: error.errno, operation, object, cause: error, message });
     }
   }
 

@@ -155,12 +155,14 @@ function readMss(options: Options, family: Family): MssRule[] | null {
   if (!exactly(options, ['-s', '-p', '--tcp-flags', '--mss', '-j', '--set-mss'])) return null;
   const vip = hostOf(options.get('-s'), family);
   const mss = Number(options.get('--set-mss'));
-  const asWritten = options.get('-j') === 'TCPMSS' && options.get('-p') === 'tcp' && options.get('--tcp-flags') === 'SYN,RST SYN' && options.get('--mss') === `${mss + 1}:65535`;
+  const asWritten = options.get('-j') === 'TCPMSS' && options.get('-p') === 'tcp'
+    && options.get('--tcp-flags') === 'SYN,RST SYN' && options.get('--mss') === `${mss + 1}:65535`;
   return vip === null || !asWritten ? null : [{ family, vip, mss }];
 }
 
 function readSourceNat(options: Options, family: Family): SourceNatRule[] | null {
-  if (!exactly(options, ['--vproto', '--vaddr', '--vmethod', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source']) || options.get('--vmethod') !== 'MASQ') return null;
+  const [needed, perhaps] = [['--vproto', '--vaddr', '--vmethod', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source']] as const;
+  if (!exactly(options, needed, perhaps) || options.get('--vmethod') !== 'MASQ') return null;
   const vip = hostOf(options.get('--vaddr'), family);
   const protocol = protocolOf(options.get('--vproto')!);
   const port = options.get('--vport');

@@ -100,7 +100,10 @@ function iptablesBackend(commands: CommandRunner, programs: IptablesPrograms): N
     read: () => rulesIn(FAMILIES.map((family) => ({ family, state: stateOf(family) }))),
     async readSlowly() {
       const states = [];
-      for (const family of FAMILIES) states.push({ family, state: isEmptyFamily(family) ? parseIptables('') : parse(family, await commands.run(`${programs[family]}-save`, [])) });
+      for (const family of FAMILIES) {
+        const state = isEmptyFamily(family) ? parseIptables('') : parse(family, await commands.run(`${programs[family]}-save`, []));
+        states.push({ family, state });
+      }
       return rulesIn(states);
     },
     async set(rules) {
@@ -119,14 +122,22 @@ function hasTables(family: Family): boolean {
   return existsSync(TABLE_NAMES[family]) && /^(mangle|nat)$/m.test(readFileSync(TABLE_NAMES[family], 'utf8'));
 }
 
-/** Where no backend worked, and one is missed, it is looked for again after so many milliseconds: somebody may have installed one, as the error says. */
+/**
+ * Where no backend worked, and one is missed, it is looked for again after so many milliseconds: somebody may have installed one, as
+ * the error says.
+ */
 const LOOK_AGAIN_MS = 30_000;
+
+export interface LazyNetfilter {
+  backend(missed?: boolean): Netfilter | null;
+  set(rules: NetfilterRules): Promise<void>;
+}
 
 /**
  * Finds the backend when it is first needed and remembers it: trying loads kernel modules and runs up to five programs, so it is not done for
  * nothing. `missed`: default true. `now`: monotonic milliseconds.
  */
-export function lazyNetfilter(commands: CommandRunner = systemCommands, now: () => number = () => performance.now()): { backend(missed?: boolean): Netfilter | null; set(rules: NetfilterRules): Promise<void> } {
+export function lazyNetfilter(commands: CommandRunner = systemCommands, now: () => number = () => performance.now()): LazyNetfilter {
   let found: Netfilter | null = null;
   let lookAt: number | null = null;
   const backend = (missed = true): Netfilter | null => {
@@ -143,7 +154,8 @@ export function lazyNetfilter(commands: CommandRunner = systemCommands, now: () 
       if (filter !== null) return filter.set(rules);
       checkRules(rules);
       if (isEmpty(rules)) return;
-      throw new KernelError({ code: 'BACKEND_MISSING', operation: 'setRules', message: 'neither nft (kernel 5.6 with nf_tables) nor iptables works on this host: install nftables or iptables' });
+      const message = 'neither nft (kernel 5.6 with nf_tables) nor iptables works on this host: install nftables or iptables';
+      throw new KernelError({ code: 'BACKEND_MISSING', operation: 'setRules', message });
     },
   };
 }

@@ -53,9 +53,17 @@ function readTable(json: string): Table {
     const name = String(field(body, 'name') ?? '');
     switch (kind) {
       case 'metainfo': break;
-      case 'table': if (field(body, 'flags') !== undefined) table.others.push(`table flags ${JSON.stringify(field(body, 'flags'))}`); break;
-      case 'map': table.maps.set(name, { type: [field(body, 'type') ?? null, field(body, 'map') ?? null], elements: list(field(body, 'elem') ?? []) }); break;
-      case 'chain': table.chains.set(name, { type: field(body, 'type') ?? null, hook: field(body, 'hook') ?? null, priority: field(body, 'prio') ?? null, rules: [] }); break;
+      case 'table':
+        if (field(body, 'flags') !== undefined) table.others.push(`table flags ${JSON.stringify(field(body, 'flags'))}`);
+        break;
+      case 'map':
+        table.maps.set(name, { type: [field(body, 'type') ?? null, field(body, 'map') ?? null], elements: list(field(body, 'elem') ?? []) });
+        break;
+      case 'chain':
+        table.chains.set(name, {
+          type: field(body, 'type') ?? null, hook: field(body, 'hook') ?? null, priority: field(body, 'prio') ?? null, rules: [],
+        });
+        break;
       case 'rule': table.chains.get(String(field(body, 'chain')))?.rules.push([...list(field(body, 'expr'))]); break;
       default: table.others.push(`${kind} ${name}`);
     }
@@ -104,8 +112,10 @@ function familiesInForce(table: Table, base: keyof typeof BASE_CHAINS, found: Fo
 
 /** Text that is equal for equal JSON: members sorted, and the two forms that versions of nft use for `syn|rst` as one. */
 function canonicalText(value: Json): string {
-  const sorted = JSON.stringify(value, (_key, member: Json) =>
-    member !== null && typeof member === 'object' && !Array.isArray(member) ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))) : member);
+  const sorted = JSON.stringify(value, (_key, member: Json) => {
+    if (member === null || typeof member !== 'object' || Array.isArray(member)) return member;
+    return Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
   return sorted.replace('{"|":["syn","rst"]}', '["syn","rst"]');
 }
 
@@ -131,7 +141,12 @@ function readMarks(table: Table, found: Found): void {
   const expected = (family: Family): Expression[] => [{
     mangle: {
       key: { meta: { key: 'mark' } },
-      value: { map: { key: { concat: [payload(NFT_FAMILY[family].keyword, 'daddr'), { meta: { key: 'l4proto' } }, payload('th', 'dport')] }, data: `@mark_${NFT_FAMILY[family].name}` } },
+      value: {
+        map: {
+          key: { concat: [payload(NFT_FAMILY[family].keyword, 'daddr'), { meta: { key: 'l4proto' } }, payload('th', 'dport')] },
+          data: `@mark_${NFT_FAMILY[family].name}`,
+        },
+      },
     },
   }];
   for (const family of familiesInForce(table, 'marking', found, expected)) {
@@ -177,7 +192,8 @@ function readSourceNat(table: Table, found: Found, used: Set<string>): void {
   const past = (family: Family): Expression[] => [{ vmap: { key: payload(NFT_FAMILY[family].keyword, 'daddr'), data: `@direct_${NFT_FAMILY[family].name}` } }];
   for (const family of familiesInForce(table, 'source_nat', found, past, expected)) {
     const { name, type } = NFT_FAMILY[family];
-    const direct = new Set(elementsOf(table, `direct_${name}`, [type, 'verdict'], found).flatMap(([vip, verdict]) => (JSON.stringify(verdict) === '{"return":null}' ? [String(vip)] : [])));
+    const direct = new Set(elementsOf(table, `direct_${name}`, [type, 'verdict'], found)
+      .flatMap(([vip, verdict]) => (JSON.stringify(verdict) === '{"return":null}' ? [String(vip)] : [])));
     const addresses = new Map(elementsOf(table, `to_${name}`, [type, type], found).map(([vip, to]) => [String(vip), to]));
     for (const [key, verdict] of elementsOf(table, `snat_${name}`, [type, 'verdict'], found)) {
       const vip = addressOf(key, family);
@@ -198,7 +214,10 @@ function readSourceNat(table: Table, found: Found, used: Set<string>): void {
   }
 }
 
-/** [meta mark M] meta l4proto P [ct original proto-dst PORTS] snat|masquerade; anything else is null. `mapped`: the VIP's entry in the address map. */
+/**
+ * [meta mark M] meta l4proto P [ct original proto-dst PORTS] snat|masquerade; anything else is null. `mapped`: the VIP's entry in the
+ * address map.
+ */
 function sourceNatRule(family: Family, vip: string, expressions: Expression[], mapped: Json | undefined): SourceNatRule | null {
   const rest = [...expressions];
   const mark = takeMatch(rest, { meta: { key: 'mark' } });

@@ -52,7 +52,8 @@ function markBlocks(rules: readonly MarkRule[], blocks: string[]): void {
     if (own.length === 0) continue;
     const { name, keyword, type } = NFT_FAMILY[family];
     const list = own.map((rule) => `${rule.vip} . ${rule.protocol.toLowerCase()} . ${ports(rule)} : ${hex(rule.mark)}`);
-    blocks.push(`  map mark_${name} {\n    type ${type} . inet_proto . inet_service : mark\n    flags interval\n    elements = { ${list.join(',\n      ')} }\n  }\n`);
+    const head = `  map mark_${name} {\n    type ${type} . inet_proto . inet_service : mark\n    flags interval\n`;
+    blocks.push(`${head}    elements = { ${list.join(',\n      ')} }\n  }\n`);
     statements.push(`meta mark set ${keyword} daddr . meta l4proto . th dport map @mark_${name}`);
   }
   blocks.push(baseChain('marking', statements));
@@ -86,7 +87,8 @@ function sourceNatBlocks(rules: readonly SourceNatRule[], blocks: string[], elem
     // Maps go first: the chains' rules refer to them.
     if (targets.length > 0) blocks.unshift(`  map to_${name} {\n    type ${type} : ${type}\n    elements = { ${targets.join(',\n      ')} }\n  }\n`);
     blocks.push(`  map snat_${name} {\n    type ${type} : verdict\n  }\n`);
-    blocks.push(`  map direct_${name} {\n    type ${type} : verdict\n    elements = { ${[...byVip.keys()].map((vip) => `${vip} : return`).join(',\n      ')} }\n  }\n`);
+    const returns = [...byVip.keys()].map((vip) => `${vip} : return`);
+    blocks.push(`  map direct_${name} {\n    type ${type} : verdict\n    elements = { ${returns.join(',\n      ')} }\n  }\n`);
     elements.push(`add element ${TABLE_FAMILY} ${TABLE} snat_${name} { ${jumps.join(',\n  ')} }\n`);
     // A packet that leaves for the VIP is one of DR, whose connections outlive an edit of the mode: it must reach the real server as it is.
     statements.push(`${keyword} daddr vmap @direct_${name}`);

@@ -56,7 +56,8 @@ interface Channel {
  * Asks for each of the VIPs on its link. Resolves after `questions * everyMs` milliseconds, or as soon as every one was answered, with one
  * outcome an address. What this host itself says does not count. Rejects only with an AbortError.
  */
-export async function probe(vips: readonly VipAddress[], links: readonly ProbeLink[], { signal, questions = QUESTIONS, everyMs = EVERY_MS }: ProbeOptions = {}): Promise<Map<string, ProbeOutcome>> {
+export async function probe(vips: readonly VipAddress[], links: readonly ProbeLink[], options: ProbeOptions = {}): Promise<Map<string, ProbeOutcome>> {
+  const { signal, questions = QUESTIONS, everyMs = EVERY_MS } = options;
   signal?.throwIfAborted();
   const outcomes = new Map<string, ProbeOutcome>(vips.map((v) => [v.address, { state: 'silent' }]));
   const own = new Set(links.map((l) => l.mac));
@@ -108,7 +109,9 @@ function listen(channel: Channel, own: ReadonlySet<string>, outcomes: Map<string
     if (!heard || own.has(heard.mac)) continue;
     const before = outcomes.get(heard.address);
     // Who holds it says more than who wants it.
-    if (before?.state === 'silent' || (before?.state === 'answered' && before.says === 'wants')) outcomes.set(heard.address, { state: 'answered', mac: heard.mac, says: heard.says });
+    if (before?.state === 'silent' || (before?.state === 'answered' && before.says === 'wants')) {
+      outcomes.set(heard.address, { state: 'answered', mac: heard.mac, says: heard.says });
+    }
   }
 }
 
@@ -117,7 +120,10 @@ function openChannel(vips: readonly VipAddress[], links: readonly ProbeLink[]): 
   const link = links.find((l) => l.name === name);
   if (link === undefined) throw new KernelError({ code: 'KERNEL_REFUSED', errno: ERRNO.ENODEV, operation: 'probe', object: name, message: 'no such link' });
   const mac = macBytes(link.mac);
-  if (mac === null) throw new KernelError({ code: 'INVALID', operation: 'probe', object: `${vips[0]!.address} on ${name}`, message: 'the link has no MAC address: nobody resolves addresses on it' });
+  if (mac === null) {
+    const message = 'the link has no MAC address: nobody resolves addresses on it';
+    throw new KernelError({ code: 'INVALID', operation: 'probe', object: `${vips[0]!.address} on ${name}`, message });
+  }
   return family === 'IPv4' ? arpChannel(vips, link, mac) : neighbourChannel(vips, link, mac);
 }
 

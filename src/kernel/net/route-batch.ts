@@ -54,7 +54,8 @@ export class RouteBatch {
 
   /** Whether `flush` has to be called before another operation is added. */
   get isFull(): boolean {
-    return this.#pending.length + MESSAGES_PER_OPERATION > Math.min(LARGEST_BATCH, this.#connection.maximumBatch) || !this.#writer.wouldFit(MESSAGES_PER_OPERATION * LARGEST_MESSAGE);
+    return this.#pending.length + MESSAGES_PER_OPERATION > Math.min(LARGEST_BATCH, this.#connection.maximumBatch)
+      || !this.#writer.wouldFit(MESSAGES_PER_OPERATION * LARGEST_MESSAGE);
   }
 
   /** Appends the messages of one operation. What is wrong with it is reported, never thrown. */
@@ -79,7 +80,10 @@ export class RouteBatch {
         const link = this.#find(operation.name);
         if (link === undefined) return;
         // The last line of defence for a physical NIC's or a bridge's name that got into a ledger.
-        if (!TUNNEL_KINDS.includes(link.kind)) throw new KernelError({ code: 'INVALID', operation: 'RTM_DELLINK', object: operation.name, message: `it is no tunnel (kind ${link.kind || 'none'})` });
+        if (!TUNNEL_KINDS.includes(link.kind)) {
+          const message = `it is no tunnel (kind ${link.kind || 'none'})`;
+          throw new KernelError({ code: 'INVALID', operation: 'RTM_DELLINK', object: operation.name, message });
+        }
         encodeDelLink(writer, operation.name);
         push();
         this.#linksChange = true;
@@ -190,6 +194,8 @@ function objectOf(operation: NetOperation): string {
 export function asKernelError(error: unknown, operation: NetOperation): KernelError {
   if (error instanceof KernelError) return error;
   // ip.ts says RangeError of text that is no address.
-  if (error instanceof RangeError) return new KernelError({ code: 'INVALID', operation: operation.kind, object: objectOf(operation), message: error.message, cause: error });
+  if (error instanceof RangeError) {
+    return new KernelError({ code: 'INVALID', operation: operation.kind, object: objectOf(operation), message: error.message, cause: error });
+  }
   throw error;
 }

@@ -74,8 +74,14 @@ export function readLocalRoutes(connection: NetlinkConnection, names: LinkNames)
   }));
 }
 
+interface Listings {
+  links: Listing<Link>;
+  addresses: Listing<Address>;
+  localRoutes: Listing<LocalRoute>;
+}
+
 /** All three, with turns of the event loop in between; see NetlinkConnection.dumpSlowly. */
-export async function readSlowly(connection: NetlinkConnection, signal: AbortSignal): Promise<{ links: Listing<Link>; addresses: Listing<Address>; localRoutes: Listing<LocalRoute> }> {
+export async function readSlowly(connection: NetlinkConnection, signal: AbortSignal): Promise<Listings> {
   const links = await askSlowly(connection, LINKS, signal);
   const names = linkNames(links.items);
   const addresses = await askSlowly(connection, addressesOn(names), signal);

@@ -38,7 +38,8 @@ export function encodeAddTunnel(writer: MessageWriter, tunnel: Tunnel): void {
   const v6 = tunnel.kind === 'ip6tnl' || tunnel.kind === 'ip6gre';
   const local = toBytes(tunnel.local);
   if (local.length !== (v6 ? 16 : 4)) {
-    throw new KernelError({ code: 'INVALID', operation: 'RTM_NEWLINK', object: tunnel.name, message: `${tunnel.kind} needs an ${v6 ? 'IPv6' : 'IPv4'} address, not ${tunnel.local}` });
+    const message = `${tunnel.kind} needs an ${v6 ? 'IPv6' : 'IPv4'} address, not ${tunnel.local}`;
+    throw new KernelError({ code: 'INVALID', operation: 'RTM_NEWLINK', object: tunnel.name, message });
   }
   const gre = tunnel.kind === 'gre' || tunnel.kind === 'ip6gre';
   const name = linkName(tunnel.name, 'RTM_NEWLINK');
@@ -130,8 +131,12 @@ export function refusedOperation(refusal: Refusal, operation: string, object: st
     new KernelError({ code, errno: refusal.errno, operation, object, message: [refusal.message, why].filter(Boolean).join('; ') });
   const unknown = refusal.errno === ERRNO.EOPNOTSUPP || refusal.errno === ERRNO.EAFNOSUPPORT;
   if (tunnel && unknown) return error('MODULE_MISSING', `this kernel has no ${tunnel.kind} devices: \`modprobe ${MODULE_OF[tunnel.kind]}\``);
-  if (address?.family === 'IPv6' && unknown) return error('MODULE_MISSING', 'this host has no IPv6: `modprobe ipv6`, and no ipv6.disable=1 on the kernel command line');
+  if (address?.family === 'IPv6' && unknown) {
+    return error('MODULE_MISSING', 'this host has no IPv6: `modprobe ipv6`, and no ipv6.disable=1 on the kernel command line');
+  }
   // inet6_rtm_newaddr says EACCES for this and nothing else; without CAP_NET_ADMIN it is EPERM.
-  if (address?.family === 'IPv6' && refusal.errno === ERRNO.EACCES) return error('KERNEL_REFUSED', `IPv6 is switched off on this link: net.ipv6.conf.${address.link}.disable_ipv6`);
+  if (address?.family === 'IPv6' && refusal.errno === ERRNO.EACCES) {
+    return error('KERNEL_REFUSED', `IPv6 is switched off on this link: net.ipv6.conf.${address.link}.disable_ipv6`);
+  }
   return refusalError(refusal, { operation, object });
 }

@@ -71,7 +71,9 @@ export function checkRules(rules: NetfilterRules): NetfilterRules {
   for (const rule of checked.sourceNat) {
     checkTarget(rule);
     checkPorts(rule);
-    if (rule.to !== '' && (canonical(rule.to) !== rule.to || familyOf(rule.to) !== rule.family)) throw invalid(rule, `${JSON.stringify(rule.to)} is no ${rule.family} address`);
+    if (rule.to !== '' && (canonical(rule.to) !== rule.to || familyOf(rule.to) !== rule.family)) {
+      throw invalid(rule, `${JSON.stringify(rule.to)} is no ${rule.family} address`);
+    }
     if (!isWord(rule.mark)) throw invalid(rule, `mark ${rule.mark} is out of range`);
   }
   let before: MarkRule | null = null;
@@ -86,13 +88,17 @@ export function checkRules(rules: NetfilterRules): NetfilterRules {
   }
   for (const rule of checked.mss) {
     checkTarget(rule);
-    if (!Number.isInteger(rule.mss) || rule.mss < SMALLEST_MSS || rule.mss > LARGEST_MSS) throw invalid(rule, `an MSS is ${SMALLEST_MSS}..${LARGEST_MSS}, not ${rule.mss}`);
+    if (!Number.isInteger(rule.mss) || rule.mss < SMALLEST_MSS || rule.mss > LARGEST_MSS) {
+      throw invalid(rule, `an MSS is ${SMALLEST_MSS}..${LARGEST_MSS}, not ${rule.mss}`);
+    }
   }
   return checked;
 }
 
 function checkTarget(rule: Rule): void {
-  if (canonical(rule.vip) !== rule.vip || familyOf(rule.vip) !== rule.family) throw invalid(rule, `${JSON.stringify(rule.vip)} is no canonical ${rule.family} address`);
+  if (canonical(rule.vip) !== rule.vip || familyOf(rule.vip) !== rule.family) {
+    throw invalid(rule, `${JSON.stringify(rule.vip)} is no canonical ${rule.family} address`);
+  }
 }
 
 function checkPorts(rule: SourceNatRule | MarkRule): void {

@@ -6,7 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { toBytes, type Family } from '../../ip/ip.ts';
 import {
-  AF, EPOLL, SO, SOCK, SOL_SOCKET, bind, close, connect, epollAdd, epollCreate, epollDelete, epollTake, eventAt, eventsFor, getsockopt, setsockopt, socket, tryReceive, trySend,
+  AF, EPOLL, SO, SOCK, SOL_SOCKET,
+  bind, close, connect, epollAdd, epollCreate, epollDelete, epollTake, eventAt, eventsFor, getsockopt, setsockopt, socket, tryReceive, trySend,
 } from '../netlink/libc.ts';
 import { ERRNO, KernelError } from '../netlink/errors.ts';
 
@@ -66,7 +67,12 @@ export function openSockets(): Sockets {
       const count = epollTake(epoll, events);
       for (let i = 0; i < count; i++) {
         const { fd, events: bits } = eventAt(events, i);
-        taken.push({ fd, writable: (bits & EPOLL.OUT) !== 0, readable: (bits & (EPOLL.IN | EPOLL.RDHUP | EPOLL.HUP)) !== 0, error: bits & EPOLL.ERR ? errorOf(fd) : 0 });
+        taken.push({
+          fd,
+          writable: (bits & EPOLL.OUT) !== 0,
+          readable: (bits & (EPOLL.IN | EPOLL.RDHUP | EPOLL.HUP)) !== 0,
+          error: bits & EPOLL.ERR ? errorOf(fd) : 0,
+        });
       }
       return taken;
     },

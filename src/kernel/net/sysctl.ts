@@ -53,9 +53,15 @@ function failure(error: unknown, verb: string, path: string, value: string): Ker
   const operation = `${verb} ${path}`;
   switch (code) {
     case 'ENOENT': case 'ENOTDIR':
-      return new KernelError({ code: 'MODULE_MISSING', errno: ERRNO.ENOENT, operation, cause: error, message: 'no such setting: its module is not loaded, or the interface is gone' });
+      return new KernelError({
+        code: 'MODULE_MISSING', errno: ERRNO.ENOENT, operation, cause: error,
+        message: 'no such setting: its module is not loaded, or the interface is gone',
+      });
     case 'EROFS':
-      return new KernelError({ code: 'PERMISSION_DENIED', errno, operation, cause: error, message: 'read-only: in a container mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS' });
+      return new KernelError({
+        code: 'PERMISSION_DENIED', errno, operation, cause: error,
+        message: 'read-only: in a container mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS',
+      });
     case 'EACCES': case 'EPERM':
       return new KernelError({ code: 'PERMISSION_DENIED', errno, operation, cause: error, message: 'CAP_NET_ADMIN (and root, for files of root) is needed' });
     case 'EINVAL':

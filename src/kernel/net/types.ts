@@ -151,7 +151,10 @@ export interface NetObservation {
 export interface NetClient {
   /** One dump each of links, addresses, local routes (table local only, by the kernel's filter), FOU ports (empty where the module is not loaded). */
   observe(): NetObservation;
-  /** The same with turns of the event loop in between: with thousands of addresses it takes many milliseconds. Rejects with the signal's reason, and KernelError. */
+  /**
+   * The same with turns of the event loop in between: with thousands of addresses it takes many milliseconds. Rejects with the signal's
+   * reason, and KernelError.
+   */
   observeSlowly(signal: AbortSignal): Promise<NetObservation>;
   /** Trimmed content, tabs as single spaces; null when the file does not exist (module not loaded). Throws KernelError when it cannot be read. */
   readSysctl(path: string): string | null;
@@ -164,8 +167,8 @@ export interface NetClient {
   /** The same while the event loop goes on: the packet filter's programs take as long as they take. */
   readRulesSlowly(): Promise<NetfilterRules | null>;
   /**
-   * 'nft' or 'iptables', found by trying, once; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING), which is tried again
-   * after a while if one is `missed` (default true).
+   * 'nft' or 'iptables', found by trying, once; null when neither works (then `setRules` with any rule fails with BACKEND_MISSING), which
+   * is tried again after a while if one is `missed` (default true).
    */
   netfilterBackend(missed?: boolean): 'nft' | 'iptables' | null;
   /**

@@ -6,7 +6,10 @@
  */
 import { NETLINK, NETLINK_OPTION, NLM_F, NLMSG, SOL_NETLINK } from './constants.ts';
 import { ERRNO } from './errors.ts';
-import { addressOf, AF, AIO_CONTROL, AIO_EVENT, aioDestroy, aioEvents, aioSetup, aioSubmit, bind, close, IOCB_CMD, MSG, recv, send, setsockopt, SOCK, socket } from './libc.ts';
+import {
+  AF, AIO_CONTROL, AIO_EVENT, IOCB_CMD, MSG, SOCK,
+  addressOf, aioDestroy, aioEvents, aioSetup, aioSubmit, bind, close, recv, send, setsockopt, socket,
+} from './libc.ts';
 import { MessageWriter } from './writer.ts';
 
 /** Most dumps of one bundle. */
@@ -63,7 +66,10 @@ export class DumpBundle {
   /** The words of the answers: those of dump `i` begin at `start(i)`. */
   get words(): Uint32Array { return this.#memory?.arena ?? NO_WORDS; }
 
-  /** Forgets requests and answers. Only after `works`, as what follows. Requests go into what it returns, each with NLM_F.DUMP, each followed by `add`. */
+  /**
+   * Forgets requests and answers. Only after `works`, as what follows. Requests go into what it returns, each with NLM_F.DUMP, each
+   * followed by `add`.
+   */
   reset(): MessageWriter {
     this.#dumps = 0;
     this.#used = 0;

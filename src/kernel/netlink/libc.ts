@@ -71,12 +71,15 @@ let aio: AioCalls | undefined;
 function libc(): Calls {
   if (loaded !== undefined) return loaded;
   // The codec reads and writes whole words in host order where the wire is host order, and swaps where it is big-endian.
-  if (endianness() !== 'LE') throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'libc', message: 'this program needs a little-endian machine' });
+  if (endianness() !== 'LE') {
+    throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'libc', message: 'this program needs a little-endian machine' });
+  }
   let koffi: typeof import('koffi');
   try {
     koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
   } catch (cause) {
-    throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'koffi', message: `no prebuilt binary for ${process.platform} ${process.arch}?`, cause });
+    const message = `no prebuilt binary for ${process.platform} ${process.arch}?`;
+    throw new KernelError({ code: 'SYSTEM_CALL', operation: 'load', object: 'koffi', message, cause });
   }
   // null is the process itself, so glibc and musl need no different name. koffi has no ssize_t; long is it on 64-bit Linux.
   const library = koffi.load(null);

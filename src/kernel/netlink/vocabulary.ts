@@ -9,7 +9,10 @@ import type { MessageReader } from './reader.ts';
 export const CONTROL: FamilyVocabulary = {
   name: 'CTRL',
   commands: { 1: 'NEWFAMILY', 2: 'DELFAMILY', 3: 'GETFAMILY', 7: 'NEWMCAST_GRP' },
-  attributes: { 1: ['FAMILY_ID', 'u16'], 2: ['FAMILY_NAME', 'string'], 3: ['VERSION', 'u32'], 4: ['HDRSIZE', 'u32'], 5: ['MAXATTR', 'u32'], 6: ['OPS', 'bytes'], 7: ['MCAST_GROUPS', 'bytes'] },
+  attributes: {
+    1: ['FAMILY_ID', 'u16'], 2: ['FAMILY_NAME', 'string'], 3: ['VERSION', 'u32'], 4: ['HDRSIZE', 'u32'], 5: ['MAXATTR', 'u32'],
+    6: ['OPS', 'bytes'], 7: ['MCAST_GROUPS', 'bytes'],
+  },
 };
 
 const LINK: AttributeTable = {
@@ -17,10 +20,12 @@ const LINK: AttributeTable = {
   18: ['LINKINFO', { 1: ['KIND', 'string'], 2: ['DATA', 'bytes'] }], 19: ['NET_NS_PID', 'u32'], 26: ['AF_SPEC', 'bytes'], 28: ['NET_NS_FD', 'u32'],
 };
 const ADDRESS: AttributeTable = {
-  1: ['ADDRESS', 'address'], 2: ['LOCAL', 'address'], 3: ['LABEL', 'string'], 4: ['BROADCAST', 'address'], 6: ['CACHEINFO', 'bytes'], 8: ['FLAGS', 'hex32'], 11: ['PROTO', 'u8'],
+  1: ['ADDRESS', 'address'], 2: ['LOCAL', 'address'], 3: ['LABEL', 'string'], 4: ['BROADCAST', 'address'], 6: ['CACHEINFO', 'bytes'],
+  8: ['FLAGS', 'hex32'], 11: ['PROTO', 'u8'],
 };
 const ROUTE: AttributeTable = {
-  1: ['DST', 'address'], 2: ['SRC', 'address'], 4: ['OIF', 'u32'], 5: ['GATEWAY', 'address'], 6: ['PRIORITY', 'u32'], 7: ['PREFSRC', 'address'], 15: ['TABLE', 'u32'],
+  1: ['DST', 'address'], 2: ['SRC', 'address'], 4: ['OIF', 'u32'], 5: ['GATEWAY', 'address'], 6: ['PRIORITY', 'u32'], 7: ['PREFSRC', 'address'],
+  15: ['TABLE', 'u32'],
 };
 
 const family = (message: MessageReader): string => {
