@@ -39,12 +39,30 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return (await import('./agent/cluster/run.ts')).agent(args, signal, version());
     },
   },
-  plan: { about: 'print what standalone would change, and change nothing', run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal) },
-  preflight: { about: 'look whether this host has what it takes, and who stands in the way', run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal) },
-  status: { about: 'show what standalone last reported, with live counters', run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal) },
-  explain: { about: 'in a cluster: say where one VirtualServer stops on its way to the kernels, and why', run: async (args, signal) => (await import('./cli/explain.ts')).explainCommand(args, signal) },
-  save: { about: 'print the IPVS table of this host, for ipvsadm -R or as manifests', run: async (args, signal) => (await import('./cli/save.ts')).saveCommand(args, signal) },
-  import: { about: 'turn the text of ipvsadm-save into manifests', run: async (args, signal) => (await import('./cli/import.ts')).importCommand(args, signal) },
+  plan: {
+    about: 'print what standalone would change, and change nothing',
+    run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal),
+  },
+  preflight: {
+    about: 'look whether this host has what it takes, and who stands in the way',
+    run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal),
+  },
+  status: {
+    about: 'show what standalone last reported, with live counters',
+    run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal),
+  },
+  explain: {
+    about: 'in a cluster: say where one VirtualServer stops on its way to the kernels, and why',
+    run: async (args, signal) => (await import('./cli/explain.ts')).explainCommand(args, signal),
+  },
+  save: {
+    about: 'print the IPVS table of this host, for ipvsadm -R or as manifests',
+    run: async (args, signal) => (await import('./cli/save.ts')).saveCommand(args, signal),
+  },
+  import: {
+    about: 'turn the text of ipvsadm-save into manifests',
+    run: async (args, signal) => (await import('./cli/import.ts')).importCommand(args, signal),
+  },
 };
 
 /** package.json stands beside both src/ and dist/. */

@@ -34,7 +34,8 @@ export const KUBE_METRICS = {
   watches: counter('ipvs_operator_reflector_watches_total', 'Watches opened.', { resource: null }),
   watchEvents: counter('ipvs_operator_reflector_events_total', 'Events of objects received.', { resource: null }),
   reflectorErrors: counter('ipvs_operator_reflector_errors_total', 'Lists and watches that failed; they are tried again for ever.', { resource: null }),
-  lastEventAge: gauge('ipvs_operator_reflector_last_event_age_seconds', 'How long ago the server last said anything, bookmarks included. Above 90 the watch is opened anew.', { resource: null }),
+  lastEventAge: gauge('ipvs_operator_reflector_last_event_age_seconds',
+    'How long ago the server last said anything, bookmarks included. Above 90 the watch is opened anew.', { resource: null }),
   synced: gauge('ipvs_operator_reflector_synced', '1 once everything was read for the first time.', { resource: null }),
   objects: gauge('ipvs_operator_reflector_objects', 'Objects known.', { resource: null }),
   badObjects: gauge('ipvs_operator_reflector_bad_objects', 'Objects whose newest version breaks the schema; their last good version is in use.', { resource: null }),
@@ -42,7 +43,8 @@ export const KUBE_METRICS = {
 
 export const CONTROLLER_METRICS = {
   reconciles: counter('ipvs_operator_controller_reconciles_total', 'Reconciles done, by kind of what was reconciled.', { kind: null, result: RESULTS }),
-  reconcileDuration: histogram('ipvs_operator_controller_reconcile_duration_seconds', 'How long a reconcile took, requests to the API server included.', { kind: null }),
+  reconcileDuration: histogram('ipvs_operator_controller_reconcile_duration_seconds',
+    'How long a reconcile took, requests to the API server included.', { kind: null }),
   writes: counter('ipvs_operator_controller_writes_total', 'Objects written to the API server. A restart in which nothing changed writes nothing.',
     { kind: null, verb: null, result: RESULTS }),
   compiles: counter('ipvs_operator_controller_compiles_total', 'Runs of the compiler over everything that had changed.'),
@@ -65,7 +67,8 @@ const OPERATIONS = [
 const SERVICE = { namespace: null, name: null, address: null, port: null, protocol: null } as const;
 
 export const AGENT_METRICS = {
-  reconciles: counter('ipvs_operator_agent_reconciles_total', 'Reconciles done, by how much they looked at.', { extent: ['changes', 'node', 'full'], result: RESULTS }),
+  reconciles: counter('ipvs_operator_agent_reconciles_total', 'Reconciles done, by how much they looked at.',
+    { extent: ['changes', 'node', 'full'], result: RESULTS }),
   reconcileDuration: histogram('ipvs_operator_agent_reconcile_duration_seconds', 'How long a reconcile took.', { extent: ['changes', 'node', 'full'] }),
   operations: counter('ipvs_operator_agent_operations_total', 'Changes made to the kernel.', { kind: OPERATIONS }),
   failures: counter('ipvs_operator_agent_operation_failures_total', 'Changes that the kernel refused, by the code of docs/errors.md.', { code: null }),
@@ -76,16 +79,20 @@ export const AGENT_METRICS = {
   boundVips: gauge('ipvs_operator_agent_bound_vips', 'VIPs that this node receives for as a real server.'),
   ownerChanges: counter('ipvs_operator_agent_vip_changes_total', 'VIPs taken over and given up.', { change: ['claimed', 'lost'] }),
   probeConflicts: counter('ipvs_operator_agent_vip_probe_conflicts_total', 'VIPs not claimed because somebody else answered for them.'),
-  announcements: counter('ipvs_operator_agent_announcements_total', 'VIPs announced to the network, by gratuitous ARP or neighbour advertisement.', { result: RESULTS }),
-  foreign: gauge('ipvs_operator_agent_foreign', 'What is not ours and stands where ours should; it is left alone.', { what: ['services', 'destinations', 'addresses'] }),
+  announcements: counter('ipvs_operator_agent_announcements_total', 'VIPs announced to the network, by gratuitous ARP or neighbour advertisement.',
+    { result: RESULTS }),
+  foreign: gauge('ipvs_operator_agent_foreign', 'What is not ours and stands where ours should; it is left alone.',
+    { what: ['services', 'destinations', 'addresses'] }),
   healthTargets: gauge('ipvs_operator_health_targets', 'Targets that are checked: equal checks of one real server are one, however many services share it.'),
-  healthChecks: counter('ipvs_operator_health_checks_total', 'Finished health checks, by type and by what came of them (docs/health-checks.md).', { type: null, result: null }),
+  healthChecks: counter('ipvs_operator_health_checks_total', 'Finished health checks, by type and by what came of them (docs/health-checks.md).',
+    { type: null, result: null }),
   healthLateness: counter('ipvs_operator_health_late_seconds_total', 'How late checks began, all together; divided by the number of checks, the mean.'),
   healthMissed: counter('ipvs_operator_health_missed_total', 'Checks that never were because the one before took too long, or the node was busy.'),
   healthTurns: counter('ipvs_operator_health_turns_total', 'How often a real server went from up to down or back.'),
   snapshot: gauge('ipvs_operator_agent_snapshot_in_use', '1 while the API server is away and the node is served from the snapshot.'),
   connections: counter('ipvs_operator_service_connections_total', 'Connections that IPVS scheduled, as the kernel counts them.', SERVICE),
-  packets: counter('ipvs_operator_service_packets_total', 'Packets of a service. Out is seen with NAT only: in DR and TUN answers do not pass the director.', { ...SERVICE, direction: null }),
+  packets: counter('ipvs_operator_service_packets_total',
+    'Packets of a service. Out is seen with NAT only: in DR and TUN answers do not pass the director.', { ...SERVICE, direction: null }),
   bytes: counter('ipvs_operator_service_bytes_total', 'Bytes of a service.', { ...SERVICE, direction: null }),
 };
 

@@ -26,7 +26,9 @@ export interface Definition<T extends MetricType = MetricType, V extends LabelVa
 export type Catalogue = Readonly<Record<string, Definition>>;
 
 type LabelsOf<V extends LabelValues> = { [K in keyof V & string]: V[K] extends readonly string[] ? V[K][number] : string };
-type InstrumentOf<D> = D extends Definition<infer T, infer V> ? { counter: Counter<LabelsOf<V>>; gauge: Gauge<LabelsOf<V>>; histogram: Histogram<LabelsOf<V>> }[T] : never;
+type InstrumentOf<D> = D extends Definition<infer T, infer V>
+  ? { counter: Counter<LabelsOf<V>>; gauge: Gauge<LabelsOf<V>>; histogram: Histogram<LabelsOf<V>> }[T]
+  : never;
 export type InstrumentsOf<C extends Catalogue> = { readonly [K in keyof C]: InstrumentOf<C[K]> };
 
 type NoLabels = Readonly<Record<never, null>>;
@@ -37,7 +39,9 @@ export function counter<const V extends LabelValues = NoLabels>(name: string, he
 export function gauge<const V extends LabelValues = NoLabels>(name: string, help: string, labels?: V): Definition<'gauge', NoInfer<V>> {
   return { type: 'gauge', name, help, labels: labels ?? {} as V };
 }
-export function histogram<const V extends LabelValues = NoLabels>(name: string, help: string, labels?: V, buckets?: readonly number[]): Definition<'histogram', NoInfer<V>> {
+export function histogram<const V extends LabelValues = NoLabels>(
+  name: string, help: string, labels?: V, buckets?: readonly number[],
+): Definition<'histogram', NoInfer<V>> {
   return { type: 'histogram', name, help, labels: labels ?? {} as V, ...(buckets === undefined ? {} : { buckets }) };
 }
 
@@ -45,7 +49,9 @@ export function histogram<const V extends LabelValues = NoLabels>(name: string, 
 export function instrumentsOf<const C extends Catalogue>(registry: Registry, catalogue: C): InstrumentsOf<C> {
   return Object.fromEntries(Object.entries(catalogue).map(([key, { type, name, help, labels, buckets }]) => {
     const names = Object.keys(labels);
-    const made = type === 'counter' ? registry.counter(name, help, names) : type === 'gauge' ? registry.gauge(name, help, names) : registry.histogram(name, help, names, buckets);
+    const made = type === 'counter' ? registry.counter(name, help, names)
+      : type === 'gauge' ? registry.gauge(name, help, names)
+        : registry.histogram(name, help, names, buckets);
     for (const one of combinations(labels)) made.zero(one);
     return [key, made];
   })) as InstrumentsOf<C>;
@@ -53,5 +59,7 @@ export function instrumentsOf<const C extends Catalogue>(registry: Registry, cat
 
 /** Every combination of the labels' values; none when one of them is open. One, empty, where there are no labels. */
 function combinations(labels: LabelValues): Record<string, string>[] {
-  return Object.entries(labels).reduce<Record<string, string>[]>((sofar, [name, values]) => sofar.flatMap((one) => (values ?? []).map((value) => ({ ...one, [name]: value }))), [{}]);
+  let all: Record<string, string>[] = [{}];
+  for (const [name, values] of Object.entries(labels)) all = all.flatMap((one) => (values ?? []).map((value) => ({ ...one, [name]: value })));
+  return all;
 }

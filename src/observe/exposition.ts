@@ -35,9 +35,14 @@ function asMetric({ name, help, type, labelNames, buckets = [] }: Exposable, ser
   return { get: () => Promise.resolve({ name, help, type, values }) } as unknown as Metric<string>;
 }
 
-function distribution(name: string, labels: Readonly<Record<string, string>>, { counts, sum }: Distribution, buckets: readonly number[]): MetricValueWithName<string>[] {
+function distribution(
+  name: string, labels: Readonly<Record<string, string>>, { counts, sum }: Distribution, buckets: readonly number[],
+): MetricValueWithName<string>[] {
   let count = 0;
-  const bounds = counts.map((n, i) => ({ metricName: `${name}_bucket`, labels: { ...labels, le: i < buckets.length ? String(buckets[i]) : '+Inf' }, value: count += n }));
+  const bounds = counts.map((n, i) => {
+    const le = i < buckets.length ? String(buckets[i]) : '+Inf';
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: count += n };
+  });
   return [...bounds, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: count }];
 }
 

@@ -135,7 +135,8 @@ export class Histogram<L extends Labels = Record<never, never>> extends Instrume
   /** `buckets`: upper bounds. Throws RangeError when they do not rise. */
   constructor(name: string, help: string, labelNames: readonly string[], buckets: readonly number[] = DURATION_BUCKETS) {
     super(name, help, labelNames);
-    if (buckets.length === 0 || buckets.some((bound, i) => !Number.isFinite(bound) || (i > 0 && bound <= buckets[i - 1]!))) throw new RangeError(`${name}: buckets must rise`);
+    const falls = (bound: number, i: number): boolean => !Number.isFinite(bound) || (i > 0 && bound <= buckets[i - 1]!);
+    if (buckets.length === 0 || buckets.some(falls)) throw new RangeError(`${name}: buckets must rise`);
     this.buckets = buckets;
   }
 

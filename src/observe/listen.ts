@@ -28,7 +28,9 @@ export interface ListenAddress {
 export function parseListen(text: string): ListenAddress {
   const [, ipv6, name = '', digits = ''] = /^(?:\[([^\]]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text) ?? [];
   const port = Number(digits);
-  if (digits === '' || port > 65_535 || (ipv6 !== undefined && !isIPv6(ipv6))) throw new HealthError('LISTEN_INVALID', `--listen ${text}: must be HOST:PORT, [IPV6]:PORT or :PORT`);
+  if (digits === '' || port > 65_535 || (ipv6 !== undefined && !isIPv6(ipv6))) {
+    throw new HealthError('LISTEN_INVALID', `--listen ${text}: must be HOST:PORT, [IPV6]:PORT or :PORT`);
+  }
   const host = ipv6 ?? name;
   return host === '' ? { port } : { host, port };
 }

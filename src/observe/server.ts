@@ -69,7 +69,8 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
     } catch (error) {
       if (signal.aborted) return;
       const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      const why = new HealthError(taken ? 'LISTEN_TAKEN' : 'LISTEN_REFUSED', `cannot listen on ${listen}: ${taken ? 'another program has that port' : (error as Error).message}`, error);
+      const cause = taken ? 'another program has that port' : (error as Error).message;
+      const why = new HealthError(taken ? 'LISTEN_TAKEN' : 'LISTEN_REFUSED', `cannot listen on ${listen}: ${cause}`, error);
       if (problem?.message !== why.message) log.error({ code: why.code, err: why.message, retryMs }, 'no health port: no metrics, and probes fail; trying again');
       problem = why;
     }
