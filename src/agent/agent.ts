@@ -54,7 +54,10 @@ export interface AgentOptions {
 export interface Report {
   readonly operations: number;
   readonly failures: readonly Failure[];
-  /** False when something asked for is not in the kernel: failures, refusals, incomplete reads, real servers on their way to another mode. Drains that wait are settled. */
+  /**
+   * False when something asked for is not in the kernel: failures, refusals, incomplete reads, real servers on their way to another mode.
+   * Drains that wait are settled.
+   */
   readonly settled: boolean;
 }
 
@@ -218,7 +221,8 @@ export class Agent {
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
-    const node = full || extent === 'node' || needsChanged ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
+    const observes = full || extent === 'node' || needsChanged;
+    const node = observes ? observeNode(this.#kernel, this.#fragments.shared, this.#ledger, net ?? this.#kernel.net.observe()) : null;
     const ipvs = this.#usesIpvs() ? await this.#readIpvs(scope, signal) : EMPTY;
     this.#lookedAtNode = node !== null;
     this.#readBack?.passed(some, node !== null);
@@ -227,7 +231,8 @@ export class Agent {
 
   #basis(): Basis {
     return {
-      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(), noneScheduler: this.#known.capabilities?.schedulers.has('none') ?? false,
+      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(),
+      noneScheduler: this.#known.capabilities?.schedulers.has('none') ?? false,
       refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#known.complete, parting: this.#parting.staying,
     };
   }
@@ -240,7 +245,8 @@ export class Agent {
     this.#readBack = null;
     if (!this.#known.complete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
     const sameFacts = (net: NetObservation) => this.#known.same(net, this.#reading());
-    this.#readBack = new ReadBack({ kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal, ...(stepMs !== undefined && { stepMs }) });
+    const means = { kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal };
+    this.#readBack = new ReadBack({ ...means, ...(stepMs !== undefined && { stepMs }) });
     return this.#readBack;
   }
 
@@ -265,7 +271,9 @@ export class Agent {
       const { services, shared } = this.#fragments;
       logWork(this.#options.log, p.operations, { services, shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
       failures = await apply(p.operations, this.#kernel, signal);
-      for (const { operation, error: { code, errno, message } } of failures) this.#options.log.error({ operation: formatOperation(operation), code, errno, err: message }, 'operation failed');
+      for (const { operation, error: { code, errno, message } } of failures) {
+        this.#options.log.error({ operation: formatOperation(operation), code, errno, err: message }, 'operation failed');
+      }
       // Whatever asks for the next pass.
       if (p.unfinished) await untilCut(signal, this.#options.wait);
     }
@@ -315,7 +323,9 @@ export class Agent {
   /** What this node cannot have although it serves without it. */
   #goesWithout(): string[] {
     if (this.#known.index!.facts.netfilter !== null || this.#fragments.shared.tunnels.size === 0) return [];
-    return ['answers through tunnels do not limit their MSS, since neither nft nor iptables works here: uploads stall where ICMP is filtered; install nftables or iptables'];
+    return [
+      'answers through tunnels do not limit their MSS, since neither nft nor iptables works here: uploads stall where ICMP is filtered; install nftables or iptables',
+    ];
   }
 
   #usesIpvs(): boolean {

@@ -5,7 +5,10 @@
 import { realServersFor, type GroupSettings, type Program, type ProgramAddress, type ProgramService, type RealServer } from '../api/v1alpha1/program.ts';
 import { ADDRESS_BITS } from '../ip/ip.ts';
 import { DestinationTable } from '../kernel/ipvs/destinations.ts';
-import { destinationKey, SCHEDULER_FLAG, SERVICE_FLAG, TUNNEL_FLAG, type Destination, type ForwardingMethod, type Service, type TunnelType } from '../kernel/ipvs/types.ts';
+import {
+  destinationKey, SCHEDULER_FLAG, SERVICE_FLAG, TUNNEL_FLAG,
+  type Destination, type ForwardingMethod, type Service, type TunnelType,
+} from '../kernel/ipvs/types.ts';
 import type { MarkRule, SourceNatRule } from '../kernel/net/types.ts';
 import { holds, type Duties } from './duties.ts';
 import { interfaceFor, linksToward, type NodeIndex } from './facts.ts';
@@ -58,7 +61,9 @@ export function desiredDirector(
       if (isForwarded(program)) {
         checks.push(...eligible.map((r) => forwardedTo(program, part, r, family)));
         // Answers bear the VIP, which is an address of the node that holds it: the kernel would drop them as forged.
-        if (held && family === 'IPv4') for (const link of new Set([nic.link, ...linksToward(eligible.map((r) => r.address), index)])) want(`net/ipv4/conf/${link}/accept_local`, '1');
+        if (held && family === 'IPv4') {
+          for (const link of new Set([nic.link, ...linksToward(eligible.map((r) => r.address), index)])) want(`net/ipv4/conf/${link}/accept_local`, '1');
+        }
       }
       services.push({ service, ...weighed(program, at, eligible, weights), drainSeconds: spec.drainTimeoutSeconds, owner });
       if (part.mark !== 0) {
@@ -91,8 +96,10 @@ export function forwardedTo(program: Program, part: ProgramService, r: RealServe
   return { family, destination: destinationOf(program, part, r.address, r.port, r.weight) };
 }
 
+type Table = Pick<DesiredService, 'destinations' | 'cut' | 'undecided' | 'quiesced'>;
+
 /** The destinations of a service with the weights that their health gives them. */
-function weighed(program: Program, at: number, realServers: readonly RealServer[], weights: Weights | null): Pick<DesiredService, 'destinations' | 'cut' | 'undecided' | 'quiesced'> {
+function weighed(program: Program, at: number, realServers: readonly RealServer[], weights: Weights | null): Table {
   const part = program.spec.services[at]!;
   if (weights === null) return { destinations: tableOf(realServers.map((r) => destinationOf(program, part, r.address, r.port, r.weight))) };
   const [cut, undecided, quiesced] = [new Set<string>(), new Set<string>(), new Set<string>()];
@@ -104,7 +111,12 @@ function weighed(program: Program, at: number, realServers: readonly RealServer[
     if (decided.weight === 0 && decided.reason === 'Down') quiesced.add(destinationKey(destination));
     return decided.weight === null ? [] : [destination];
   });
-  return { destinations: tableOf(destinations), ...(cut.size > 0 && { cut }), ...(undecided.size > 0 && { undecided }), ...(quiesced.size > 0 && { quiesced: true }) };
+  return {
+    destinations: tableOf(destinations),
+    ...(cut.size > 0 && { cut }),
+    ...(undecided.size > 0 && { undecided }),
+    ...(quiesced.size > 0 && { quiesced: true }),
+  };
 }
 
 /** Each key once: DR and TUN drop the port, so two entries of a program may become one destination. The first counts. */
@@ -142,7 +154,9 @@ function destinationOf(program: Program, part: ProgramService, address: string, 
   };
 }
 
-function forwardingSysctls(family: ProgramAddress['family'], links: ReadonlySet<string>, want: (path: string, value: string, onlyFrom?: readonly string[]) => void): void {
+type Want = (path: string, value: string, onlyFrom?: readonly string[]) => void;
+
+function forwardingSysctls(family: ProgramAddress['family'], links: ReadonlySet<string>, want: Want): void {
   if (family === 'IPv6') {
     want('net/ipv6/conf/all/forwarding', '1');
     // A forwarding node stops listening to router advertisements, unless told 2: losing the default route would be our doing.
@@ -162,10 +176,14 @@ function missingFeature(program: Program, vips: readonly ProgramAddress[], index
   const { name } = spec.scheduler;
   if (!capabilities.schedulers.has(name)) return `this kernel (${capabilities.kernel}) has no scheduler ${name}; run: modprobe ip_vs_${name}, or choose another`;
   const engine = spec.persistence?.engine;
-  if (engine && !capabilities.engines.has(engine)) return `this kernel (${capabilities.kernel}) has no persistence engine ${engine}; run: modprobe ip_vs_pe_${engine}`;
+  if (engine && !capabilities.engines.has(engine)) {
+    return `this kernel (${capabilities.kernel}) has no persistence engine ${engine}; run: modprobe ip_vs_pe_${engine}`;
+  }
   if (spec.tunnel) {
     const type = TUNNEL[spec.tunnel.encapsulation];
-    if (!capabilities.tunnelTypes.has(type)) return `this kernel (${capabilities.kernel}) cannot send ${spec.tunnel.encapsulation} from IPVS; use IPIP, or Linux 5.3 or newer`;
+    if (!capabilities.tunnelTypes.has(type)) {
+      return `this kernel (${capabilities.kernel}) cannot send ${spec.tunnel.encapsulation} from IPVS; use IPIP, or Linux 5.3 or newer`;
+    }
   }
   if (!capabilities.ipv6 && vips.some((v) => v.family === 'IPv6')) return 'IPv6 is disabled in this kernel or its IPVS';
   const rules = spec.services.some((s) => s.mark !== 0) || (spec.mode === 'NAT' && spec.sourceAddress !== 'Preserve');

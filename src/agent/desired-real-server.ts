@@ -11,8 +11,8 @@ import type { NodeIndex } from './facts.ts';
 import { NO_NEEDS, type NodeNeeds, type SysctlWant, type VipBinding } from './state.ts';
 
 /**
- * Bytes that a tunnel adds, outer IPv4; an outer IPv6 header is 20 longer. RFC 2003, RFC 2784 (+4 with checksum), draft-ietf-intarea-gue (UDP 8 + GUE 4,
- * private data 4 + 4 for remote checksum).
+ * Bytes that a tunnel adds, outer IPv4; an outer IPv6 header is 20 longer. RFC 2003, RFC 2784 (+4 with checksum), draft-ietf-intarea-gue
+ * (UDP 8 + GUE 4, private data 4 + 4 for remote checksum).
  */
 const OVERHEAD = { IPIP: 20, GRE: 24, GUE: 32 } as const;
 const IPV6_OUTER_EXTRA = 20;
@@ -20,7 +20,13 @@ const IPV6_OUTER_EXTRA = 20;
 const TCP_HEADERS: Record<Family, number> = { IPv4: 40, IPv6: 60 };
 
 /** `local`: real-server addresses of this node. `asked`: what it is to receive for besides what the program says. */
-export function desiredRealServer(program: Program, vips: readonly ProgramAddress[], local: ReadonlySet<string>, asked: readonly Receiving[], index: NodeIndex): NodeNeeds {
+export function desiredRealServer(
+  program: Program,
+  vips: readonly ProgramAddress[],
+  local: ReadonlySet<string>,
+  asked: readonly Receiving[],
+  index: NodeIndex,
+): NodeNeeds {
   const { mode, tunnel } = program.spec;
   const bindings: VipBinding[] = [];
   const tunnels = new Map<string, Tunnel>();
@@ -59,7 +65,10 @@ export function desiredRealServer(program: Program, vips: readonly ProgramAddres
     }
   }
   if (bindings.length === 0) return NO_NEEDS;
-  return { vips: bindings, tunnels: [...tunnels.values()], fou: [...fou.values()], sysctls: [...sysctls.values()], sourceNat: [], marks: [], mss: index.facts.netfilter ? mss : [] };
+  return {
+    vips: bindings, tunnels: [...tunnels.values()], fou: [...fou.values()], sysctls: [...sysctls.values()],
+    sourceNat: [], marks: [], mss: index.facts.netfilter ? mss : [],
+  };
 }
 
 /** This node's real-server addresses at which it receives what comes for a VIP. */

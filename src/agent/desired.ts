@@ -18,7 +18,9 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const { owner, spec } = program;
   const refusals: Refusal[] = [];
   const refusedVips: string[] = [];
-  const nothing = { owner, directorGroup: spec.directorGroup, contentHash: spec.contentHash, role: 'none', services: [], needs: NO_NEEDS, refusals, refusedVips } as const;
+  const nothing = {
+    owner, directorGroup: spec.directorGroup, contentHash: spec.contentHash, role: 'none', services: [], needs: NO_NEEDS, refusals, refusedVips,
+  } as const;
   const senseless = contradiction(program);
   if (senseless) {
     refusals.push({ owner, code: 'InvalidProgram', message: senseless });
@@ -52,7 +54,13 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const part = desiredDirector(program, vips, directed, services, group, index, duties, weights, refusals);
   refusedVips.push(...directed.map((v) => v.address).filter((address) => holds(duties, address) && !part.needs.vips.some((b) => b.vip.address === address)));
   const needs = received.length === 0 ? part.needs : join(part.needs, desiredRealServer(program, received, local, asked, index));
-  return { ...nothing, role: local.size > 0 ? 'both' : 'director', services: part.services, needs: compact(needs), ...(part.checks.length > 0 && { checks: part.checks }) };
+  return {
+    ...nothing,
+    role: local.size > 0 ? 'both' : 'director',
+    services: part.services,
+    needs: compact(needs),
+    ...(part.checks.length > 0 && { checks: part.checks }),
+  };
 }
 
 /** What makes a program impossible to follow, or null. Programs come over a network, or from a file of another version. */
@@ -90,7 +98,10 @@ function reservedHere(address: string, index: NodeIndex, duties: Duties): string
 function readServices(program: Program, refusals: Refusal[]): ReadService[] {
   const services = readRealServers(program);
   for (const { refused: { length: n, 0: example } } of services) {
-    if (n > 0) refusals.push({ owner: program.owner, code: 'EndpointNotPermitted', message: `${n} real server${n > 1 ? 's' : ''} refused, e.g. ${JSON.stringify(example)}: not ip|port|weight|node, or loopback, link-local, multicast or a VIP` });
+    if (n === 0) continue;
+    const several = n > 1 ? 's' : '';
+    const message = `${n} real server${several} refused, e.g. ${JSON.stringify(example)}: not ip|port|weight|node, or loopback, link-local, multicast or a VIP`;
+    refusals.push({ owner: program.owner, code: 'EndpointNotPermitted', message });
   }
   return services;
 }

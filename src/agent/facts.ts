@@ -66,7 +66,8 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
 export function interfaceFor(vip: string, group: GroupSettings | null, index: NodeIndex): { link: string } | { problem: string } {
   const rule = group?.interface ?? { match: 'SubnetOf' as const };
   if (rule.match === 'Name') {
-    return index.links.has(rule.name) ? { link: rule.name } : { problem: `DirectorGroup ${group!.name} names interface ${rule.name}, which this node does not have` };
+    if (index.links.has(rule.name)) return { link: rule.name };
+    return { problem: `DirectorGroup ${group!.name} names interface ${rule.name}, which this node does not have` };
   }
   if (rule.match === 'Regex') {
     const found = [...index.links.keys()].filter((name) => new RegExp(`^(?:${rule.regex})$`).test(name)).sort();
@@ -76,7 +77,9 @@ export function interfaceFor(vip: string, group: GroupSettings | null, index: No
   const network = index.networks.find((n) => covers(n, bytes));
   if (network) return { link: network.link };
   const have = index.subnets.map((s) => `${s.address}/${s.prefixLength} on ${s.link}`).join(', ') || 'none';
-  return { problem: `no interface of this node has a subnet that holds ${vip} (subnets: ${have}); give the node an address there, or set spec.interface of the DirectorGroup to {match: Name, name: ...}` };
+  return {
+    problem: `no interface of this node has a subnet that holds ${vip} (subnets: ${have}); give the node an address there, or set spec.interface of the DirectorGroup to {match: Name, name: ...}`,
+  };
 }
 
 /** Links whose subnets hold any of these addresses: where NATed replies come in. */

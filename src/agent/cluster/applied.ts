@@ -35,7 +35,8 @@ export class AppliedLines {
   }
 
   #anew(programs: readonly Running[]): AppliedReport {
-    const sorted = programs.map(({ owner, contentHash }) => ({ owner, contentHash, line: appliedLine(owner, contentHash) })).sort((a, b) => (a.line < b.line ? -1 : 1));
+    const sorted = programs.map(({ owner, contentHash }) => ({ owner, contentHash, line: appliedLine(owner, contentHash) }))
+      .sort((a, b) => (a.line < b.line ? -1 : 1));
     this.#places = new Map(sorted.map(({ owner }, at) => [owner, at]));
     this.#hashes = sorted.map((p) => p.contentHash);
     const lines = sorted.map((p) => p.line);

@@ -151,7 +151,11 @@ export class Assignment {
       else this.#told.delete(owner);
     }
     this.#dirty = new Set();
-    const groups = this.#groupsDirty ? new Map([...this.directs].flatMap((name) => { const g = this.#groups.get(name); return g ? [[name, g.settings] as const] : []; })) : null;
+    const directed = (name: string) => {
+      const group = this.#groups.get(name);
+      return group ? [[name, group.settings] as const] : [];
+    };
+    const groups = this.#groupsDirty ? new Map([...this.directs].flatMap(directed)) : null;
     this.#groupsDirty = false;
     return programs.size > 0 || groups ? { programs, groups, moves } : null;
   }

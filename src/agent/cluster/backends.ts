@@ -19,7 +19,10 @@ const MAX_MESSAGE = 1024;
  * Sorted, and at most MAX_BACKEND_REPORTS; of a VirtualServer without trouble there is none. Of thousands only those that drain and those that are
  * checked are looked at.
  */
-export function backendReports({ services, drains, remaining }: Pick<AgentView, 'services' | 'drains' | 'remaining'>, health: Pick<HealthWatch, 'owners' | 'unhealthy'> | null): BackendReport[] {
+export function backendReports(
+  { services, drains, remaining }: Pick<AgentView, 'services' | 'drains' | 'remaining'>,
+  health: Pick<HealthWatch, 'owners' | 'unhealthy'> | null,
+): BackendReport[] {
   const draining = new Map<string, (readonly [id: string, record: DrainRecord])[]>();
   for (const [id, record] of Object.entries(drains)) {
     const owner = services.get(serviceOf(id))?.owner;
@@ -50,8 +53,10 @@ function addresses(list: readonly Unhealthy[]): number {
 
 function messageOf(sick: readonly Unhealthy[], leaving: readonly string[]): string {
   const at = (u: Unhealthy) => `${u.address.includes(':') ? `[${u.address}]` : u.address}:${u.port}`;
+  const how = ({ state }: Unhealthy) => (state === 'Down' ? 'is down'
+    : state === 'Held' ? 'fails with all others behind its interface and is kept' : 'fails, and too few others are up');
   const words = [
-    ...some(sick.map((u) => `${at(u)} ${u.state === 'Down' ? 'is down' : u.state === 'Held' ? 'fails with all others behind its interface and is kept' : 'fails, and too few others are up'}: ${u.reason}: ${u.message}`)),
+    ...some(sick.map((u) => `${at(u)} ${how(u)}: ${u.reason}: ${u.message}`)),
     ...some(leaving.map((id) => `${id.slice(id.indexOf(' -> ') + 4)} drains`)),
   ];
   return words.join('; ').slice(0, MAX_MESSAGE);

@@ -19,7 +19,12 @@ export const LINGER_MS = 600_000;
  * What is bound from now on. `lingerMs` says for each VirtualServer how long, which is never less than its connections may take to drain.
  * Returns the very list when nothing changed.
  */
-export function nextBinds(records: readonly BindRecord[], told: readonly IPVSNodeBind[], lingerMs: (virtualServer: string) => number, now: number): readonly BindRecord[] {
+export function nextBinds(
+  records: readonly BindRecord[],
+  told: readonly IPVSNodeBind[],
+  lingerMs: (virtualServer: string) => number,
+  now: number,
+): readonly BindRecord[] {
   const wanted = new Map(told.map((bind) => [keyOf(bind), bind]));
   const next: BindRecord[] = [];
   let changed = false;
@@ -72,7 +77,8 @@ export function bindPrograms(node: string, records: readonly BindRecord[]): Map<
   const programs = new Map<string, Program>();
   for (const { binds } of [...ways.values()].sort((a, b) => Number(b.told) - Number(a.told))) {
     const { virtualServer, mode, tunnel } = binds[0]!;
-    const owner = programs.has(virtualServer) ? `${virtualServer} (${mode}${tunnel ? ` ${tunnel.encapsulation} ${tunnel.port} ${tunnel.checksum}` : ''})` : virtualServer;
+    const through = tunnel ? ` ${tunnel.encapsulation} ${tunnel.port} ${tunnel.checksum}` : '';
+    const owner = programs.has(virtualServer) ? `${virtualServer} (${mode}${through})` : virtualServer;
     programs.set(owner, { owner, spec: specOf(node, binds) });
   }
   return programs;

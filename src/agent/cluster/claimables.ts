@@ -44,7 +44,10 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
   };
 }
 
-/** Of ours those on NICs. Nobody changes ledger or links in place, so what was found of them is remembered with them: it is asked for at each look. */
+/**
+ * Of ours those on NICs. Nobody changes ledger or links in place, so what was found of them is remembered with them: it is asked for at
+ * each look.
+ */
 function presentIn(addresses: ClaimablesInput['addresses'], links: NodeIndex['links']): ReadonlySet<string> {
   const known = PRESENT.get(addresses);
   if (known?.links === links) return known.present;
@@ -67,7 +70,10 @@ function placeOf(address: string, settings: Parameters<typeof interfaceFor>[1], 
 /** VIPs of ours that are on a NIC of this node now: by the ledger, or by our mark where the ledger was lost. */
 export function presentVips({ addresses, links }: NetObservation, ours: Readonly<Record<string, VipAddress>>): string[] {
   const byName = new Map(links.map((l) => [l.name, l]));
-  return addresses.filter((a) => a.prefixLength === ADDRESS_BITS[a.family] && isNic(byName.get(a.link)) && (a.protocol === ADDRESS_PROTOCOL || `${a.link} ${a.address}` in ours)).map((a) => a.address);
+  const isOurs = (a: NetObservation['addresses'][number]): boolean => a.protocol === ADDRESS_PROTOCOL || `${a.link} ${a.address}` in ours;
+  return addresses
+    .filter((a) => a.prefixLength === ADDRESS_BITS[a.family] && isNic(byName.get(a.link)) && isOurs(a))
+    .map((a) => a.address);
 }
 
 /** Where a director has VIPs; real servers have theirs on lo and on tunnels. */

@@ -39,7 +39,9 @@ export function namesOf(culprits: readonly Culprit[]): string {
 
 /** Who it may have been and what to do, in one line. */
 export function remedyFor(culprits: readonly Culprit[]): string {
-  if (culprits.length === 0) return 'who did it cannot be seen from here (the agent sees processes only with hostPID); look for ipvsadm -C, kube-proxy in modes ipvs and nftables, keepalived';
+  if (culprits.length === 0) {
+    return 'who did it cannot be seen from here (the agent sees processes only with hostPID); look for ipvsadm -C, kube-proxy in modes ipvs and nftables, keepalived';
+  }
   return culprits.map(({ name, by }) => `${by}: ${REMEDIES[name]}`).join('; ');
 }
 

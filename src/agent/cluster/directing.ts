@@ -45,7 +45,10 @@ export interface DirectingOptions {
 const LOOK_MS = { least: 50, most: 1_000 };
 /** And no less whatever is known: with thousands of VIPs a look is the work of ten changes of endpoints. Milliseconds. */
 const CALM_MS = 10_000;
-/** Pause after a look, in multiples of the time it took, within these bounds: 5,000 VIPs take 10 ms, and a process that had to wait for its turn seems to take long. */
+/**
+ * Pause after a look, in multiples of the time it took, within these bounds: 5,000 VIPs take 10 ms, and a process that had to wait for
+ * its turn seems to take long.
+ */
 const PAUSE = 10;
 /** As if a DirectorGroup said nothing. */
 const FAILOVER = { durationSeconds: 6, renewSeconds: 2 };
@@ -124,7 +127,10 @@ export class Directing {
     if (news || this.#members.live(now).length !== live) this.look();
   }
 
-  /** The kernel was made what this node is told. `alone`: the API server has been away since the start. `news`: it may matter for who holds which VIP. */
+  /**
+   * The kernel was made what this node is told. `alone`: the API server has been away since the start. `news`: it may matter for who holds
+   * which VIP.
+   */
   reconciled(alone: boolean, news: boolean): void {
     const first = !this.#ready;
     this.#ready = true;
@@ -171,7 +177,8 @@ export class Directing {
   #failover(): typeof FAILOVER {
     const { directs, groups } = this.#options.assignment;
     const all = [...directs].flatMap((name) => groups.get(name) ?? []);
-    return all.length === 0 ? FAILOVER : { durationSeconds: Math.min(...all.map((g) => g.leaseDurationSeconds)), renewSeconds: Math.min(...all.map((g) => g.renewSeconds)) };
+    if (all.length === 0) return FAILOVER;
+    return { durationSeconds: Math.min(...all.map((g) => g.leaseDurationSeconds)), renewSeconds: Math.min(...all.map((g) => g.renewSeconds)) };
   }
 
   #leaseMs(): number { return this.#failover().durationSeconds * 1000; }
@@ -223,7 +230,8 @@ export class Directing {
           const { due, problem } = step.value;
           if (problem !== null) throw problem;
           this.#due = Math.min(due, now() + CALM_MS);
-          return this.#again === null ? this.#arm(Math.min(LOOK_MS.most, this.#due - now(), (this.#members.nextChange(now()) ?? Infinity) - now())) : this.look(this.#again);
+          if (this.#again !== null) return this.look(this.#again);
+          return this.#arm(Math.min(LOOK_MS.most, this.#due - now(), (this.#members.nextChange(now()) ?? Infinity) - now()));
         }
         await turn();
         if (signal.aborted) return;

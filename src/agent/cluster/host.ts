@@ -73,7 +73,10 @@ export class ClusterHost {
   #moved = true;
   /** Whether something failed in the last reconcile. */
   #failed = false;
-  readonly #timers = { patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, again: null as NodeJS.Timeout | null, take: null as NodeJS.Immediate | null };
+  readonly #timers = {
+    patience: null as NodeJS.Timeout | null, binds: null as NodeJS.Timeout | null, again: null as NodeJS.Timeout | null,
+    take: null as NodeJS.Immediate | null,
+  };
 
   constructor(options: ClusterHostOptions) {
     const { node, agent, folder, log, now } = options;
@@ -100,7 +103,10 @@ export class ClusterHost {
       ...options, assignment: this.#assignment, inputs: this.#inputs, before: snapshot?.owned ?? new Set(),
       onOwned: () => { this.#dirty.duties = true; this.#heldFile.ask(); this.#soon(); },
     });
-    this.#reporting = new Reporting({ ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing, generation: () => this.#reached, usingSnapshot: () => this.usingSnapshot });
+    this.#reporting = new Reporting({
+      ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing,
+      generation: () => this.#reached, usingSnapshot: () => this.usingSnapshot,
+    });
   }
 
   /** Runs until the signal aborts. `begun` is called once, when there is something to reconcile. */
@@ -168,7 +174,10 @@ export class ClusterHost {
     this.#dirty = { node: false, duties, groups: new Set(), programs: new Set(), complete: new Set() };
     this.#problem = null;
     if (node) this.#try('IPVSNode', () => this.#takeNode(), () => { this.#dirty.node = true; });
-    for (const name of groups) this.#try(`DirectorGroup ${name}`, () => this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null), () => this.#dirty.groups.add(name));
+    for (const name of groups) {
+      const set = () => this.#assignment.setGroup(name, this.#inputs.groups.store.get(name) ?? null);
+      this.#try(`DirectorGroup ${name}`, set, () => this.#dirty.groups.add(name));
+    }
     for (const owner of programs) this.#try(`the program of ${owner}`, () => this.#takeProgram(owner), () => this.#dirty.programs.add(owner));
     for (const group of complete) if (this.#inputs.programsSynced(group)) this.#assignment.complete(group, this.#inputs.ownersIn(group));
     // What is unwanted is known only now.
@@ -181,7 +190,10 @@ export class ClusterHost {
     }, () => {});
   }
 
-  /** Whatever is wrong with one thing, the others are taken, and it is tried again: a process that ended would meet it again, and serve nobody meanwhile. */
+  /**
+   * Whatever is wrong with one thing, the others are taken, and it is tried again: a process that ended would meet it again, and serve
+   * nobody meanwhile.
+   */
   #try(what: string, take: () => void, again: () => void): void {
     try {
       take();
@@ -249,7 +261,10 @@ export class ClusterHost {
 
   #outOfPatience(): void {
     if (this.#begunAt !== null || this.#signal?.aborted) return;
-    if (this.#assignment.spec) return this.#try('the snapshot', () => this.#begin('snapshot'), () => { this.#timers.patience = setTimeout(() => this.#outOfPatience(), RETRY_MS); });
+    if (this.#assignment.spec) {
+      const again = () => { this.#timers.patience = setTimeout(() => this.#outOfPatience(), RETRY_MS); };
+      return this.#try('the snapshot', () => this.#begin('snapshot'), again);
+    }
     this.#options.log.warn({}, 'the API server has not said what this node is to do, and there is no snapshot; nothing is changed until it does');
   }
 
@@ -271,7 +286,8 @@ export class ClusterHost {
     if (!change && !this.#dirty.duties) return;
     const moves = this.#dirty.duties || change?.moves === true;
     try {
-      this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined);
+      const duties = this.#dirty.duties ? this.#assignment.duties(this.#directing.owned) : undefined;
+      this.#agent.update(change?.programs ?? new Map(), change?.groups ?? undefined, duties);
     } catch (error) {
       this.#assignment.untake();
       throw error;

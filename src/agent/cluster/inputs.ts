@@ -71,7 +71,8 @@ export class Inputs {
       indexes: { [BY_GROUP]: (vip) => [vip.spec.directorGroup] }, onChange: () => listener.virtualIP(), onSynced: () => listener.synced(null),
     });
     this.leases = this.#make(LEASES, {
-      namespace, labelSelector: `${DIRECTOR_LEASE_LABEL.name}=${DIRECTOR_LEASE_LABEL.value}`, onChange: (change) => listener.lease(change), onSynced: () => listener.synced(null),
+      namespace, labelSelector: `${DIRECTOR_LEASE_LABEL.name}=${DIRECTOR_LEASE_LABEL.value}`,
+      onChange: (change) => listener.lease(change), onSynced: () => listener.synced(null),
     });
   }
 
@@ -121,7 +122,7 @@ export class Inputs {
   }
 
   /** For metrics and health: every reflector with the plural of its kind. */
-  get reflectors(): readonly { readonly resource: string; readonly reflector: Pick<Reflector<KubeObject>, 'stats' | 'synced' | 'badObjects'> & { readonly store: { readonly size: number } } }[] {
+  get reflectors(): readonly NamedReflector[] {
     const node = { resource: nameOf(RESOURCES.IPVSNode), reflector: this.node };
     if (!this.#directing) return [node];
     return [
@@ -144,11 +145,22 @@ export class Inputs {
     this.#running.push(reflector.run(controller.signal).finally(detach));
   }
 
-  #make<T extends KubeObject>(resource: Resource<T>, rest: Pick<ReflectorOptions<T>, 'namespace' | 'fieldSelector' | 'labelSelector' | 'indexes' | 'trim' | 'onChange' | 'onKindMissing'> & { onSynced: () => void }): Reflector<T> {
+  #make<T extends KubeObject>(resource: Resource<T>, rest: OwnOptions<T>): Reflector<T> {
     const { client, log, now, random, sleep } = this.#options;
     return new Reflector<T>({ client, resource, log, now, random, ...(sleep && { sleep }), ...rest });
   }
 }
+
+interface NamedReflector {
+  readonly resource: string;
+  readonly reflector: Pick<Reflector<KubeObject>, 'stats' | 'synced' | 'badObjects'> & { readonly store: { readonly size: number } };
+}
+
+/** What each reflector has for itself. */
+type OwnOptions<T extends KubeObject> = Pick<
+  ReflectorOptions<T>,
+  'namespace' | 'fieldSelector' | 'labelSelector' | 'indexes' | 'trim' | 'onChange' | 'onKindMissing'
+> & { onSynced: () => void };
 
 /** `namespace/name` of the VirtualServer. */
 function ownerOf({ metadata: { namespace }, spec }: VirtualServerProgram): string {

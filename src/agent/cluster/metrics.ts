@@ -21,7 +21,15 @@ export interface AgentMetrics {
   /** One reconcile; null: it could not be done at all. */
   readonly pass: (report: Report | null, pass: Pass) => void;
   /** Fills at each scrape what agent and host know. */
-  watch(host: ClusterHost, agent: Agent, health: () => HealthWatch | null, loop: () => Loop | null, ipvs: Pick<IpvsClient, 'statistics'>, now: () => number, signal: AbortSignal): void;
+  watch(
+    host: ClusterHost,
+    agent: Agent,
+    health: () => HealthWatch | null,
+    loop: () => Loop | null,
+    ipvs: Pick<IpvsClient, 'statistics'>,
+    now: () => number,
+    signal: AbortSignal,
+  ): void;
 }
 
 /** Services whose counters are taken over between two turns of the event loop. */
@@ -81,9 +89,13 @@ export function agentMetrics(metrics: Metrics, version: string): AgentMetrics {
     },
   };
 
-  /** A few services at a time: with thousands, a change of an endpoint would wait for it. Whoever scrapes sees those of before until all are there. */
+  /**
+   * A few services at a time: with thousands, a change of an endpoint would wait for it. Whoever scrapes sees those of before until all
+   * are there.
+   */
   async function serviceCounters(statistics: ReadonlyMap<string, ServiceStatistics>, names: ReadonlyMap<string, ServiceName>): Promise<void> {
-    const [connections, packets, bytes] = [own.connections, own.packets, own.bytes].map((c) => new Counter<Labels>(c.name, c.help, c.labelNames)) as [Counter<Labels>, Counter<Labels>, Counter<Labels>];
+    const anew = [own.connections, own.packets, own.bytes].map((c) => new Counter<Labels>(c.name, c.help, c.labelNames));
+    const [connections, packets, bytes] = anew as [Counter<Labels>, Counter<Labels>, Counter<Labels>];
     let n = 0;
     for (const [key, { connections: count, inPackets, outPackets, inBytes, outBytes }] of statistics) {
       if (++n % AT_ONCE === 0) await turn();
@@ -111,12 +123,15 @@ export function serviceNames(programs: ReadonlyMap<string, Program>): Map<string
       for (const { ports, mark } of spec.services) {
         const [first] = ports;
         if (!first) continue;
-        const key = serviceKey(mark === 0 ? { family, protocol: first.protocol, address, port: first.port, fwmark: 0 } : { family, protocol: 'TCP', address: '', port: 0, fwmark: mark });
+        const key = serviceKey(mark === 0
+          ? { family, protocol: first.protocol, address, port: first.port, fwmark: 0 }
+          : { family, protocol: 'TCP', address: '', port: 0, fwmark: mark });
         // Several VIPs of a family share one fwmark service: it bears the first.
         if (names.has(key)) continue;
         names.set(key, {
           namespace: owner.slice(0, slash), name: owner.slice(slash + 1), address,
-          port: ports.map((p) => (p.endPort === p.port ? String(p.port) : `${p.port}-${p.endPort}`)).join(','), protocol: [...new Set(ports.map((p) => p.protocol))].join(','),
+          port: ports.map((p) => (p.endPort === p.port ? String(p.port) : `${p.port}-${p.endPort}`)).join(','),
+          protocol: [...new Set(ports.map((p) => p.protocol))].join(','),
         });
       }
     }
@@ -145,7 +160,14 @@ function merged(list: readonly Watched[]): WatchedResource[] {
     const times = all.flatMap((r) => r.stats.lastEventAt ?? []);
     return {
       resource,
-      stats: { lists: sum((s) => s.lists), watches: sum((s) => s.watches), events: sum((s) => s.events), errors: sum((s) => s.errors), badObjects: sum((s) => s.badObjects), lastEventAt: times.length === all.length ? Math.min(...times) : null },
+      stats: {
+        lists: sum((s) => s.lists),
+        watches: sum((s) => s.watches),
+        events: sum((s) => s.events),
+        errors: sum((s) => s.errors),
+        badObjects: sum((s) => s.badObjects),
+        lastEventAt: times.length === all.length ? Math.min(...times) : null,
+      },
       synced: all.every((r) => r.synced), objects: all.reduce((n, r) => n + r.store.size, 0),
     };
   });

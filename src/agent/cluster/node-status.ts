@@ -69,12 +69,19 @@ export function nodeStatus(input: NodeStatusInput): IPVSNodeStatus {
   const whole = [...view.fragments.values()].filter((f) => directs.has(f.directorGroup) && !failing.has(f.owner));
   const applied = input.applied(whole);
   const foreignVips = [...blocked].map(([address, { mac }]) => `${address} at ${mac || 'an unknown MAC address'}`);
-  const examples = [...view.foreign.services, ...view.foreign.destinations, ...view.foreign.addresses, ...foreignVips].slice(0, EXAMPLES).map((text) => text.slice(0, 256));
+  const examples = [...view.foreign.services, ...view.foreign.destinations, ...view.foreign.addresses, ...foreignVips]
+    .slice(0, EXAMPLES).map((text) => text.slice(0, 256));
   const culprit = flushedLately(flushes, now) ? namesOf(culprits).slice(0, 64) : '';
   return {
     ...(generation !== undefined && { observedGeneration: generation }),
     agentVersion: version, kernel,
-    ...(view.capabilities && { capabilities: { schedulers: [...view.capabilities.schedulers].filter((s) => s !== 'none').sort(), tunnels: [...view.capabilities.tunnelTypes].sort(), netfilter: view.netfilter ?? '' } }),
+    ...(view.capabilities && {
+      capabilities: {
+        schedulers: [...view.capabilities.schedulers].filter((s) => s !== 'none').sort(),
+        tunnels: [...view.capabilities.tunnelTypes].sort(),
+        netfilter: view.netfilter ?? '',
+      },
+    }),
     interfaces: interfacesOf(index),
     programs: { applied: whole.length, failed: failing.size, digest: applied.digest },
     applied: applied.applied,
@@ -128,7 +135,10 @@ function boundVips({ fragments, failures, shared }: AgentView, reconciled: boole
   const bound = new Set<string>();
   // The old way of one that changed its mode goes on beside the new one, and says nothing of that.
   const part = (f: Fragment) => !failed.has(f.owner) && virtualServerOf(f.owner) === f.owner;
-  for (const fragment of fragments.values()) if (part(fragment)) for (const { vip, announce } of fragment.needs.vips) if (!announce || owned.has(vip.address)) bound.add(vip.address);
+  for (const fragment of fragments.values()) {
+    if (!part(fragment)) continue;
+    for (const { vip, announce } of fragment.needs.vips) if (!announce || owned.has(vip.address)) bound.add(vip.address);
+  }
   const list = sortedOf(bound, MAX_BINDS);
   if (failures.length === 0) BOUND.set(shared, { owned, list });
   return list;
@@ -138,7 +148,10 @@ function boundVips({ fragments, failures, shared }: AgentView, reconciled: boole
 const BOUND = new WeakMap<SharedState, { readonly owned: ReadonlySet<string>; readonly list: readonly string[] }>();
 const SORTED = new WeakMap<ReadonlySet<string>, readonly string[]>();
 
-/** At most so many of a set that nobody changes; the same list for the same set, so that thousands of addresses are neither sorted nor compared for each report. */
+/**
+ * At most so many of a set that nobody changes; the same list for the same set, so that thousands of addresses are neither sorted nor
+ * compared for each report.
+ */
 function sortedOf(set: ReadonlySet<string>, most: number): string[] {
   const known = SORTED.get(set);
   if (known) return known as string[];
@@ -156,12 +169,15 @@ type Reason<T> = Extract<ConditionOf<'IPVSNode'>, { type: T }>['reason'];
 function conditionsOf(input: NodeStatusInput, failures: readonly Failed[]): readonly Condition[] {
   const { generation, conditions, now } = input;
   const at = new Date(now).toISOString();
-  const set = (list: readonly Condition[], type: ConditionOf<'IPVSNode'>['type'], status: Condition['status'], { reason, message }: { reason: string; message: string }) =>
-    setCondition(list, { type, status, reason, message: message.slice(0, MAX_MESSAGE * 4), ...(generation !== undefined && { observedGeneration: generation }) }, at);
+  const generated = generation !== undefined && { observedGeneration: generation };
+  const set = (
+    list: readonly Condition[], type: ConditionOf<'IPVSNode'>['type'], status: Condition['status'], { reason, message }: { reason: string; message: string },
+  ) => setCondition(list, { type, status, reason, message: message.slice(0, MAX_MESSAGE * 4), ...generated }, at);
   const ready = readiness(input, failures);
   const list = set(conditions, 'Ready', ready.reason === 'Ready' ? 'True' : ready.reason === 'Pending' ? 'Unknown' : 'False', ready);
   const troubles = troublesOf(input);
-  return troubles.length === 0 ? dropCondition(list, 'Degraded') : set(list, 'Degraded', 'True', { reason: troubles[0]!.reason, message: troubles.map((t) => t.message).join('; ') });
+  if (troubles.length === 0) return dropCondition(list, 'Degraded');
+  return set(list, 'Degraded', 'True', { reason: troubles[0]!.reason, message: troubles.map((t) => t.message).join('; ') });
 }
 
 function readiness({ view, reconciled, error, directs, programs }: NodeStatusInput, failures: readonly Failed[]): { reason: Reason<'Ready'>; message: string } {
@@ -169,8 +185,14 @@ function readiness({ view, reconciled, error, directs, programs }: NodeStatusInp
   if (denied !== undefined) return { reason: 'PermissionDenied', message: `${denied}; the agent needs CAP_NET_ADMIN and CAP_NET_RAW` };
   if (error) return { reason: 'ProgramsFailed', message: error.message };
   if (!reconciled) return { reason: 'Pending', message: 'the agent has begun and not compared everything yet' };
-  if (view.capabilities?.version === null && directs.size > 0 && programs.size > 0) return { reason: 'KernelModuleMissing', message: 'this kernel has no ip_vs; run: modprobe ip_vs, or install a kernel that has it' };
-  if (failures.length > 0) return { reason: 'ProgramsFailed', message: `${failures.length} VirtualServer${failures.length > 1 ? 's' : ''}, as ${failures[0]!.virtualServer}: ${failures[0]!.code}: ${failures[0]!.message}` };
+  if (view.capabilities?.version === null && directs.size > 0 && programs.size > 0) {
+    return { reason: 'KernelModuleMissing', message: 'this kernel has no ip_vs; run: modprobe ip_vs, or install a kernel that has it' };
+  }
+  if (failures.length > 0) {
+    const { virtualServer, code, message } = failures[0]!;
+    const several = failures.length > 1 ? 's' : '';
+    return { reason: 'ProgramsFailed', message: `${failures.length} VirtualServer${several}, as ${virtualServer}: ${code}: ${message}` };
+  }
   return { reason: 'Ready', message: '' };
 }
 
@@ -178,14 +200,34 @@ function readiness({ view, reconciled, error, directs, programs }: NodeStatusInp
 function troublesOf({ view, health, flushes, culprits, usingSnapshot, blocked, now }: NodeStatusInput): { reason: Reason<'Degraded'>; message: string }[] {
   const troubles: { reason: Reason<'Degraded'>; message: string }[] = [];
   if (flushedLately(flushes, now)) {
-    const kubeProxy = culprits.some((c) => c.name === 'kube-proxy');
-    troubles.push({ reason: kubeProxy ? 'KubeProxyConflict' : 'ForeignFlush', message: `somebody removed ${flushes.services} of our virtual services, and they were made again (${flushes.times} times since the agent began); ${remedyFor(culprits)}` });
+    const reason = culprits.some((c) => c.name === 'kube-proxy') ? 'KubeProxyConflict' : 'ForeignFlush';
+    const { services, times } = flushes;
+    troubles.push({
+      reason,
+      message: `somebody removed ${services} of our virtual services, and they were made again (${times} times since the agent began); ${remedyFor(culprits)}`,
+    });
   }
   const [silent] = health?.massFailures.values() ?? [];
-  if (silent) troubles.push({ reason: 'MassFailure', message: `every checked real server behind ${silent.link || 'routes'} stopped answering at once; ${silent.held.size} are kept as they were; look at that network` });
-  if (usingSnapshot) troubles.push({ reason: 'UsingSnapshot', message: 'not everything could be read from the API server since the agent began; what is missing is served as it was before' });
+  if (silent) {
+    const { link, held } = silent;
+    troubles.push({
+      reason: 'MassFailure',
+      message: `every checked real server behind ${link || 'routes'} stopped answering at once; ${held.size} are kept as they were; look at that network`,
+    });
+  }
+  if (usingSnapshot) {
+    troubles.push({
+      reason: 'UsingSnapshot',
+      message: 'not everything could be read from the API server since the agent began; what is missing is served as it was before',
+    });
+  }
   const first = [...blocked][0];
-  if (first) troubles.push({ reason: 'ForeignConflict', message: `${first[0]} is not taken, because ${first[1].mac || 'a host that does not tell its MAC address'} answers for it${blocked.size > 1 ? `, and ${blocked.size - 1} more VIPs likewise` : ''}` });
+  if (first) {
+    const [vip, { mac }] = first;
+    const others = blocked.size > 1 ? `, and ${blocked.size - 1} more VIPs likewise` : '';
+    const message = `${vip} is not taken, because ${mac || 'a host that does not tell its MAC address'} answers for it${others}`;
+    troubles.push({ reason: 'ForeignConflict', message });
+  }
   const conflict = view.refusals.find((r) => r.code === 'ForeignConflict');
   if (conflict) troubles.push({ reason: 'ForeignConflict', message: conflict.message });
   const missing = view.refusals.find((r) => r.code === 'KernelFeatureMissing');

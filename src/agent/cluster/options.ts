@@ -46,13 +46,21 @@ export function readAgentOptions(args: readonly string[], env: Readonly<Record<s
   const listen = values.listen ?? '127.0.0.1:9822';
   if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
   return {
-    node, kubeconfig: values.kubeconfig ?? null, state: values.state ?? '/var/lib/ipvs-operator', namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system',
-    resyncSeconds: seconds('--resync', values.resync ?? '10', 1, 3600), bindLingerSeconds: seconds('--bind-linger', values['bind-linger'] ?? '600', 0, 86_400), listen, logLevel,
+    node,
+    kubeconfig: values.kubeconfig ?? null,
+    state: values.state ?? '/var/lib/ipvs-operator',
+    namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system',
+    resyncSeconds: seconds('--resync', values.resync ?? '10', 1, 3600),
+    bindLingerSeconds: seconds('--bind-linger', values['bind-linger'] ?? '600', 0, 86_400),
+    listen,
+    logLevel,
   };
 }
 
 function seconds(option: string, text: string, min: number, max: number): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) throw new UsageError(`${option} ${text}: must be a whole number of seconds from ${min} to ${max}`);
+  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
+    throw new UsageError(`${option} ${text}: must be a whole number of seconds from ${min} to ${max}`);
+  }
   return value;
 }

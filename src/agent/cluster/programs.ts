@@ -34,7 +34,8 @@ export function programOf(objects: readonly VirtualServerProgram[]): { readonly 
   const joined = joinSlices(objects);
   if ('problem' in joined) return joined;
   const forged = forgery(joined.program);
-  return forged === null ? { program: joined.program } : { problem: { code: 'InvalidProgram', message: `${forged} (program of ${joined.program.owner}); nothing of it is done` } };
+  if (forged === null) return { program: joined.program };
+  return { problem: { code: 'InvalidProgram', message: `${forged} (program of ${joined.program.owner}); nothing of it is done` } };
 }
 
 /** What our compiler never writes; null when there is nothing of the kind. */
@@ -46,7 +47,9 @@ function forgery({ spec }: Program): string | null {
   for (const { realServers } of spec.services) {
     for (const text of realServers) {
       const address = parseRealServer(text)?.address;
-      if (address === undefined || familyOf(address) === null || classOf(address) !== 'unicast' || vips.has(address)) return `${JSON.stringify(text)} is never a real server`;
+      if (address === undefined || familyOf(address) === null || classOf(address) !== 'unicast' || vips.has(address)) {
+        return `${JSON.stringify(text)} is never a real server`;
+      }
     }
   }
   return null;

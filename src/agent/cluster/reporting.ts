@@ -110,8 +110,10 @@ export class Reporting {
     const { agent, health, assignment, directing, version, kernel, generation, usingSnapshot, clock } = this.#options;
     const { directs, programs, problems } = assignment;
     const status = nodeStatus({
-      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index, reconciled: this.#reconciled, error: this.#error, health: health(), applied: (programs) => this.#applied.of(programs),
-      owned: directing.owned, blocked: directing.blocked, usingSnapshot: usingSnapshot(), flushes: agent.tally.flushes, culprits: this.#culprits, conditions, now: clock(),
+      version, kernel, generation: generation(), directs, programs, problems, view: agent.view, index: agent.index,
+      reconciled: this.#reconciled, error: this.#error, health: health(), applied: (programs) => this.#applied.of(programs),
+      owned: directing.owned, blocked: directing.blocked, usingSnapshot: usingSnapshot(), flushes: agent.tally.flushes,
+      culprits: this.#culprits, conditions, now: clock(),
     });
     this.#said = { applied: status.programs!.applied, failed: status.programs!.failed, bound: status.boundVIPs!.length };
     return status;

@@ -29,8 +29,8 @@ const STUCK_MS = 120_000;
 /** With more programs than that, compiling the agent's own code is worth its memory. */
 const FEW_PROGRAMS = 50;
 /**
- * And then garbage has so much room before it is collected, for each program: with more of them more is alive at a time, and what gets old costs a pause
- * of 100 ms. Node's own bound is 48 MB.
+ * And then garbage has so much room before it is collected, for each program: with more of them more is alive at a time, and what gets old
+ * costs a pause of 100 ms. Node's own bound is 48 MB.
  */
 const YOUNG_BYTES = 8 * 2 ** 10;
 /** For what is still to be written to the API server when the process ends. Milliseconds. */
@@ -44,7 +44,9 @@ export async function agent(args: readonly string[], signal: AbortSignal, versio
     return 0;
   }
   const options = readAgentOptions(args);
-  const log: Logger = pino({ level: options.logLevel, base: { component: 'agent', node: options.node }, redact: ['token', 'authorization', '*.token', '*.authorization'] });
+  const log: Logger = pino({
+    level: options.logLevel, base: { component: 'agent', node: options.node }, redact: ['token', 'authorization', '*.token', '*.authorization'],
+  });
   const credentials = await credentialsOf(options);
   const folder = StateFolder.open(options.state);
   const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
@@ -81,7 +83,9 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
   const events = new EventRecorder({ client, reportingController: 'ipvs-operator.dev/agent', reportingInstance: node, clock: Date.now, log });
   const footprint = new Footprint();
   const checks = new HealthOnDemand({ node, log, now, signal, onChange: () => loop.trigger('changes') });
-  const worker = new Agent(kernel, folder, { node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks, partingMs: PARTING_MS });
+  const worker = new Agent(kernel, folder, {
+    node, role: 'auto', labels: { 'kubernetes.io/hostname': node }, clock: Date.now, log, adoptMarked: true, health: checks, partingMs: PARTING_MS,
+  });
   const host = new ClusterHost({
     node, namespace, client, agent: worker, net: kernel.net, probe, folder, events, log, clock: Date.now, now, random: Math.random, version, kernel: release(),
     lingerMs: options.bindLingerSeconds * 1000, health: () => checks.watch,

@@ -65,7 +65,9 @@ export function loadSnapshot(folder: StateFolder, node: string, log: Log): Snaps
   if (!told || !isObject(told.spec) || !Array.isArray(told.programs) || !Array.isArray(told.groups)) return null;
   const held = read(folder, HELD_FILE, node, log) as Partial<HeldFile> | null;
   const { state, base } = withJournal(folder, told as BaseFile, log);
-  return { state: { ...state, binds: Array.isArray(held?.binds) ? held.binds : [] }, base, owned: new Set(Array.isArray(held?.owned) ? held.owned as string[] : []) };
+  const binds = Array.isArray(held?.binds) ? held.binds : [];
+  const owned = new Set(Array.isArray(held?.owned) ? held.owned as string[] : []);
+  return { state: { ...state, binds }, base, owned };
 }
 
 type ToldState = Omit<AssignmentState, 'binds'>;
@@ -84,7 +86,9 @@ function withJournal(folder: StateFolder, told: BaseFile, log: Log): { readonly 
     applied += 1;
   }
   const lost = applied < appends.length ? 'not entries of this version' : problem;
-  if (lost !== null) log.warn({ file: journalFile(TOLD_FILE, base), problem: lost, applied }, 'the end of the journal is lost: this is what the node was told before');
+  if (lost !== null) {
+    log.warn({ file: journalFile(TOLD_FILE, base), problem: lost, applied }, 'the end of the journal is lost: this is what the node was told before');
+  }
   return { state, base: appends.length === 0 && problem === null ? base : null };
 }
 
@@ -143,7 +147,8 @@ function read(folder: StateFolder, name: string, node: string, log: Log): object
   if (file.state === 'missing') return null;
   const value = file.state === 'ok' ? file.value as { version?: unknown; node?: unknown } | null : null;
   if (value?.version === SNAPSHOT_VERSION && value.node === node) return value;
-  const problem = file.state === 'corrupt' ? file.problem : value?.version === SNAPSHOT_VERSION ? `it is of node ${JSON.stringify(value.node)}` : 'not a snapshot of this version';
+  const problem = file.state === 'corrupt' ? file.problem
+    : value?.version === SNAPSHOT_VERSION ? `it is of node ${JSON.stringify(value.node)}` : 'not a snapshot of this version';
   log.warn({ file: `${name}.json`, problem }, 'snapshot lost: nothing is changed until the API server says what to do');
   return null;
 }

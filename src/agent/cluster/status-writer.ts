@@ -1,7 +1,7 @@
 /**
- * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply, or as edits when little of it is new: only when it
- * says something else than the time before or somebody else wrote over it, at most once a second, or in five when programs only changed, and again until
- * it is written. What it says is node-status.ts's.
+ * StatusWriter: writes what the agent reports to the status of its IPVSNode, by server-side apply, or as edits when little of it is new:
+ * only when it says something else than the time before or somebody else wrote over it, at most once a second, or in five when programs
+ * only changed, and again until it is written. What it says is node-status.ts's.
  */
 import { API_VERSION, RESOURCES, type IPVSNodeStatus } from '../../api/v1alpha1/index.ts';
 import { Backoff } from '../../kube/backoff.ts';
@@ -138,7 +138,8 @@ export class StatusWriter {
   async #apply(status: IPVSNodeStatus, again: boolean, signal: AbortSignal): Promise<string | null> {
     const { client, node } = this.#options;
     const options = { fieldManager: FIELD_MANAGER, subresource: 'status', signal } as const;
-    let after = await client.apply(RESOURCES.IPVSNode, { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never, { ...options, force: true, metadataOnly: !again });
+    const object = { apiVersion: API_VERSION, kind: 'IPVSNode', metadata: { name: node }, status } as never;
+    let after = await client.apply(RESOURCES.IPVSNode, object, { ...options, force: true, metadataOnly: !again });
     // What another has added stays where we apply ours, such as a condition of its own.
     if (again && !sameReport(after.status ?? {}, status)) after = await client.update(RESOURCES.IPVSNode, { ...after, status } as never, options);
     return after.metadata.resourceVersion ?? null;

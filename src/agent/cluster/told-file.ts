@@ -116,7 +116,11 @@ export class ToldFile {
     const pending = this.#pending;
     this.#pending = { owners: new Set(), spec: false, groups: false };
     if (pending.owners.size === 0 && !pending.spec && !pending.groups) return null;
-    return { spec: pending.spec ? spec : null, groups: pending.groups ? [...groups.values()] : null, programs: new Map([...pending.owners].map((owner) => [owner, programs.get(owner) ?? null])) };
+    return {
+      spec: pending.spec ? spec : null,
+      groups: pending.groups ? [...groups.values()] : null,
+      programs: new Map([...pending.owners].map((owner) => [owner, programs.get(owner) ?? null])),
+    };
   }
 
   /** Journals that every change goes to. */
