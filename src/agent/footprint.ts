@@ -11,8 +11,8 @@ import { forgetFiles, ownMemory } from './resident.ts';
 /** Looks at the size every so many milliseconds. */
 const LOOK_MS = 2_000;
 /**
- * Nothing is given back while there is work, and this long after, nor so soon after the time before. A collection holds the event loop up: 200 ms with
- * 5,000 VirtualServers.
+ * Nothing is given back while there is work, and this long after, nor so soon after the time before. A collection holds the event loop up:
+ * 200 ms with 5,000 VirtualServers.
  */
 const QUIET_MS = 3_000;
 const AGAIN_MS = 30_000;

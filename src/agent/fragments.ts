@@ -79,7 +79,10 @@ export class Fragments {
   /** Whether something is refused for want of a kernel feature. */
   get lacksFeatures(): boolean { return this.#lacking().length > 0; }
 
-  /** What was refused for want of a kernel feature is looked at anew: a module may have been loaded, a tool may work again. Returns whether there is any. */
+  /**
+   * What was refused for want of a kernel feature is looked at anew: a module may have been loaded, a tool may work again. Returns whether
+   * there is any.
+   */
   retryMissingFeatures(): boolean {
     const owners = this.#lacking();
     for (const owner of owners) this.#dirty.add(owner);
@@ -163,7 +166,8 @@ export class Fragments {
   #losers(): Refusal[] {
     return [...this.#contested].flatMap(([key, rivals]) => {
       const { owner: winner } = this.#services.get(key)!;
-      return [...rivals].filter((owner) => owner !== winner).map((owner): Refusal => ({ owner, code: 'PortConflict', message: `${key} is served for ${winner} already; choose another port, or another VIP` }));
+      const message = `${key} is served for ${winner} already; choose another port, or another VIP`;
+      return [...rivals].filter((owner) => owner !== winner).map((owner): Refusal => ({ owner, code: 'PortConflict', message }));
     });
   }
 

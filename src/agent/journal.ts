@@ -175,7 +175,9 @@ export function readJournal(folder: StateFolder, of: string, base: string): Jour
 export function removeJournals(folder: StateFolder, of: string, but: string | null): void {
   folder.assertWritable();
   const keep = but === null ? null : journalFile(of, but);
-  for (const file of readdirSync(folder.path)) if (file.startsWith(`${of}.`) && file.endsWith('.journal') && file !== keep) rmSync(join(folder.path, file), { force: true });
+  for (const file of readdirSync(folder.path)) {
+    if (file.startsWith(`${of}.`) && file.endsWith('.journal') && file !== keep) rmSync(join(folder.path, file), { force: true });
+  }
 }
 
 function sumOf(before: string, entry: Buffer): string {

@@ -38,7 +38,10 @@ export function logWork(log: Logger, work: readonly Work[], knowledge: PassKnowl
   const level = count > LOG_SINGLY ? 'debug' : 'info';
   if (count > LOG_SINGLY) log.info({ operations: count, first: formatOperation(unfold(work.slice(0, 1))[0]!) }, 'applying');
   if (!log.isLevelEnabled(level)) return;
-  for (const o of unfold(work)) log[level]({ operation: formatOperation(o), cause: causeOf(o, knowledge), virtualServer: virtualServerOf(o, (key) => ownerOf(key, knowledge)) }, 'kernel');
+  for (const o of unfold(work)) {
+    const virtualServer = virtualServerOf(o, (key) => ownerOf(key, knowledge));
+    log[level]({ operation: formatOperation(o), cause: causeOf(o, knowledge), virtualServer }, 'kernel');
+  }
 }
 
 export function causeOf(o: Operation, { drains, failures, changed }: PassKnowledge): Cause {

@@ -68,5 +68,6 @@ export function ownsNothing(ledger: Ledger): boolean {
 
 /** Addresses that bear our mark. */
 export function markedAddresses({ addresses }: NetObservation): Ledger['addresses'] {
-  return Object.fromEntries(addresses.filter((a) => a.protocol === ADDRESS_PROTOCOL).map(({ link, family, address }) => [`${link} ${address}`, { link, family, address }]));
+  const marked = addresses.filter((a) => a.protocol === ADDRESS_PROTOCOL);
+  return Object.fromEntries(marked.map(({ link, family, address }) => [`${link} ${address}`, { link, family, address }]));
 }

@@ -1,8 +1,8 @@
 /**
  * Loop: when the agent reconciles. At once when programs changed; within a quarter second of a change to addresses or links; each
  * second a cheap look for drift and for drains that are done; every ten seconds everything, in pieces between which changes have precedence.
- * VIPs are announced again when it is time. Serial, and the only place with timers, but for the moment in which connections are cut (cut.ts). It never
- * ends except by its signal: a failure is reported and tried again, slower each time, and delays nothing else.
+ * VIPs are announced again when it is time. Serial, and the only place with timers, but for the moment in which connections are cut
+ * (cut.ts). It never ends except by its signal: a failure is reported and tried again, slower each time, and delays nothing else.
  */
 import { setImmediate as turn, setTimeout as timer } from 'node:timers/promises';
 import type { Logger } from 'pino';

@@ -1,4 +1,7 @@
-/** A network of addresses, ready to be compared with many of them: a director asks for thousands of VIPs each second which NIC they belong to. Pure. */
+/**
+ * A network of addresses, ready to be compared with many of them: a director asks for thousands of VIPs each second which NIC they belong
+ * to. Pure.
+ */
 import { toBytes } from '../ip/ip.ts';
 
 export interface Network {

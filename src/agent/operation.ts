@@ -42,7 +42,10 @@ export function formatOperation(o: Operation): string {
     case 'setService': return `set service ${serviceKey(o.service)} ${formatService(o.service)} (${o.changed.join(', ')})`;
     case 'delService': return `delete service ${serviceKey(o.service)}`;
     case 'addDestination': return `add real server ${serviceKey(o.service)} -> ${destinationKey(o.destination)} ${formatDestination(o.destination)}`;
-    case 'setDestination': return `set real server ${serviceKey(o.service)} -> ${destinationKey(o.destination)} ${formatDestination(o.destination)} (${o.changed.join(', ')})`;
+    case 'setDestination': {
+      const { service, destination, changed } = o;
+      return `set real server ${serviceKey(service)} -> ${destinationKey(destination)} ${formatDestination(destination)} (${changed.join(', ')})`;
+    }
     case 'delDestination': return `delete real server ${serviceKey(o.service)} -> ${destinationKey(o.destination)}`;
     case 'setTimeouts': return `set timeouts tcp ${o.timeouts.tcp} tcpfin ${o.timeouts.tcpFin} udp ${o.timeouts.udp}`;
     case 'startSync': return `start sync daemon ${o.daemon.role} on ${o.daemon.interface} id ${o.daemon.syncId}`;

@@ -154,8 +154,13 @@ const NO_OPERATIONS: readonly IpvsOperation[] = [];
 const NOBODY: ReadonlySet<string> = new Set();
 const NOTHING_LEAVES: Leaving = { draining: NOBODY, deleting: false };
 
-/** Walks both sorted tables once. Allocates nothing where nothing changed: 10,000 services are looked at every ten seconds. `records`: there are drains of this service. */
-function planDestinations(key: string, wanted: DesiredService, observed: ObservedService, kept: ReadonlySet<string>, records: boolean, input: IpvsPlanInput, plan: IpvsPlan): Leaving {
+/**
+ * Walks both sorted tables once. Allocates nothing where nothing changed: 10,000 services are looked at every ten seconds. `records`:
+ * there are drains of this service.
+ */
+function planDestinations(
+  key: string, wanted: DesiredService, observed: ObservedService, kept: ReadonlySet<string>, records: boolean, input: IpvsPlanInput, plan: IpvsPlan,
+): Leaving {
   const { service } = wanted;
   const b = observed.destinations;
   // Read back as what was expected (IpvsClient.readAll).
@@ -180,7 +185,8 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
         if (when === 'now' && mayDelete(input)) remake(key, service, b.get(k), draining ??= new Set(), input, plan);
       } else if (rowsDiffer(a.words, i, b.words, k) && !keepsWeight(wanted, a, i, b, k)) {
         const destination = a.get(i);
-        (destination.weight === 0 ? quiesced ??= [] : plan.setDestinations).push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
+        const list = destination.weight === 0 ? quiesced ??= [] : plan.setDestinations;
+        list.push({ kind: 'setDestination', service, destination, changed: changedFields(destination, b.get(k)) });
       }
       i++;
       k++;
@@ -190,7 +196,10 @@ function planDestinations(key: string, wanted: DesiredService, observed: Observe
   return draining === null ? NOTHING_LEAVES : { draining, deleting: plan.delDestinations.length > before };
 }
 
-/** Whether all that differs is a weight that is lower in the kernel, of a real server of which nothing is known yet: it may have been lowered for a reason. */
+/**
+ * Whether all that differs is a weight that is lower in the kernel, of a real server of which nothing is known yet: it may have been
+ * lowered for a reason.
+ */
 function keepsWeight({ service, undecided }: DesiredService, a: DestinationTable, i: number, b: DestinationTable, k: number): boolean {
   if (undecided === undefined || b.weight(k) >= a.weight(i)) return false;
   const destination = a.get(i);
@@ -199,8 +208,8 @@ function keepsWeight({ service, undecided }: DesiredService, a: DestinationTable
 }
 
 function leave(
-  key: string, wanted: DesiredService, table: DestinationTable, row: number, kept: ReadonlySet<string>, records: boolean, draining: Set<string>, quiesced: IpvsOperation[], input: IpvsPlanInput,
-  plan: IpvsPlan,
+  key: string, wanted: DesiredService, table: DestinationTable, row: number, kept: ReadonlySet<string>, records: boolean,
+  draining: Set<string>, quiesced: IpvsOperation[], input: IpvsPlanInput, plan: IpvsPlan,
 ): void {
   const { service, drainSeconds, cut } = wanted;
   // The usual case of a bulk removal, without a text for each.

@@ -6,7 +6,9 @@
 import type { SyncDaemon, Timeouts } from '../kernel/ipvs/types.ts';
 import type { IpvsOperation } from '../kernel/ipvs/contract.ts';
 import { isEmpty, sameRules, UNREADABLE } from '../kernel/net/rules.ts';
-import { ADDRESS_PROTOCOL, type Address, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress } from '../kernel/net/types.ts';
+import {
+  ADDRESS_PROTOCOL, type Address, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress,
+} from '../kernel/net/types.ts';
 import type { Ledger } from './ledger.ts';
 import { deviceOf, planSysctls, type Serves } from './plan-sysctl.ts';
 import { keyOf, type SharedState } from './state.ts';
@@ -65,7 +67,10 @@ export function planNode(given: NodePlanInput): NodePlan {
   const { ledger } = given;
   const plan: NodePlan = { prepare: [], bind: [], release: [], before: { ...ledger }, after: { ...ledger }, notes: [], leftovers: [] };
   const down = given.observed.links.find((l) => l.loopback && !l.up);
-  if (down) plan.notes.push(`${down.name} is down: local delivery is not to be relied on, and a kernel whose lo was never up refuses every IPv4 real server; run: ip link set ${down.name} up`);
+  if (down) {
+    plan.notes.push(
+      `${down.name} is down: local delivery is not to be relied on, and a kernel whose lo was never up refuses every IPv4 real server; run: ip link set ${down.name} up`);
+  }
   const remade = remadeTunnels(given);
   const input = { ...given, observed: without(given.observed, remade) };
   planAddresses(input, plan);
@@ -200,7 +205,9 @@ function planSync(input: NodePlanInput, plan: NodePlan): void {
     const other = running(daemon);
     const known = ledger.syncDaemons.filter((l) => l.role === daemon.role);
     if (other && !same(other, daemon) && !known.some((l) => same(other, l))) {
-      plan.notes.push(`a sync daemon (${other.role} on ${other.interface}, id ${other.syncId}) of somebody else runs here; ours waits until it is stopped: ipvsadm --stop-daemon ${other.role}`);
+      const { role, interface: on, syncId } = other;
+      plan.notes.push(
+        `a sync daemon (${role} on ${on}, id ${syncId}) of somebody else runs here; ours waits until it is stopped: ipvsadm --stop-daemon ${role}`);
       continue;
     }
     if (other && !same(other, daemon)) plan.prepare.push({ kind: 'stopSync', daemon: other });

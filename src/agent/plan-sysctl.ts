@@ -66,7 +66,9 @@ export function planSysctls(
   return plan;
 }
 
-function planRestore(path: string, shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, hold: boolean, serves: Serves, plan: SysctlPlan): void {
+function planRestore(
+  path: string, shared: SharedState, values: ReadonlyMap<string, string | null>, ledger: Ledger, hold: boolean, serves: Serves, plan: SysctlPlan,
+): void {
   const entry = ledger.sysctls[path]!;
   const kept = (owner: string | undefined) => owner !== undefined && serves(owner);
   const cause = FORWARDING.find((f) => f.devices.test(path));

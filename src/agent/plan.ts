@@ -5,7 +5,8 @@
  *   1 prepare       tunnels, sysctls, GUE ports, timeouts, rules      nothing may arrive before its path is ready
  *   2 create        new services whole, tables built once             add before delete: deleted destinations slow every later add
  *   3 additions     real servers added to live services
- *   4 fields        flags and persistence; then weights, thresholds   a fallback flag must stand before a weight becomes 0, and who takes over have theirs
+ *   4 fields        flags and persistence; then weights, thresholds   a fallback flag must stand before a weight becomes 0, and who takes
+ *                                                                     over have theirs
  *   5 bind          VIPs, announcements                               only now may clients come
  *   6 removals      drained real servers
  *   7 schedulers    of live services, one by one                      each costs the kernel an RCU grace period (16 ms)
@@ -87,10 +88,13 @@ export function plan(input: PlanInput): Plan {
   });
   const conflicts = allConflicts(input, ipvs);
   const refusedVips = new Set([...refused.values()].flatMap((vips) => [...vips]));
+  const holds = (): boolean => Object.values(ledger.addresses).some((a) => refusedVips.has(a.address))
+    || Object.entries(ledger.services).some(([key, entry]) => held(key, entry));
   const node = observed.node ? planNode({
-    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive, serves: servesIn(desired.services), parting: input.parting ?? new Set(),
+    shared: withoutConflicts(desired, conflicts, ledger), observed: observed.node, ledger, refusedVips, additive,
+    serves: servesIn(desired.services), parting: input.parting ?? new Set(),
     outlived: (rule) => outlived(desired.services.get(keyOfRule(rule))),
-    holding: refused.size > 0 && (Object.values(ledger.addresses).some((a) => refusedVips.has(a.address)) || Object.entries(ledger.services).some(([key, entry]) => held(key, entry))),
+    holding: refused.size > 0 && holds(),
   }) : null;
   const services = entriesBefore(ledger.services, ipvs);
   const drainsBefore = nextDrains(input.drains, ipvs);
@@ -164,8 +168,10 @@ function withoutConflicts({ services, shared }: NodeState, conflicts: ReadonlyMa
 }
 
 function conflict(key: string, owner: string, wanted: DesiredService | undefined): Refusal {
-  const flag = wanted?.service.fwmark ? `-f ${wanted.service.fwmark}` : `-${{ TCP: 't', UDP: 'u', SCTP: '-sctp-service' }[wanted?.service.protocol ?? 'TCP']} ${key.slice(key.indexOf(' ') + 1)}`;
-  return { owner, code: 'ForeignConflict', message: `a service ${key} of somebody else stands in this kernel and is left alone; remove it (ipvsadm -D ${flag}), or choose another port or VIP` };
+  const option = { TCP: 't', UDP: 'u', SCTP: '-sctp-service' }[wanted?.service.protocol ?? 'TCP'];
+  const flag = wanted?.service.fwmark ? `-f ${wanted.service.fwmark}` : `-${option} ${key.slice(key.indexOf(' ') + 1)}`;
+  const message = `a service ${key} of somebody else stands in this kernel and is left alone; remove it (ipvsadm -D ${flag}), or choose another port or VIP`;
+  return { owner, code: 'ForeignConflict', message };
 }
 
 function entriesBefore(services: Ledger['services'], { entries }: IpvsPlan): Ledger['services'] {
@@ -219,5 +225,6 @@ function notes(ipvs: IpvsPlan, node: NodePlan | null): string[] {
 
 /** `kept`: destinations of others in services that we adopted. */
 export function noteOfKept(kept: readonly string[]): string[] {
-  return kept.length === 0 ? [] : [`${kept.length} real servers of somebody else stand in services that we adopted; they are left alone: ${kept.slice(0, 3).join(', ')}`];
+  if (kept.length === 0) return [];
+  return [`${kept.length} real servers of somebody else stand in services that we adopted; they are left alone: ${kept.slice(0, 3).join(', ')}`];
 }

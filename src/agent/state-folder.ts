@@ -194,7 +194,9 @@ export class StateFolder {
 
   /** Some file systems have no such thing for folders, and say EINVAL. */
   #notSynced(cause: unknown): void {
-    if ((cause as NodeJS.ErrnoException).code !== 'EINVAL') throw new StateFolderError('STATE_UNUSABLE', `${this.path} cannot be written: ${(cause as Error).message}`, cause);
+    if ((cause as NodeJS.ErrnoException).code !== 'EINVAL') {
+      throw new StateFolderError('STATE_UNUSABLE', `${this.path} cannot be written: ${(cause as Error).message}`, cause);
+    }
   }
 
   #begin(file: string): number {

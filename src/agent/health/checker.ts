@@ -193,7 +193,9 @@ export class Checker {
         continue;
       }
       const fraction = fractionOf(target.key, salt);
-      const entry: Entry = { target, fraction, health: UNKNOWN, settled: false, pace: 'fresh', state: 'due', doubted: false, generation: this.#generation, dueAt: 0, place: -1 };
+      const entry: Entry = {
+        target, fraction, health: UNKNOWN, settled: false, pace: 'fresh', state: 'due', doubted: false, generation: this.#generation, dueAt: 0, place: -1,
+      };
       this.#entries.set(target.key, entry);
       this.#due.put(entry, firstDue(fraction, target.check.periodMs, all, moment));
     }

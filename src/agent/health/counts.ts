@@ -23,7 +23,11 @@ export interface CheckCounts {
 }
 
 export function noCounts(): CheckCounts {
-  return { results: new Map(), lateness: new Array<number>(LATENESS_BOUNDS.length + 1).fill(0), latenessSumMs: 0, begun: 0, missed: 0, delayed: 0, turns: 0, mostOpen: 0 };
+  return {
+    results: new Map(),
+    lateness: new Array<number>(LATENESS_BOUNDS.length + 1).fill(0),
+    latenessSumMs: 0, begun: 0, missed: 0, delayed: 0, turns: 0, mostOpen: 0,
+  };
 }
 
 export function countResult({ results }: CheckCounts, type: CheckType, reason: Reason): void {

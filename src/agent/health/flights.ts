@@ -170,7 +170,8 @@ export class Flights<Owner extends object> {
       const ended = got === 0 || heard.length >= MAX_ANSWER;
       const outcome = exchange.judge(heard, ended);
       if (outcome !== null) return this.#end(flight, outcome);
-      if (ended) return this.#end(flight, got === 0 ? { reason: 'Closed', message: 'closed before the answer' } : { reason: 'BadAnswer', message: 'no end to the beginning of the answer' });
+      if (got === 0) return this.#end(flight, { reason: 'Closed', message: 'closed before the answer' });
+      if (ended) return this.#end(flight, { reason: 'BadAnswer', message: 'no end to the beginning of the answer' });
       // A copy, because the buffer is everybody's.
       flight.heard = Buffer.from(heard);
     }
@@ -202,6 +203,8 @@ function joined(before: Uint8Array, more: Uint8Array): Uint8Array {
 
 function silenceOf({ conversation, connected, target }: Flight<object>): Outcome {
   const within = `within ${target.check.timeoutMs} ms`;
-  if (conversation.kind === 'exchange' && conversation.transport === 'datagram') return conversation.silence ?? { reason: 'Timeout', message: `no answer ${within}` };
+  if (conversation.kind === 'exchange' && conversation.transport === 'datagram') {
+    return conversation.silence ?? { reason: 'Timeout', message: `no answer ${within}` };
+  }
   return connected ? { reason: 'Hangs', message: `accepted, and no answer ${within}` } : { reason: 'Timeout', message: `no connection ${within}` };
 }

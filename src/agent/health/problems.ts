@@ -45,15 +45,20 @@ function particular(check: HealthCheck): string | null {
     case 'TCP': return null;
     case 'HTTP': return http(check);
     case 'HTTPS': return http(check) ?? (check.ca.length <= BOUNDS.ca ? null : 'ca is longer than 64 KiB');
-    case 'GRPC': return check.service === '' || fits(check.service, VISIBLE, BOUNDS.service) ? null : 'service is not up to 1024 printable characters without spaces';
-    case 'UDP': return BASE64.test(check.payload) && check.payload.length <= Math.ceil(BOUNDS.payloadBytes / 3) * 4 ? null : 'payload is not base64 of at most 1024 bytes';
+    case 'GRPC':
+      return check.service === '' || fits(check.service, VISIBLE, BOUNDS.service) ? null : 'service is not up to 1024 printable characters without spaces';
+    case 'UDP':
+      return BASE64.test(check.payload) && check.payload.length <= Math.ceil(BOUNDS.payloadBytes / 3) * 4 ? null
+        : 'payload is not base64 of at most 1024 bytes';
     case 'DNS': return dns(check);
     default: return `type ${JSON.stringify((check as { type: unknown }).type)} is not one of ${CHECK_TYPES.join(', ')}`;
   }
 }
 
 function http({ path, host, statuses }: HttpCheck): string | null {
-  if (!path.startsWith('/') || !fits(path, VISIBLE, BOUNDS.path)) return 'path does not begin with "/", or holds a space, a control character or more than 1024 characters';
+  if (!path.startsWith('/') || !fits(path, VISIBLE, BOUNDS.path)) {
+    return 'path does not begin with "/", or holds a space, a control character or more than 1024 characters';
+  }
   if (host !== '' && !fits(host, HOST, BOUNDS.host)) return 'host is not a name or an address';
   if (statuses.length === 0 || statuses.length > BOUNDS.statuses) return 'statuses must be 1 to 100 numbers';
   return statuses.every((s) => within(s, ...BOUNDS.status)) ? null : 'statuses must be between 200 and 599';

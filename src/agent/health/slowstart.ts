@@ -1,6 +1,6 @@
 /**
- * Slow start: the weight of a real server that came back, or that is new beside others, rises over a window. In few steps, because each costs a message to the kernel (and
- * `mh` rebuilds its whole table for each), and never less than one step at a time. Pure.
+ * Slow start: the weight of a real server that came back, or that is new beside others, rises over a window. In few steps, because each
+ * costs a message to the kernel (and `mh` rebuilds its whole table for each), and never less than one step at a time. Pure.
  */
 
 /** Steps at most, by what a changed weight costs the scheduler. */

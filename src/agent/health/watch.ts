@@ -158,7 +158,10 @@ export class HealthWatch implements HealthSource {
     return changed;
   }
 
-  /** The real servers of a program that are down, or count as up although their check fails. In the order of the program; each address and port once. */
+  /**
+   * The real servers of a program that are down, or count as up although their check fails. In the order of the program; each address and
+   * port once.
+   */
   unhealthy(owner: string): Unhealthy[] {
     const found = new Map<string, Unhealthy>();
     const followed = this.#followed.get(owner);
@@ -226,7 +229,8 @@ export class HealthWatch implements HealthSource {
     this.#guardStale = true;
     if (health.state !== before.state) {
       const { last } = health;
-      this.#options.log.info({ target: target.key, state: health.state, reason: last?.reason, result: last?.message, virtualServers: [...owners].slice(0, 10) }, 'health');
+      const virtualServers = [...owners].slice(0, 10);
+      this.#options.log.info({ target: target.key, state: health.state, reason: last?.reason, result: last?.message, virtualServers }, 'health');
       for (const owner of owners) this.#changed.add(owner);
     }
     this.#options.onChange();
@@ -237,11 +241,21 @@ export class HealthWatch implements HealthSource {
     if (!this.#guardStale && now < this.#guardAt) return this.#arm(this.#guardAt);
     this.#guardStale = false;
     const next = massFailures(this.#members(), this.#failures, now);
-    for (const [link, f] of next) if (!this.#failures.has(link)) this.#options.log.warn({ link: link || 'routes', targets: f.held.size }, 'every checked real server behind this interface went silent at once; they are kept as they were');
-    for (const link of this.#failures.keys()) if (!next.has(link)) this.#options.log.info({ link: link || 'routes' }, 'real servers behind this interface are heard again');
+    const { log } = this.#options;
+    for (const [link, f] of next) {
+      if (this.#failures.has(link)) continue;
+      const what = { link: link || 'routes', targets: f.held.size };
+      log.warn(what, 'every checked real server behind this interface went silent at once; they are kept as they were');
+    }
+    for (const link of this.#failures.keys()) {
+      if (!next.has(link)) log.info({ link: link || 'routes' }, 'real servers behind this interface are heard again');
+    }
     this.#failures = next;
     const held = new Set([...next.values()].flatMap((f) => [...f.held]));
-    for (const key of [...held, ...this.#held]) if (held.has(key) !== this.#held.has(key)) for (const owner of this.#watched.get(key)?.owners ?? []) this.#changed.add(owner);
+    for (const key of [...held, ...this.#held]) {
+      if (held.has(key) === this.#held.has(key)) continue;
+      for (const owner of this.#watched.get(key)?.owners ?? []) this.#changed.add(owner);
+    }
     this.#held = held;
     this.#guardAt = Math.min(Infinity, ...[...next.values()].map(({ until }) => until ?? now + LOOK_AGAIN_MS));
     this.#arm(this.#guardAt);

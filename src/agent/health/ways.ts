@@ -47,7 +47,9 @@ export class Ways {
       const key = serviceKey(way.service);
       const known = this.#byName.get(name) && before.get(key);
       const owner = owners.get(name)!;
-      services.set(key, known && known.owner === owner ? known : { service: way.service, destinations: DestinationTable.from([way.destination]), drainSeconds: 0, owner });
+      services.set(key, known && known.owner === owner ? known : {
+        service: way.service, destinations: DestinationTable.from([way.destination]), drainSeconds: 0, owner,
+      });
     }
     for (const [key, service] of services) if (before.get(key) !== service) this.#changed.add(key);
     for (const key of before.keys()) if (!services.has(key)) this.#changed.add(key);

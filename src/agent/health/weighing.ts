@@ -50,8 +50,13 @@ function checkOf(check: ProgramHealthCheck, port: number): HealthCheck {
   }
 }
 
-/** `services`: the real servers of each service of the program that are used here. `know` tells what is known of one of them, null: it is not checked. */
-export function weigh(spec: ProgramSpec, services: readonly (readonly RealServer[])[], know: (index: number, r: RealServer, position: number) => Known | null, now: number): Weights {
+type Know = (index: number, r: RealServer, position: number) => Known | null;
+
+/**
+ * `services`: the real servers of each service of the program that are used here. `know` tells what is known of one of them, null: it is
+ * not checked.
+ */
+export function weigh(spec: ProgramSpec, services: readonly (readonly RealServer[])[], know: Know, now: number): Weights {
   const check = spec.healthCheck!;
   const byServer = new Map<string, EffectiveWeight>();
   let nextChangeAt = Infinity;

@@ -29,7 +29,10 @@ export interface ClaimableSource {
 
 /** What deciding on all VIPs came to. */
 export interface Decided {
-  /** When something is to be decided again although nobody says that anything changed; monotonic milliseconds, Infinity when all are as they should be. */
+  /**
+   * When something is to be decided again although nobody says that anything changed; monotonic milliseconds, Infinity when all are as they
+   * should be.
+   */
   readonly due: number;
   /** What kept one of them from being looked at; null: nothing did. */
   readonly problem: unknown;
@@ -218,7 +221,8 @@ export class Claimer {
       const askedAt = this.#options.now();
       const free = tries.filter((t) => this.#silent(t, outcomes));
       const blocked = vips.flatMap((v) => (this.#of(v.address).blocked ? [v] : []));
-      await inParallel([...free.map((t) => () => this.#claim(t.vip, askedAt, situation.patienceMs, signal)), ...blocked.map((v) => () => this.#complain(v, signal))]);
+      const claims = free.map((t) => () => this.#claim(t.vip, askedAt, situation.patienceMs, signal));
+      await inParallel([...claims, ...blocked.map((v) => () => this.#complain(v, signal))]);
     } finally {
       for (const m of memories) m.busy = false;
     }

@@ -5,7 +5,8 @@
  *     free ─────────────────────────────> claiming ────────────────────────────────> held
  *       ▲                                     │ answered, or another was quicker        │
  *       │<────────────────────────────────────┘  (again in a second)                    │
- *       │<── released: name taken off, after the address is gone ──── withdrawn <───────┘ another's name stands there, or it is not ours to serve any more
+ *       │<── released: name taken off, after the address is gone ──── withdrawn <───────┘ another's name stands there,
+ *                                                                                         or it is not ours to serve any more
  *
  * Two directors never hold an address at the same time: the network is asked first, the name is written only in the state that was seen
  * (resourceVersion), and whoever sees another's name lets go. An owner that cannot be heard but whose kernel still answers keeps it.

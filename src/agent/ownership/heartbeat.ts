@@ -85,8 +85,11 @@ export class Heartbeat {
     this.#last = undefined;
     try {
       this.#last = await renewLease({
-        client, namespace, name: leaseName(node), identity: node, durationSeconds, wallClock, labels: { [DIRECTOR_LEASE_LABEL.name]: DIRECTOR_LEASE_LABEL.value },
-        annotations: annotationsOf(profile), ...(last && { last }), signal: AbortSignal.any([signal, AbortSignal.timeout(Math.max(MIN_TIMEOUT_MS, renewSeconds * 1000))]),
+        client, namespace, name: leaseName(node), identity: node, durationSeconds, wallClock,
+        labels: { [DIRECTOR_LEASE_LABEL.name]: DIRECTOR_LEASE_LABEL.value },
+        annotations: annotationsOf(profile),
+        ...(last && { last }),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(Math.max(MIN_TIMEOUT_MS, renewSeconds * 1000))]),
       });
       this.#renewedAt = began;
       if (this.#failing) log.info({ lease: leaseName(node) }, 'Lease renewed again');

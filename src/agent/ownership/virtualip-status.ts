@@ -28,7 +28,8 @@ export function ownedPatch(vip: VirtualIP, node: string, mac: string, now: strin
 }
 
 export function releasedPatch(vip: VirtualIP, now: string): StatusPatch {
-  return patch(vip, { activeNode: '', epoch: (vip.status?.epoch ?? 0) + 1, mac: '', conditions: list(set(vip, 'Owned', 'False', 'Pending', 'its director let go of it; another one takes it', now)) });
+  const pending = set(vip, 'Owned', 'False', 'Pending', 'its director let go of it; another one takes it', now);
+  return patch(vip, { activeNode: '', epoch: (vip.status?.epoch ?? 0) + 1, mac: '', conditions: list(pending) });
 }
 
 /**
@@ -40,10 +41,14 @@ export function blockedPatch(vip: VirtualIP, mac: string, now: string): StatusPa
   const shown = mac === '' ? 'a host that does not tell its MAC address' : mac;
   const before = conditionsOf(vip);
   const after = activeNode !== '' && mac === last
-    ? set(vip, 'Owned', 'Unknown', 'OwnerLost', `${activeNode} does not renew its Lease and still answers for the address (${shown}), so it is left alone; start its agent again, or take the node off the network`, now)
+    ? set(vip, 'Owned', 'Unknown', 'OwnerLost',
+      `${activeNode} does not renew its Lease and still answers for the address (${shown}), so it is left alone; start its agent again, or take the node off the network`,
+      now)
     : setCondition(
       set(vip, 'Owned', 'False', 'AddressInUse', `${shown} answers for the address and is no director of the group; it is not taken until nobody answers`, now),
-      wanted(vip, 'DuplicateAddress', 'True', 'ForeignHost', `${shown} answers for the address; find the host and take the address off it, or exclude it from the pool`), now,
+      wanted(vip, 'DuplicateAddress', 'True', 'ForeignHost',
+        `${shown} answers for the address; find the host and take the address off it, or exclude it from the pool`),
+      now,
     );
   return after === before ? null : patch(vip, { conditions: list(after) });
 }
@@ -58,11 +63,16 @@ const NONE: readonly Condition[] = [];
 
 function conditionsOf({ status }: VirtualIP): readonly Condition[] { return (status?.conditions as readonly Condition[] | undefined) ?? NONE; }
 
-function set<T extends ConditionOf<'VirtualIP'>['type']>(vip: VirtualIP, type: T, status: Condition['status'], reason: Reason<T>, message: string, now: string): readonly Condition[] {
+type Type = ConditionOf<'VirtualIP'>['type'];
+
+function set<T extends Type>(
+  vip: VirtualIP, type: T, status: Condition['status'], reason: Reason<T>, message: string, now: string,
+): readonly Condition[] {
   return setCondition(conditionsOf(vip), wanted(vip, type, status, reason, message), now);
 }
 
-function wanted<T extends ConditionOf<'VirtualIP'>['type']>({ metadata: { generation } }: VirtualIP, type: T, status: Condition['status'], reason: Reason<T>, message: string): WantedCondition {
+function wanted<T extends Type>(vip: VirtualIP, type: T, status: Condition['status'], reason: Reason<T>, message: string): WantedCondition {
+  const { generation } = vip.metadata;
   return { type, status, reason, message, ...(generation !== undefined && { observedGeneration: generation }) };
 }
 

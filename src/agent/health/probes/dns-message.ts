@@ -69,7 +69,8 @@ function readAddresses(bytes: Uint8Array, from: number, count: number, type: num
     const length = view.getUint16(at + 8);
     const data = at + 10;
     if (data + length > bytes.length) return null;
-    if (view.getUint16(at) === type && view.getUint16(at + 2) === CLASS_IN && length === (type === RECORD.A ? 4 : 16)) addresses.push(fromBytes(bytes.subarray(data, data + length)));
+    const isAsked = view.getUint16(at) === type && view.getUint16(at + 2) === CLASS_IN && length === (type === RECORD.A ? 4 : 16);
+    if (isAsked) addresses.push(fromBytes(bytes.subarray(data, data + length)));
     at = data + length;
   }
   return addresses;

@@ -45,10 +45,14 @@ async function converse(open: () => Socket, target: CheckTarget, signal: AbortSi
 }
 
 function ask(session: ClientHttp2Session, service: string, done: (outcome: Outcome) => void): void {
-  const stream = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', te: 'trailers', 'user-agent': 'ipvs-operator' });
+  const stream = session.request({
+    ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', te: 'trailers', 'user-agent': 'ipvs-operator',
+  });
   const found: { status: number | null; type: string; grpc: string } = { status: null, type: '', grpc: '' };
   let body: Buffer = Buffer.alloc(0);
-  const grpcStatus = (headers: Record<string, unknown>): void => { if (headers['grpc-status'] !== undefined) found.grpc = printable(String(headers['grpc-status'])); };
+  const grpcStatus = (headers: Record<string, unknown>): void => {
+    if (headers['grpc-status'] !== undefined) found.grpc = printable(String(headers['grpc-status']));
+  };
   stream.on('response', (headers) => {
     found.status = Number(headers[':status']);
     found.type = String(headers['content-type'] ?? '');

@@ -24,7 +24,9 @@ async function converse(open: () => Socket, target: CheckTarget, signal: AbortSi
     };
     const onAbort = (): void => done(GIVEN_UP);
     signal.addEventListener('abort', onAbort);
-    secure.on('error', (error: NodeJS.ErrnoException) => done(agreed ? { reason: 'Reset', message: printable(`the connection broke: ${error.code ?? error.message}`) } : tlsFailed(error)));
+    secure.on('error', (error: NodeJS.ErrnoException) => done(agreed
+      ? { reason: 'Reset', message: printable(`the connection broke: ${error.code ?? error.message}`) }
+      : tlsFailed(error)));
     secure.on('secureConnect', () => {
       agreed = true;
       secure.write(httpRequest(https, destinationOf(target)));

@@ -17,7 +17,10 @@ export interface TlsOptions {
   readonly protocol: 'http/1.1' | 'h2';
 }
 
-/** Begins TLS on the connection that `open` makes a socket of, which it is called for at once, or not at all: then the outcome says why it cannot be asked. */
+/**
+ * Begins TLS on the connection that `open` makes a socket of, which it is called for at once, or not at all: then the outcome says why it
+ * cannot be asked.
+ */
 export async function secured(open: () => Socket, { ca, host, protocol }: TlsOptions, signal: AbortSignal): Promise<TLSSocket | Outcome> {
   // Two megabytes that nodes without such checks do not need.
   const tls = await import('node:tls');
