@@ -53,7 +53,12 @@ export class Compiler {
   #memory: Memory;
 
   /** `last` and `lastGroups`: programs and groups of before. */
-  constructor(memory: Memory, last: ReadonlyMap<string, Program> = new Map(), lastGroups: ReadonlyMap<string, GroupSettings> = new Map(), cluster: Cluster = NO_CLUSTER) {
+  constructor(
+    memory: Memory,
+    last: ReadonlyMap<string, Program> = new Map(),
+    lastGroups: ReadonlyMap<string, GroupSettings> = new Map(),
+    cluster: Cluster = NO_CLUSTER,
+  ) {
     this.#memory = memory;
     this.#cluster = cluster;
     this.#last = new Map(last);
@@ -126,7 +131,8 @@ export class Compiler {
     for (const name of compiled) this.#compile(name, first, programs);
     // Whoever came or went changed the claims.
     if (claims || all) this.#forgetGone(first, programs);
-    return { programs, compiled, groups: groups ? this.#context!.groups : null, memoryChanged: before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory) };
+    const memoryChanged = before !== this.#memory && JSON.stringify(before) !== JSON.stringify(this.#memory);
+    return { programs, compiled, groups: groups ? this.#context!.groups : null, memoryChanged };
   }
 
   /** Programs without a VirtualServer are gone, unless theirs may stand in what could not be read. */
@@ -159,7 +165,10 @@ export class Compiler {
     this.#memory = this.#context.memory;
   }
 
-  /** Whether an owner of the snapshot may stand in what could not be read. Where the names are known, one that was read before may be another of its name. */
+  /**
+   * Whether an owner of the snapshot may stand in what could not be read. Where the names are known, one that was read before may be
+   * another of its name.
+   */
   #unread(name: string): boolean {
     return this.#mayBe('VirtualServer', name) && (typeof this.#incomplete !== 'boolean' || !this.#seen.has(name));
   }

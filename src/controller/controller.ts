@@ -82,7 +82,9 @@ export class Controller {
       onUnwritten: (owner) => this.#statuses.server(owner),
     });
     this.#absent = new Absent({ ...options, known: (owner) => world.virtualServers.store.has(owner) || world.virtualServers.badObjects.has(owner) });
-    this.#statuses = new Statuses({ ...options, reports: this.#reports, budget, reserved: (ranges) => this.#surroundings.reservedIn(ranges) }, this.#writing.virtualIPs.objects);
+    this.#statuses = new Statuses({
+      ...options, reports: this.#reports, budget, reserved: (ranges) => this.#surroundings.reservedIn(ranges),
+    }, this.#writing.virtualIPs.objects);
   }
 
   /** Something changed: a pass is due. */
@@ -218,7 +220,8 @@ export class Controller {
     const [had, has] = [new Set(before), new Set(now)];
     const changed = new Set([...before.filter((a) => !has.has(a)), ...now.filter((a) => !had.has(a))]);
     if (changed.size === 0) return [];
-    return [...this.#compiler?.programs ?? []].flatMap(([owner, { spec }]) => (spec.mode === 'NAT' && spec.addresses.some((a) => changed.has(a.address)) ? [owner] : []));
+    const shares = ({ spec }: Program): boolean => spec.mode === 'NAT' && spec.addresses.some((a) => changed.has(a.address));
+    return [...this.#compiler?.programs ?? []].flatMap(([owner, program]) => (shares(program) ? [owner] : []));
   }
 
   /**
@@ -310,7 +313,9 @@ export class Controller {
   /** Objects of these keys, as the compiler takes them. */
   #written(keys: ReadonlySet<string>): Parameters<Compiler['update']>[0] {
     const { virtualServers, pools, groups } = this.#options.world;
-    const stores: Readonly<Record<string, { get(key: string): unknown }>> = { VirtualServer: virtualServers.store, VIPPool: pools.store, DirectorGroup: groups.store };
+    const stores: Readonly<Record<string, { get(key: string): unknown }>> = {
+      VirtualServer: virtualServers.store, VIPPool: pools.store, DirectorGroup: groups.store,
+    };
     const objects = new Map<string, { object: never }>();
     for (const key of keys) {
       const slash = key.indexOf('/');

@@ -79,13 +79,17 @@ export interface ReferenceGrant extends KubeObject {
 export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 
 export const SERVICES: Resource<Service> = { group: '', version: 'v1', kind: 'Service', plural: 'services', namespaced: true };
-export const ENDPOINT_SLICES: Resource<EndpointSlice> = { group: 'discovery.k8s.io', version: 'v1', kind: 'EndpointSlice', plural: 'endpointslices', namespaced: true };
+export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
+  group: 'discovery.k8s.io', version: 'v1', kind: 'EndpointSlice', plural: 'endpointslices', namespaced: true,
+};
 export const ENDPOINTS: Resource<Endpoints> = { group: '', version: 'v1', kind: 'Endpoints', plural: 'endpoints', namespaced: true };
 export const NODES: Resource<Node> = { group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false };
 export const PODS: Resource<Pod> = { group: '', version: 'v1', kind: 'Pod', plural: 'pods', namespaced: true, metadataOnly: true };
 export const NAMESPACES: Resource<Namespace> = { group: '', version: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false };
 export const SERVICE_CIDRS: Resource<ServiceCIDR> = { group: 'networking.k8s.io', version: 'v1', kind: 'ServiceCIDR', plural: 'servicecidrs', namespaced: false };
-export const REFERENCE_GRANTS: Resource<ReferenceGrant> = { group: 'gateway.networking.k8s.io', version: 'v1beta1', kind: 'ReferenceGrant', plural: 'referencegrants', namespaced: true };
+export const REFERENCE_GRANTS: Resource<ReferenceGrant> = {
+  group: 'gateway.networking.k8s.io', version: 'v1beta1', kind: 'ReferenceGrant', plural: 'referencegrants', namespaced: true,
+};
 
 /** What is kept of an object's metadata; labels only where they are read. */
 function metadata({ name, namespace, uid, resourceVersion, labels }: KubeObject['metadata'], withLabels: boolean): KubeObject['metadata'] {

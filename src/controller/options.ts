@@ -44,7 +44,9 @@ export function readControllerOptions(args: readonly string[], env: Readonly<Rec
     },
   });
   const writesPerSecond = Number(values['writes-per-second'] ?? 250);
-  if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) throw new UsageError(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
+  if (!Number.isFinite(writesPerSecond) || writesPerSecond < 1 || writesPerSecond > 100_000) {
+    throw new UsageError(`--writes-per-second ${values['writes-per-second']}: must be a number from 1 to 100000`);
+  }
   const logLevel = readLogLevel(values['log-level']);
   const listen = values.listen ?? CONTROLLER_LISTEN;
   if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);

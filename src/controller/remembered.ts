@@ -51,8 +51,15 @@ export function withServed(claimed: Pick<Memory, 'claims' | 'ports'>, programs: 
  * VirtualServers whose program is not theirs any more: it serves an address that is claimed, and not by them; or it was written for
  * another one of their name. `written`: the programs of a VirtualServer that are there.
  */
-export function lostOf(vips: Iterable<VirtualIP>, programs: Iterable<Program>, serverOf: ServerOf, written: (owner: string) => readonly VirtualServerProgram[]): Set<string> {
-  const claimed = new Map([...vips].filter((v) => v.spec.claims.length > 0).map(({ spec }) => [spec.address, new Set(spec.claims.map((c) => `${c.namespace}/${c.name}`))]));
+export function lostOf(
+  vips: Iterable<VirtualIP>,
+  programs: Iterable<Program>,
+  serverOf: ServerOf,
+  written: (owner: string) => readonly VirtualServerProgram[],
+): Set<string> {
+  const claimed = new Map([...vips]
+    .filter((v) => v.spec.claims.length > 0)
+    .map(({ spec }) => [spec.address, new Set(spec.claims.map((c) => `${c.namespace}/${c.name}`))]));
   const lost = new Set<string>();
   for (const { owner, spec } of programs) {
     const uid = serverOf(owner)?.metadata.uid;

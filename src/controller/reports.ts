@@ -42,7 +42,9 @@ export class Reports {
     this.#reports.set(name, next);
     for (const [key, { code, message }] of next.failures) if (old?.failures.get(key)?.message !== message || old.failures.get(key)?.code !== code) changed.add(key);
     for (const key of old?.failures.keys() ?? []) if (!next.failures.has(key)) changed.add(key);
-    for (const key of new Set([...next.backends.keys(), ...old?.backends.keys() ?? []])) if (!sameBackends(next.backends.get(key), old?.backends.get(key))) changed.add(key);
+    for (const key of new Set([...next.backends.keys(), ...old?.backends.keys() ?? []])) {
+      if (!sameBackends(next.backends.get(key), old?.backends.get(key))) changed.add(key);
+    }
     return changed;
   }
 
@@ -61,7 +63,9 @@ export class Reports {
   directors(group: string, owner: string): DirectorReport[] {
     const list: DirectorReport[] = [];
     for (const [node, { groups, applied, failures, backends }] of this.#reports) {
-      if (groups.includes(group)) list.push({ node, live: this.#live.has(node), hash: applied.get(owner), failure: failures.get(owner), backends: backends.get(owner) });
+      if (!groups.includes(group)) continue;
+      const live = this.#live.has(node);
+      list.push({ node, live, hash: applied.get(owner), failure: failures.get(owner), backends: backends.get(owner) });
     }
     return list;
   }
@@ -78,7 +82,10 @@ export class Reports {
   }
 }
 
-/** Reads thousands of lines of which a few are others than before: those alone, into the map of before. They are sorted; where they are not, all are read. */
+/**
+ * Reads thousands of lines of which a few are others than before: those alone, into the map of before. They are sorted; where they are
+ * not, all are read.
+ */
 function nextApplied(old: Report | undefined, lines: readonly string[]): { applied: Map<string, string>; changed: Set<string> } {
   const was = old?.node.status?.applied ?? [];
   const applied = old?.applied ?? new Map<string, string>();

@@ -29,7 +29,10 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   const { namespace, identity } = options;
   const log = pino({ level: options.logLevel, base: { component: 'controller', identity }, redact: ['token', 'authorization', '*.token', '*.authorization'] });
   const now = () => performance.now();
-  const credentials = await loadKubeConfig({ ...(options.kubeconfig === null ? {} : { path: options.kubeconfig }), ...(options.context === null ? {} : { context: options.context }) });
+  const credentials = await loadKubeConfig({
+    ...(options.kubeconfig === null ? {} : { path: options.kubeconfig }),
+    ...(options.context === null ? {} : { context: options.context }),
+  });
   const transport = new Transport(credentials, { userAgent: `ipvs-operator-controller/${version}`, log });
   const client = createClient(transport);
   const metrics = createMetrics({ onError: (err) => log.warn({ err }, 'metrics') });
@@ -39,12 +42,16 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   const wake = { call: () => {} };
   const world = new World({ client, namespace, log, now, random: Math.random, wake: () => wake.call() });
   const control = new Controller({
-    client, world, log, now, clock: Date.now, count: (kind, verb, ok) => { worked(); counters.count(kind, verb, ok); }, writesPerSecond: options.writesPerSecond, onPass: counters.pass,
+    client, world, log, now, clock: Date.now, writesPerSecond: options.writesPerSecond, onPass: counters.pass,
+    count: (kind, verb, ok) => { worked(); counters.count(kind, verb, ok); },
     onTransition: (server, before, after) => { for (const t of transitions(before, after)) recorder.record({ ...t, regarding: server }); },
   });
   wake.call = () => control.wake();
   counters.watch(world, control, now);
-  const live = () => (control.passStarted !== null && now() - control.passStarted > STUCK_MS ? `a reconcile has been running for ${Math.round((now() - control.passStarted) / 1000)} s` : null);
+  const live = () => {
+    const runs = control.passStarted === null ? 0 : now() - control.passStarted;
+    return runs > STUCK_MS ? `a reconcile has been running for ${Math.round(runs / 1000)} s` : null;
+  };
   const ready = () => (world.synced ? null : `waiting for ${world.missing.join(', ')}`);
   const health = await serveHealth({ listen: options.listen, metrics, live, ready, log, signal });
   // The caches live longer than the leading: both end with the process.

@@ -30,8 +30,8 @@ export class Serving {
   ownersOf(vip: string): Iterable<string> { return new Set([...this.#byVIP.get(vip)?.keys() ?? [], ...this.#binding.get(vip) ?? []]); }
 
   /**
-   * Whether a program in force sends packets for a VIP to a node, in this way: then it goes on. Two controllers at once must agree in that, so what is
-   * written counts too.
+   * Whether a program in force sends packets for a VIP to a node, in this way: then it goes on. Two controllers at once must agree in that,
+   * so what is written counts too.
    */
   sendsTo(node: string, vip: string, way: Way): boolean {
     const does = (p: Sending) => sameWay(p.spec, way) && sends(p, node);
@@ -76,7 +76,9 @@ export class Serving {
     // As it is to be served, which may be another form than what is served until nodes receive.
     const wanted = verdict?.program ?? program;
     const binds = verdict && wanted && wanted.spec.mode !== 'NAT' && verdict.binds.length > 0;
-    return this.#bind(owner, binds ? { binds: verdict.binds, addresses: verdict.addresses, mode: wanted.spec.mode as Binding['mode'], tunnel: wanted.spec.tunnel } : null);
+    if (!binds) return this.#bind(owner, null);
+    const { mode, tunnel } = wanted.spec;
+    return this.#bind(owner, { binds: verdict.binds, addresses: verdict.addresses, mode: mode as Binding['mode'], tunnel });
   }
 
   /** Returns whether that is new. */

@@ -4,7 +4,10 @@
  * something is on its way is not written at all where it will be otherwise in a moment: of a VirtualIP that a director is about to take, and in
  * a rush of a VirtualServer that directors are about to have. In a rush good news waits for its end, but for some.
  */
-import { RESOURCES, virtualIPName, type DirectorGroupStatus, type ServerObjects, type VIPPoolStatus, type VirtualIPStatus, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
+import {
+  RESOURCES, virtualIPName,
+  type DirectorGroupStatus, type ServerObjects, type VIPPoolStatus, type VirtualIPStatus, type VirtualServerStatus,
+} from '../api/v1alpha1/index.ts';
 import { ApiError } from '../kube/errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Reflector } from '../kube/reflector.ts';
@@ -90,10 +93,18 @@ export class Statuses {
     const common = { client, budget, count: (...write: Parameters<CountWrite>) => { this.#writes++; count(...write); }, now };
     const { VirtualServer, VIPPool, DirectorGroup, VirtualIP } = RESOURCES;
     const own = <T extends KubeObject>({ store }: Reflector<T>): OwnWrites<T> => new OwnWrites(store, now);
-    this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({ ...common, resource: kubeResource(VirtualServer), objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS });
-    this.#pools = new StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>({ ...common, resource: kubeResource(VIPPool), objects: own(world.pools), urgent: conditionsFlip, calmMs: CALM_MS });
-    this.#groups = new StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>({ ...common, resource: kubeResource(DirectorGroup), objects: own(world.groups), urgent: conditionsFlip, calmMs: CALM_MS });
-    this.#vips = new StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>({ ...common, resource: kubeResource(VirtualIP), objects: vips, urgent: () => true, calmMs: 0, part: claimedPart });
+    this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({
+      ...common, resource: kubeResource(VirtualServer), objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS,
+    });
+    this.#pools = new StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>({
+      ...common, resource: kubeResource(VIPPool), objects: own(world.pools), urgent: conditionsFlip, calmMs: CALM_MS,
+    });
+    this.#groups = new StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>({
+      ...common, resource: kubeResource(DirectorGroup), objects: own(world.groups), urgent: conditionsFlip, calmMs: CALM_MS,
+    });
+    this.#vips = new StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>({
+      ...common, resource: kubeResource(VirtualIP), objects: vips, urgent: () => true, calmMs: 0, part: claimedPart,
+    });
     this.#invalids = new InvalidWriter(common);
   }
 
@@ -119,7 +130,8 @@ export class Statuses {
   heard(objectKey: string, heard: Heard<KubeObject>): void {
     const slash = objectKey.indexOf('/');
     const [kind, key] = [objectKey.slice(0, slash), objectKey.slice(slash + 1)];
-    const [writer, due] = kind === 'VirtualServer' ? [this.#servers, 'server'] as const : kind === 'VIPPool' ? [this.#pools, 'pool'] as const : [this.#groups, 'group'] as const;
+    const [writer, due] = kind === 'VirtualServer' ? [this.#servers, 'server'] as const
+      : kind === 'VIPPool' ? [this.#pools, 'pool'] as const : [this.#groups, 'group'] as const;
     if (writer.objects.heard(key, heard as never) !== 'none') this.#due[due].set(key, 0);
     if (heard.object === undefined) {
       writer.forget(key);
@@ -182,7 +194,8 @@ export class Statuses {
     const settling = changed !== undefined && now() - changed < SETTLE_MS;
     if (!settling) this.#changedAt.delete(key);
     const next = virtualServerStatus({
-      server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) }, verdict, program, unwritten: unwritten.get(key) ?? '', settling, now: time,
+      server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) },
+      verdict, program, unwritten: unwritten.get(key) ?? '', settling, now: time,
       directors: program ? reports.directors(program.spec.directorGroup, key) : [],
       holders: new Map(verdict.addresses.map((a) => [a, reports.holder(world.virtualIPs.store.get(virtualIPName(a)))])),
     });
@@ -239,7 +252,9 @@ export class Statuses {
     if (this.#invalid.size + virtualServers.badObjects.size + pools.badObjects.size + groups.badObjects.size === 0) return;
     const before = this.#invalid;
     const now = new Map<string, string>();
-    for (const [kind, { badObjects }] of [['VirtualServer', virtualServers], ['VIPPool', pools], ['DirectorGroup', groups]] as const) for (const [key, problem] of badObjects) now.set(`${kind}/${key}`, problem);
+    for (const [kind, { badObjects }] of [['VirtualServer', virtualServers], ['VIPPool', pools], ['DirectorGroup', groups]] as const) {
+      for (const [key, problem] of badObjects) now.set(`${kind}/${key}`, problem);
+    }
     this.#invalid = now;
     for (const [key, problem] of now) if (before.get(key) !== problem) this.#due.invalid.set(key, 0);
     // What can be read again says so itself, also when it is as it was before.
@@ -266,13 +281,16 @@ export class Statuses {
 
   #members(group: string): Parameters<typeof groupStatus>[1] {
     const { world, reports } = this.#options;
-    return reports.members(group).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: world.virtualIPs.store.count('holder', holderKey(group, node)) }));
+    const owned = (node: string): number => world.virtualIPs.store.count('holder', holderKey(group, node));
+    return reports.members(group).map((node) => ({ node, live: reports.isLive(node), report: reports.node(node), owned: owned(node) }));
   }
 }
 
 /** What of a VirtualIP's status is the controller's; who holds it is the owner's to say. */
 function claimedPart(status: VirtualIPStatus | undefined): VirtualIPStatus | undefined {
-  return status === undefined ? undefined : { ...(status.claims === undefined ? {} : { claims: status.claims }), conditions: (status.conditions ?? []).filter((c) => c.type === 'Claimed') };
+  if (status === undefined) return undefined;
+  const conditions = (status.conditions ?? []).filter((c) => c.type === 'Claimed');
+  return { ...(status.claims === undefined ? {} : { claims: status.claims }), conditions };
 }
 
 type WithConditions = { readonly conditions?: readonly { type: string; status: string; reason: string }[] | undefined } | undefined;
@@ -282,8 +300,17 @@ function conditionsFlip(before: WithConditions, after: WithConditions): boolean 
   return text(before) !== text(after);
 }
 
+interface Description<T> {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
+  readonly parse: (value: unknown) => T;
+}
+
 /** api's descriptions are kube's resources: the rooms do not know each other's types. */
-export function kubeResource<T extends KubeObject>(description: { readonly group: string; readonly version: string; readonly kind: string; readonly plural: string; readonly namespaced: boolean; readonly parse: (value: unknown) => T }): Resource<T> {
+export function kubeResource<T extends KubeObject>(description: Description<T>): Resource<T> {
   return description;
 }
 

@@ -9,7 +9,10 @@ import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
 import { inRanges, type Range } from './compile/pools.ts';
-import { SERVICE_NAME_LABEL, type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR } from './core.ts';
+import {
+  SERVICE_NAME_LABEL,
+  type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR,
+} from './core.ts';
 
 /** A store as it is read here. */
 type Reader<T extends KubeObject> = Pick<Store<T>, 'get' | 'values' | 'by'>;

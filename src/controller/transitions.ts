@@ -21,7 +21,9 @@ export function transitions(before: VirtualServerStatus | undefined, after: Virt
   const old = new Set((before?.addresses ?? []).map((a) => a.value));
   const allocated = (after.addresses ?? []).filter((a) => !old.has(a.value));
   const atOnce = allocated.length > 0 && isReady(after) && !isReady(before);
-  if (allocated.length > 0 && !atOnce) list.push({ type: 'Normal', reason: 'AddressAllocated', action: 'Allocate', note: `has ${allocated.map((a) => a.value).join(', ')}` });
+  if (allocated.length > 0 && !atOnce) {
+    list.push({ type: 'Normal', reason: 'AddressAllocated', action: 'Allocate', note: `has ${allocated.map((a) => a.value).join(', ')}` });
+  }
   for (const type of TOLD) {
     const was = before?.conditions?.find((c) => c.type === type);
     const is = after.conditions?.find((c) => c.type === type);

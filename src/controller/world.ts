@@ -12,7 +12,8 @@ import { nameOf, type KubeObject, type Log, type Resource } from '../kube/types.
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
 import { asksPods, servicesOf } from './compile/sources.ts';
 import {
-  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES, trimNamespace, trimNode, trimService, trimSlice,
+  ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES,
+  trimNamespace, trimNode, trimService, trimSlice,
   type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR,
 } from './core.ts';
 import { Liveness } from './liveness.ts';
@@ -58,6 +59,11 @@ interface Source {
   /** Nobody waits for it: the cluster does not have the kind, or nobody asks for it. */
   readonly absent: boolean;
 }
+
+/** What a cache is asked for, and what it tells. */
+type Reflection<T extends KubeObject> = Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange'> & {
+  optional?: boolean;
+};
 
 /** What VirtualIPs are indexed by as `holder`: their group, and who has them. */
 export function holderKey(group: string, node: string): string { return `${group} ${node}`; }
@@ -106,7 +112,10 @@ export class World {
     });
     this.pools = this.#reflect(RESOURCES.VIPPool, { onChange: (c) => this.#wrote(c) });
     this.groups = this.#reflect(RESOURCES.DirectorGroup, { onChange: (c) => this.#wrote(c) });
-    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, { indexes: { holder: (v) => [holderKey(v.spec.directorGroup, v.status?.activeNode ?? '')] }, onChange: (c) => hear(this.#changes.virtualIPs, c.key, c) });
+    this.virtualIPs = this.#reflect(RESOURCES.VirtualIP, {
+      indexes: { holder: (v) => [holderKey(v.spec.directorGroup, v.status?.activeNode ?? '')] },
+      onChange: (c) => hear(this.#changes.virtualIPs, c.key, c),
+    });
     this.programs = this.#reflect(RESOURCES.VirtualServerProgram, {
       indexes: { owner: (p) => [`${p.metadata.namespace}/${p.spec.virtualServer.name}`] },
       onChange: (c) => hear(this.#changes.programs, c.key, c),
@@ -131,7 +140,10 @@ export class World {
       now: options.now, log: options.log, onAnswer: options.wake, errors: () => this.leases.stats.errors,
       list: async (signal) => (await options.client.listAll(LEASES, { ...ofDirectors, signal })).items,
     });
-    this.leases = this.#reflect(LEASES, { ...ofDirectors, onChange: (c) => (c.type === 'deleted' ? this.directors.forget(c.object) : this.directors.observe(c.object)) });
+    this.leases = this.#reflect(LEASES, {
+      ...ofDirectors,
+      onChange: (c) => (c.type === 'deleted' ? this.directors.forget(c.object) : this.directors.observe(c.object)),
+    });
   }
 
   /** Whether every cache has been complete once. Before that nothing may be decided. */
@@ -151,7 +163,8 @@ export class World {
 
   /** For metrics: of what is read. */
   get stats(): { readonly resource: string; readonly stats: Reflector<KubeObject>['stats']; readonly synced: boolean; readonly objects: number }[] {
-    return this.#sources.filter((s) => this.pods.asked || s.name !== nameOf(PODS)).map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
+    const read = this.#sources.filter((s) => this.pods.asked || s.name !== nameOf(PODS));
+    return read.map(({ name, reflector }) => ({ resource: name, stats: reflector.stats, synced: reflector.synced, objects: reflector.store.size }));
   }
 
   /** What `take` would return. */
@@ -170,9 +183,13 @@ export class World {
     await Promise.all(this.#sources.map((s) => s.run(signal)));
   }
 
-  #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, optional = false, ...rest }: Pick<ReflectorOptions<T>, 'indexes' | 'trim' | 'namespace' | 'labelSelector' | 'onChange'> & { optional?: boolean }): Reflector<T> {
+  #reflect<T extends KubeObject>(resource: Resource<T>, { onChange, optional = false, ...rest }: Reflection<T>): Reflector<T> {
     const { client, log, now, random, wake, sleep = realSleep } = this.#options;
-    const reflector = new Reflector<T>({ client, resource, log, now, random, sleep, ...rest, onSynced: () => wake(), onChange: (change) => { onChange(change); wake(); } });
+    const reflector = new Reflector<T>({
+      client, resource, log, now, random, sleep, ...rest,
+      onSynced: () => wake(),
+      onChange: (change) => { onChange(change); wake(); },
+    });
     const source = {
       name: nameOf(resource), reflector: reflector as unknown as Reflector<KubeObject>, absent: false,
       run: async (signal: AbortSignal): Promise<void> => {
@@ -184,7 +201,10 @@ export class World {
     return reflector;
   }
 
-  /** Resolves when the server has the kind, or the signal aborts. A server that is away has said nothing: who starts then must not wait for the kind for ever. */
+  /**
+   * Resolves when the server has the kind, or the signal aborts. A server that is away has said nothing: who starts then must not wait for
+   * the kind for ever.
+   */
   async #whenInstalled(resource: Resource, signal: AbortSignal, told: (absent: boolean) => void): Promise<void> {
     const { client, log, sleep = realSleep } = this.#options;
     while (!signal.aborted) {
@@ -197,7 +217,10 @@ export class World {
         if (isAbort(error)) return;
         absent = isNotFound(error);
         if (absent) told(true);
-        log[absent ? 'debug' : 'warn']({ resource: nameOf(resource), ...(!absent && { err: error }) }, absent ? 'the cluster does not have this kind' : 'whether the cluster has this kind is not known');
+        log[absent ? 'debug' : 'warn'](
+          { resource: nameOf(resource), ...(!absent && { err: error }) },
+          absent ? 'the cluster does not have this kind' : 'whether the cluster has this kind is not known',
+        );
       }
       try {
         await sleep(absent ? ABSENT_MS : UNKNOWN_MS, signal);

@@ -25,7 +25,10 @@ export function programCheck({ healthCheck: check }: Pick<VirtualServerSpec, 'he
 }
 
 /** The same check with its fields in one order, whoever built it: what its hash is made of. */
-export function inOrder({ type, port, path, periodSeconds, timeoutSeconds, riseCount, fallCount, onFailure, panicThresholdPercent, http, grpc, udp, dns }: ProgramHealthCheck): ProgramHealthCheck {
+export function inOrder(check: ProgramHealthCheck): ProgramHealthCheck {
+  const {
+    type, port, path, periodSeconds, timeoutSeconds, riseCount, fallCount, onFailure, panicThresholdPercent, http, grpc, udp, dns,
+  } = check;
   return {
     type, port, path, periodSeconds, timeoutSeconds, riseCount, fallCount, onFailure, panicThresholdPercent,
     ...(http ? { http: { path: http.path, host: http.host, expectedStatuses: http.expectedStatuses, caBundle: http.caBundle } } : {}),

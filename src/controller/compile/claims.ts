@@ -11,7 +11,9 @@ import type { Memory } from './memory.ts';
 import { Occupancy, portsOf, portText, readPorts, type PortRange } from './occupancy.ts';
 import { admits, familiesOf, lowestFree, poolHolds, type Cursor, type Pool } from './pools.ts';
 
-export type ClaimReason = 'PoolNotFound' | 'NamespaceNotAllowed' | 'AddressOutsidePools' | 'AddressReserved' | 'AddressInUse' | 'PoolExhausted' | 'PortConflict' | 'Pending' | 'InvalidSpec';
+export type ClaimReason =
+  | 'PoolNotFound' | 'NamespaceNotAllowed' | 'AddressOutsidePools' | 'AddressReserved' | 'AddressInUse' | 'PoolExhausted' | 'PortConflict'
+  | 'Pending' | 'InvalidSpec';
 
 export type Claim =
   /** `pools[i]` holds `addresses[i]`; `pool` is the first. */
@@ -166,9 +168,12 @@ class Round {
       // With a port in its way it waits where it is: an address that moves by itself would be worse.
       const taken = old === undefined ? null : this.#conflict(key, old, server);
       if (taken) return taken;
-      if (!old && pool.object.spec.disabled) return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it gives no new addresses; name another in spec.vip.poolRef`);
+      if (!old && pool.object.spec.disabled) {
+        return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it gives no new addresses; name another in spec.vip.poolRef`);
+      }
       if (!old && !pool.object.spec.autoAssign) return no('PoolExhausted', `VIPPool ${pool.name} has autoAssign: false; pin an address of it in spec.vip.addresses`);
-      const address = old ?? lowestFree(pool, family, (a) => this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key) || this.#input.cluster.reserved(a) !== null, this.#cursor(pool, family));
+      const isTaken = (a: string): boolean => this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key) || this.#input.cluster.reserved(a) !== null;
+      const address = old ?? lowestFree(pool, family, isTaken, this.#cursor(pool, family));
       if (!address) return no('PoolExhausted', `VIPPool ${pool.name} has no free ${family} address; add a block to it, or free one`);
       addresses.push(address);
     }
@@ -184,11 +189,14 @@ class Round {
     for (const address of addresses) {
       const holders = [...pools.values()].filter((p) => (!named || p.name === named) && poolHolds(p, address)).sort(byName);
       if (holders.length === 0) {
-        return no('AddressOutsidePools', `${address} lies in ${named ? `no block of VIPPool ${named}` : 'no VIPPool'}; add a block that holds it, or choose another address`);
+        const where = named ? `no block of VIPPool ${named}` : 'no VIPPool';
+        return no('AddressOutsidePools', `${address} lies in ${where}; add a block that holds it, or choose another address`);
       }
       const pool = holders.find((p) => !this.#entry(p, namespace));
       if (!pool) return this.#entry(holders[0]!, namespace)!;
-      if (pool.object.spec.disabled && !(memory.claims[key] ?? []).includes(address)) return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it takes no new claims`);
+      if (pool.object.spec.disabled && !(memory.claims[key] ?? []).includes(address)) {
+        return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it takes no new claims`);
+      }
       const first = from[0] ?? pool;
       if (groupOf(first) !== groupOf(pool)) {
         return no('InvalidSpec', `spec.vip.addresses lie in pools of different director groups (${first.name}, ${pool.name}); use addresses of one group`);
@@ -206,7 +214,10 @@ class Round {
   #shared(key: string, server: VirtualServer, name: string): Claim {
     const source = `${server.metadata.namespace}/${name}`;
     const claim = this.#input.servers.get(source)?.spec.vip?.sharedFrom ? undefined : this.#byServer.get(source);
-    if (!claim) return no('Pending', `spec.vip.sharedFrom: VirtualServer ${source} does not exist or shares its address itself; create it, or name the one that holds the address`);
+    if (!claim) {
+      return no('Pending',
+        `spec.vip.sharedFrom: VirtualServer ${source} does not exist or shares its address itself; create it, or name the one that holds the address`);
+    }
     if (!claim.ok) return no('Pending', `spec.vip.sharedFrom: VirtualServer ${source} has no address: ${claim.message}`);
     for (const address of claim.addresses) {
       const taken = this.#conflict(key, address, server);
@@ -224,10 +235,12 @@ class Round {
     if (obstacle.kind === 'namespace') return no('AddressInUse', `${address} is in use by another namespace; choose another address`);
     if (obstacle.kind === 'full') {
       // Only a VirtualIP is bounded; a host without a cluster has none.
-      return this.#input.cluster.present ? no('AddressInUse', `${address} has ${MAX_CLAIMS} VirtualServers, and a VirtualIP has no room for more; choose another address`) : null;
+      if (!this.#input.cluster.present) return null;
+      return no('AddressInUse', `${address} has ${MAX_CLAIMS} VirtualServers, and a VirtualIP has no room for more; choose another address`);
     }
     const { range, owner } = obstacle;
-    return no('PortConflict', `${address} ${range.protocol} port ${range.first}${range.first === range.last ? '' : `-${range.last}`} is served by VirtualServer ${owner} already; choose another port or address`);
+    const span = range.first === range.last ? range.first : `${range.first}-${range.last}`;
+    return no('PortConflict', `${address} ${range.protocol} port ${span} is served by VirtualServer ${owner} already; choose another port or address`);
   }
 
   #poolFor(name: string | undefined): Pool | Refusal {

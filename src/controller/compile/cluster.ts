@@ -49,7 +49,12 @@ export interface Way {
   readonly tunnel: ProgramTunnel | null;
 }
 
-export function sameWay(a: { readonly mode: string; readonly tunnel?: ProgramTunnel | null | undefined }, b: { readonly mode: string; readonly tunnel?: ProgramTunnel | null | undefined }): boolean {
+interface Sent {
+  readonly mode: string;
+  readonly tunnel?: ProgramTunnel | null | undefined;
+}
+
+export function sameWay(a: Sent, b: Sent): boolean {
   const [x, y] = [a.tunnel ?? null, b.tunnel ?? null];
   return a.mode === b.mode && (x === y || (x !== null && y !== null && x.encapsulation === y.encapsulation && x.port === y.port && x.checksum === y.checksum));
 }

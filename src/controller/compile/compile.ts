@@ -86,7 +86,12 @@ export function prepare(input: CompileInput): Context {
  * Whose second step may have another result, where only claims were decided anew: pools, groups and the cluster are as they were, and
  * who was edited is known. `verdicts`: results of before.
  */
-export function* affectedBy(before: Context, after: Context, servers: ReadonlyMap<string, VirtualServer>, verdicts: ReadonlyMap<string, Verdict>): Generator<string, void, undefined> {
+export function* affectedBy(
+  before: Context,
+  after: Context,
+  servers: ReadonlyMap<string, VirtualServer>,
+  verdicts: ReadonlyMap<string, Verdict>,
+): Generator<string, void, undefined> {
   const vips = new Set<string>();
   for (const [address, holder] of after.claims.vips) if (before.claims.vips.get(address) !== holder) vips.add(address);
   for (const address of before.claims.vips.keys()) if (!after.claims.vips.has(address)) vips.add(address);
@@ -114,7 +119,9 @@ function mayHave({ accepted, program, excludedCount, waiting }: Verdict, address
 export function compileOne(key: string, server: VirtualServer, context: Context): Verdict {
   const claim = context.claims.byServer.get(key)!;
   if (!claim.ok) return refused(claim.reason, claim.message);
-  if (markNames(key, server).some((name) => !context.marks.has(name))) return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
+  if (markNames(key, server).some((name) => !context.marks.has(name))) {
+    return refused('InvalidSpec', 'all 16,384 marks for port ranges are in use; remove a range or a scope AllPorts elsewhere');
+  }
   const group = resolveGroup(claim.pool, context.groups);
   if ('problem' in group) return refused('Pending', group.problem);
   const endpoints = endpointsOf({
@@ -132,7 +139,8 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
 
 /** Of one at which the second step failed for a reason that is ours: others must not wait for it, and it is told to whoever looks. */
 export function undecided(error: unknown): Verdict {
-  return refused('InvalidSpec', `it could not be compiled (${error instanceof Error ? error.message : String(error)}), which is a defect of ipvs-operator; report it with this VirtualServer and its Service`);
+  const why = error instanceof Error ? error.message : String(error);
+  return refused('InvalidSpec', `it could not be compiled (${why}), which is a defect of ipvs-operator; report it with this VirtualServer and its Service`);
 }
 
 /** What of a VirtualServer the first step looks at: while this text is the same, so is its claim and everybody else's. */
@@ -141,7 +149,14 @@ export function claimSignature(server: VirtualServer): string {
   return JSON.stringify([vip, ports, persistence?.scope]);
 }
 
-function programSpec(key: string, server: VirtualServer, addresses: readonly string[], eligible: readonly (readonly Endpoint[])[], group: string, context: Context): ProgramSpec {
+function programSpec(
+  key: string,
+  server: VirtualServer,
+  addresses: readonly string[],
+  eligible: readonly (readonly Endpoint[])[],
+  group: string,
+  context: Context,
+): ProgramSpec {
   const { spec } = server;
   const healthCheck = programCheck(spec);
   const slowStartSeconds = spec.slowStart?.windowSeconds ?? 0;
@@ -169,7 +184,8 @@ function programSpec(key: string, server: VirtualServer, addresses: readonly str
 /** The contentHash of a program, whoever built the object and in whatever order: one that is another was not written by a controller. */
 export function hashOf(spec: Omit<ProgramSpec, 'contentHash'>): string {
   const {
-    directorGroup, addresses, mode, sourceAddress, tunnel, scheduler, persistence, services, connectionLimits, drainTimeoutSeconds, localOnly, healthCheck, slowStartSeconds,
+    directorGroup, addresses, mode, sourceAddress, tunnel, scheduler, persistence, services, connectionLimits, drainTimeoutSeconds,
+    localOnly, healthCheck, slowStartSeconds,
   } = spec;
   const content = {
     directorGroup,
@@ -177,8 +193,15 @@ export function hashOf(spec: Omit<ProgramSpec, 'contentHash'>): string {
     mode, sourceAddress,
     tunnel: tunnel && { encapsulation: tunnel.encapsulation, port: tunnel.port, checksum: tunnel.checksum },
     scheduler: { name: scheduler.name, fallback: scheduler.fallback, portAware: scheduler.portAware, onePacket: scheduler.onePacket },
-    persistence: persistence && { timeoutSeconds: persistence.timeoutSeconds, ipv4PrefixLength: persistence.ipv4PrefixLength, ipv6PrefixLength: persistence.ipv6PrefixLength, engine: persistence.engine },
-    services: services.map(({ ports, mark, realServers }) => ({ ports: ports.map(({ name, protocol, port, endPort }) => ({ name, protocol, port, endPort })), mark, realServers })),
+    persistence: persistence && {
+      timeoutSeconds: persistence.timeoutSeconds,
+      ipv4PrefixLength: persistence.ipv4PrefixLength,
+      ipv6PrefixLength: persistence.ipv6PrefixLength,
+      engine: persistence.engine,
+    },
+    services: services.map(({ ports, mark, realServers }) => ({
+      ports: ports.map(({ name, protocol, port, endPort }) => ({ name, protocol, port, endPort })), mark, realServers,
+    })),
     connectionLimits: { upper: connectionLimits.upper, lower: connectionLimits.lower },
     drainTimeoutSeconds,
     // Absent where there is nothing, so that programs written before these fields were keep their hash.
@@ -225,5 +248,8 @@ function resolveGroup(pool: Pool, groups: ReadonlyMap<string, GroupSettings>): {
 }
 
 function refused(reason: string, message: string): Verdict {
-  return { accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false, binds: [], waiting: [], program: null };
+  return {
+    accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, excluded: [], excludedCount: 0, problems: [],
+    badWeights: [], podsUnknown: false, binds: [], waiting: [], program: null,
+  };
 }

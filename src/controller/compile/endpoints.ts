@@ -120,7 +120,9 @@ export function endpointsOf(input: EndpointInput): Endpoints {
     for (const [i, target] of targets.entries()) {
       if (target === null) continue;
       if (mode !== 'NAT' && target !== 0 && target !== ports[i]!.port) {
-        exclude(`${address}:${target}`, { reason: 'PortRemapInDR', message: `${address} serves port ${ports[i]!.port} on port ${target}, and ${mode} cannot rewrite ports; use mode NAT, or let the real server listen on ${ports[i]!.port}` });
+        const { port } = ports[i]!;
+        const message = `${address} serves port ${port} on port ${target}, and ${mode} cannot rewrite ports; use mode NAT, or let the real server listen on ${port}`;
+        exclude(`${address}:${target}`, { reason: 'PortRemapInDR', message });
         continue;
       }
       const key = `${address} ${target}`;
@@ -157,7 +159,10 @@ function concerned(candidates: readonly Candidate[], families: ReadonlySet<Famil
   return candidates.some((c) => c.origin !== 'static' && own(c)) ? candidates.filter((c) => !other(c)) : candidates;
 }
 
-function unfit({ address, origin }: Candidate, families: ReadonlySet<Family>, { server, pool, vips, connectionSync, cluster }: EndpointInput): Omit<Exclusion, 'backend'> | null {
+type Unfit = Omit<Exclusion, 'backend'>;
+
+function unfit({ address, origin }: Candidate, families: ReadonlySet<Family>, input: EndpointInput): Unfit | null {
+  const { server, pool, vips, connectionSync, cluster } = input;
   const family = familyOf(address);
   if (family === null) return { reason: 'EndpointNotPermitted', message: `${JSON.stringify(address)} is not an IP address` };
   const holder = vips.get(address);
@@ -165,15 +170,17 @@ function unfit({ address, origin }: Candidate, families: ReadonlySet<Family>, { 
   const kind = classOf(address);
   if (kind !== 'unicast') return { reason: 'EndpointNotPermitted', message: `${address} is a ${kind} address: it is never a real server` };
   if (origin === 'static' && !inRanges(pool.staticBackends, address)) {
-    return { reason: 'EndpointNotPermitted', message: `VIPPool ${pool.name} does not permit ${address} as a static backend; add its network to spec.allowStaticBackendCIDRs` };
+    const message = `VIPPool ${pool.name} does not permit ${address} as a static backend; add its network to spec.allowStaticBackendCIDRs`;
+    return { reason: 'EndpointNotPermitted', message };
   }
   const { mode } = server.spec;
   if (origin === 'endpoint' && mode !== 'NAT' && cluster.nodeOf(address) === null) {
-    return { reason: 'UnsupportedBackendForMode', message: `${address} is a pod of its own network, and ${mode} delivers to the network of the node; use mode NAT, or hostNetwork pods` };
+    const message = `${address} is a pod of its own network, and ${mode} delivers to the network of the node; use mode NAT, or hostNetwork pods`;
+    return { reason: 'UnsupportedBackendForMode', message };
   }
   if (families.has(family)) return null;
   if (mode !== 'TUN') return { reason: 'UnsupportedBackendForMode', message: `${address} is ${family} but the VIP is not; only mode TUN crosses families` };
-  return connectionSync
-    ? { reason: 'UnsupportedBackendForMode', message: `${address} is ${family} but the VIP is not, and the director group has connectionSync: the kernel refuses both together` }
-    : null;
+  if (!connectionSync) return null;
+  const message = `${address} is ${family} but the VIP is not, and the director group has connectionSync: the kernel refuses both together`;
+  return { reason: 'UnsupportedBackendForMode', message };
 }

@@ -44,7 +44,10 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
   for (const [i, backend] of server.spec.backends.entries()) {
     const { weight } = backend;
     if (backend.static) {
-      for (const e of backend.static.endpoints) candidates.push({ address: e.address, backend: i, weight: e.weight ?? weight, origin: 'static', node: cluster.nodeOf(e.address) ?? '', pod: '', targets: fixed });
+      for (const { address, weight: own } of backend.static.endpoints) {
+        const node = cluster.nodeOf(address) ?? '';
+        candidates.push({ address, backend: i, weight: own ?? weight, origin: 'static', node, pod: '', targets: fixed });
+      }
     } else if (backend.nodes) {
       for (const node of cluster.nodes(backend.nodes.selector.matchLabels)) {
         for (const address of node.addresses) candidates.push({ address, backend: i, weight, origin: 'node', node: node.name, pod: '', targets: fixed });
@@ -84,7 +87,10 @@ function endpointsOfService(server: VirtualServer, backend: number, cluster: Clu
   const { namespace } = server.metadata;
   const key = `${ref.namespace ?? namespace}/${ref.name}`;
   if (ref.namespace !== undefined && ref.namespace !== namespace && !cluster.permits(namespace, key)) {
-    return { reason: 'RefNotPermitted', message: `${path}: Service ${key} is in another namespace, which gives no permission; create a ReferenceGrant there from VirtualServers of namespace ${namespace} to Service ${ref.name}` };
+    return {
+      reason: 'RefNotPermitted',
+      message: `${path}: Service ${key} is in another namespace, which gives no permission; create a ReferenceGrant there from VirtualServers of namespace ${namespace} to Service ${ref.name}`,
+    };
   }
   const service = cluster.service(key);
   if (!service) return { reason: 'ServiceNotFound', message: `${path}: Service ${key} does not exist; create it, or correct the name` };
@@ -92,7 +98,8 @@ function endpointsOfService(server: VirtualServer, backend: number, cluster: Clu
   const wanted = server.spec.ports.map((p) => (keepsPort(p) ? 'any' as const : servicePortFor(server.spec.ports, p, ref.port, service)));
   if (wanted.every((w) => w === null)) {
     const have = (service.spec?.ports ?? []).map((p) => `${p.name ?? ''}${p.name ? ' ' : ''}${p.port}/${p.protocol ?? 'TCP'}`).join(', ') || 'no ports';
-    return { reason: 'PortNotFound', message: `${path}: Service ${key} has no port ${ref.port ?? `for ${server.spec.ports.map((p) => `${p.port}/${p.protocol}`).join(', ')}`} (it has ${have}); set port to one of them` };
+    const port = ref.port ?? `for ${server.spec.ports.map((p) => `${p.port}/${p.protocol}`).join(', ')}`;
+    return { reason: 'PortNotFound', message: `${path}: Service ${key} has no port ${port} (it has ${have}); set port to one of them` };
   }
   const asked = ref.podWeights === 'Annotation';
   const podKey = (pod: string): string => (asked && pod !== '' ? `${ref.namespace ?? namespace}/${pod}` : '');
@@ -176,7 +183,10 @@ function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonl
   return [...merged.values()];
 }
 
-/** The port of one slice's endpoints: named ports of a Service may be another number in each pod. spec.ports[].targetPort is for the other sources. */
+/**
+ * The port of one slice's endpoints: named ports of a Service may be another number in each pod. spec.ports[].targetPort is for the other
+ * sources.
+ */
 function targetIn(slice: EndpointSlice, wanted: Wanted, p: VirtualServerPort): number | null {
   if (wanted === null) return null;
   if (wanted === 'any') return 0;

@@ -113,7 +113,10 @@ export class OwnWrites<T extends KubeObject> {
     return own.object === null && object === undefined ? 'none' : newsOf(own.object ?? undefined, object);
   }
 
-  /** Objects that are to be looked at whatever is heard of them: own writes that were refuted, that no cache has heard of for too long, or that somebody else's are in. */
+  /**
+   * Objects that are to be looked at whatever is heard of them: own writes that were refuted, that no cache has heard of for too long, or
+   * that somebody else's are in.
+   */
   doubts(): string[] {
     const before = this.#now() - UNHEARD_MS;
     for (const [key, { at }] of this.#own) if (at < before) this.refuted(key);

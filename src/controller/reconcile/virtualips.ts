@@ -43,7 +43,10 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present, poolOf, 
     }
   }
   for (const { spec } of present.values()) {
-    for (const claim of spec.claims) if (unread(`${claim.namespace}/${claim.name}`) && !servers.has(`${claim.namespace}/${claim.name}`)) entryOf(spec.address).claims.push(claim);
+    for (const claim of spec.claims) {
+      const owner = `${claim.namespace}/${claim.name}`;
+      if (unread(owner) && !servers.has(owner)) entryOf(spec.address).claims.push(claim);
+    }
   }
   const wanted = new Map<string, VirtualIP>();
   for (const [address, entry] of claims) {
@@ -55,7 +58,10 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present, poolOf, 
     wanted.set(name, {
       apiVersion: API_VERSION, kind: 'VirtualIP',
       metadata: { name, labels: { [GROUP_LABEL]: directorGroup } },
-      spec: { address, family: familyOf(address)!, poolRef: { name: entry.pool || before?.poolRef.name || poolOf(address) || 'unknown' }, directorGroup, claims: entry.claims },
+      spec: {
+        address, family: familyOf(address)!, poolRef: { name: entry.pool || before?.poolRef.name || poolOf(address) || 'unknown' },
+        directorGroup, claims: entry.claims,
+      },
     });
   }
   return wanted;

@@ -49,7 +49,8 @@ export class Writer<T extends KubeObject> {
       return true;
     }
     if (same(present, wanted)) return false;
-    const next: T = { ...present, ...wanted, metadata: { ...present.metadata, ...wanted.metadata, labels: { ...present.metadata.labels, ...wanted.metadata.labels } } };
+    const labels = { ...present.metadata.labels, ...wanted.metadata.labels };
+    const next: T = { ...present, ...wanted, metadata: { ...present.metadata, ...wanted.metadata, labels } };
     await this.#write(key, 'update', signal, () => client.update(resource, next, { signal, fieldManager: FIELD_MANAGER }));
     return true;
   }

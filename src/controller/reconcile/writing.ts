@@ -65,8 +65,12 @@ export class Writing {
     this.#options = options;
     const { client, world, budget, count, now } = options;
     const common = { client, budget, count, now, before: () => this.#unlessAway() };
-    this.virtualIPs = new Writer({ ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, untaken: () => world.untaken.virtualIPs, same: sameVirtualIP });
-    this.programs = new Writer({ ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, untaken: () => world.untaken.programs, same: sameProgram });
+    this.virtualIPs = new Writer({
+      ...common, resource: RESOURCES.VirtualIP, cache: world.virtualIPs.store, untaken: () => world.untaken.virtualIPs, same: sameVirtualIP,
+    });
+    this.programs = new Writer({
+      ...common, resource: RESOURCES.VirtualServerProgram, cache: world.programs.store, untaken: () => world.untaken.programs, same: sameProgram,
+    });
     this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, untaken: () => world.untaken.ipvsNodes, same: sameNode });
   }
 
@@ -123,7 +127,8 @@ export class Writing {
       dirty.failed('claims', 'virtualIPs');
       const there = this.virtualIPs.objects.latest(vip.metadata.name)?.spec.claims ?? [];
       for (const claim of vip.spec.claims) {
-        if (!there.some((c) => isDeepStrictEqual(c, claim))) this.#unwritten.set(`${claim.namespace}/${claim.name}`, `${vip.spec.address} is not claimed yet: ${(error as Error).message}`);
+        if (there.some((c) => isDeepStrictEqual(c, claim))) continue;
+        this.#unwritten.set(`${claim.namespace}/${claim.name}`, `${vip.spec.address} is not claimed yet: ${(error as Error).message}`);
       }
     });
     for (const owner of this.#unwritten.keys()) {
@@ -145,7 +150,8 @@ export class Writing {
     for (const { metadata, spec } of this.#options.world.programs.store.values()) {
       for (const { address } of spec.addresses) {
         const vip = made.get(address);
-        if (vip && !vip.spec.claims.some((c) => c.namespace === metadata.namespace && c.name === spec.virtualServer.name)) served.set(vip.metadata.name, `${metadata.namespace}/${spec.virtualServer.name}`);
+        const claimed = vip?.spec.claims.some((c) => c.namespace === metadata.namespace && c.name === spec.virtualServer.name);
+        if (vip && !claimed) served.set(vip.metadata.name, `${metadata.namespace}/${spec.virtualServer.name}`);
       }
     }
     return served;
@@ -153,7 +159,10 @@ export class Writing {
 
   #wantedVirtualIPs(compiler: Compiler): Map<string, ServerObjects['VirtualIP']> {
     const present = new Map([...this.virtualIPs.objects.values()].map((vip) => [vip.metadata.name, vip]));
-    return desiredVirtualIPs({ memory: compiler.memory, servers: serversOf(compiler), verdicts: compiler.verdicts, present, unread: (owner) => this.#isUnread(owner), poolOf: (address) => this.#poolOf(address) });
+    return desiredVirtualIPs({
+      memory: compiler.memory, servers: serversOf(compiler), verdicts: compiler.verdicts, present,
+      unread: (owner) => this.#isUnread(owner), poolOf: (address) => this.#poolOf(address),
+    });
   }
 
   #poolOf(address: string): string {

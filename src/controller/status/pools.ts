@@ -1,7 +1,10 @@
 /**
  * Status of pools, groups and VirtualIPs: how many addresses, which members, who has a claim. Pure.
  */
-import { claimedOf, type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP } from '../../api/v1alpha1/index.ts';
+import {
+  claimedOf,
+  type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP,
+} from '../../api/v1alpha1/index.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
 import { readPool, type Range } from '../compile/pools.ts';
 
@@ -25,21 +28,33 @@ export function poolRemark(pool: ServerObjects['VIPPool'], { groups, pools, rese
   const no = (reason: string, message: string): PoolRemark => ({ ready: false, reason, message });
   const { name } = pool.metadata;
   const group = pool.spec.directorGroupRef?.name;
-  if (group !== undefined && !groups.has(group)) return no('DirectorGroupNotFound', `DirectorGroup ${group} does not exist; create it, or correct spec.directorGroupRef of VIPPool ${name}`);
+  if (group !== undefined && !groups.has(group)) {
+    return no('DirectorGroupNotFound', `DirectorGroup ${group} does not exist; create it, or correct spec.directorGroupRef of VIPPool ${name}`);
+  }
   if (group === undefined && groups.size > 1) return no('DirectorGroupNotFound', `there are ${groups.size} DirectorGroups; name one in spec.directorGroupRef`);
   if (pool.spec.disabled) return no('Disabled', 'spec.disabled is true: claims stay, new ones are refused');
   const { ranges } = readPool(pool);
   const others = [...pools].filter((other) => other.metadata.name !== name && overlap(readPool(other).ranges, ranges)).map((other) => other.metadata.name).sort();
-  if (others.length > 0) return { ready: true, reason: 'PoolOverlap', message: `VIPPool ${others.slice(0, 5).join(', ')} has some of its addresses too; an address is given once all the same` };
+  if (others.length > 0) {
+    const message = `VIPPool ${others.slice(0, 5).join(', ')} has some of its addresses too; an address is given once all the same`;
+    return { ready: true, reason: 'PoolOverlap', message };
+  }
   const whose = reserved(ranges);
-  return whose === null ? null : { ready: true, reason: 'AddressReserved', message: `${whose}: it is never given, and others like it neither; take such addresses out of spec.blocks, or name them in spec.excluded` };
+  if (whose === null) return null;
+  const message = `${whose}: it is never given, and others like it neither; take such addresses out of spec.blocks, or name them in spec.excluded`;
+  return { ready: true, reason: 'AddressReserved', message };
 }
 
 function overlap(a: readonly Range[], b: readonly Range[]): boolean {
   return a.some((x) => b.some((y) => x.family === y.family && x.first <= y.last && y.first <= x.last));
 }
 
-export function poolStatus(pool: ServerObjects['VIPPool'], used: { readonly ipv4: number; readonly ipv6: number }, remark: PoolRemark | null, now: string): VIPPoolStatus {
+interface Used {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+export function poolStatus(pool: ServerObjects['VIPPool'], used: Used, remark: PoolRemark | null, now: string): VIPPoolStatus {
   const capacity = { IPv4: 0n, IPv6: 0n };
   const { allocatable, excluded } = readPool(pool);
   for (const { family, first, last } of allocatable) capacity[family] += last - first + 1n;
@@ -47,7 +62,8 @@ export function poolStatus(pool: ServerObjects['VIPPool'], used: { readonly ipv4
   for (const address of excluded) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
   const { generation } = pool.metadata;
   const full = BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
-  const said: PoolRemark | null = full && remark?.ready !== false ? { ready: false, reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' } : remark;
+  const exhausted: PoolRemark = { ready: false, reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' };
+  const said = full && remark?.ready !== false ? exhausted : remark;
   const conditions = setCondition(pool.status?.conditions as readonly Condition[] | undefined ?? [],
     { type: 'Ready', status: said?.ready === false ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
   const text = (n: bigint) => String(n < 0n ? 0n : n);
@@ -83,7 +99,9 @@ export function groupStatus(group: ServerObjects['DirectorGroup'], members: read
   const degraded = said ? null
     : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${lost.join(', ')}` }
       : live === 1 && members.length > 1 ? { reason: 'NoRedundancy', message: 'only one director is live' } : null;
-  conditions = degraded ? setCondition(conditions, { type: 'Degraded', status: 'True', ...degraded, ...meta(generation) }, now) : dropCondition(conditions, 'Degraded');
+  conditions = degraded
+    ? setCondition(conditions, { type: 'Degraded', status: 'True', ...degraded, ...meta(generation) }, now)
+    : dropCondition(conditions, 'Degraded');
   return {
     ...meta(generation), members: list,
     summary: { members: `${live}/${members.length}`, ownedVIPs: list.reduce((n, m) => n + m.ownedVIPs, 0) },

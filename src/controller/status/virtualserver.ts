@@ -62,7 +62,8 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
   const accepted = acceptedOf(input);
   const programmed = programmedOf(input, live, running.length);
   // A change that is on its way is not reported: it would be written once more a moment later.
-  const follows = input.settling && wasTrue(before, 'Programmed', generation) && programmed.status !== 'True' && live.length > 0 && live.every((d) => d.failure === undefined);
+  const fails = live.some((d) => d.failure !== undefined);
+  const follows = input.settling && wasTrue(before, 'Programmed', generation) && programmed.status !== 'True' && live.length > 0 && !fails;
   const stays = follows ? { status: 'True', reason: 'Programmed', message: '' } as const : programmed;
   const ready = readyOf(input, accepted, stays, counts.ready);
   let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
@@ -86,9 +87,22 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
       const node = holders.get(value)?.node;
       return { value, family: familyOf(value)!, ...(node ? { activeNode: node } : {}) };
     }),
-    summary: { ...(verdict.addresses.length > 0 ? { addresses: verdict.addresses.join(',').slice(0, 1024) } : {}), ports: portsText(server), backends: `${counts.ready}/${counts.total}`, ...(activeNode ? { activeNode: activeNode.slice(0, 1024) } : {}) },
-    backends: { total: counts.total, ready: counts.ready, ...(counts.draining > 0 && { draining: counts.draining }), ...(counts.unhealthy > 0 && { unhealthy: counts.unhealthy }) },
-    ...(verdict.excludedCount > 0 ? { excluded: verdict.excluded.map((e) => ({ backend: e.backend.slice(0, 64), reason: e.reason, message: e.message.slice(0, 1024) })), excludedCount: verdict.excludedCount } : {}),
+    summary: {
+      ...(verdict.addresses.length > 0 ? { addresses: verdict.addresses.join(',').slice(0, 1024) } : {}),
+      ports: portsText(server),
+      backends: `${counts.ready}/${counts.total}`,
+      ...(activeNode ? { activeNode: activeNode.slice(0, 1024) } : {}),
+    },
+    backends: {
+      total: counts.total,
+      ready: counts.ready,
+      ...(counts.draining > 0 && { draining: counts.draining }),
+      ...(counts.unhealthy > 0 && { unhealthy: counts.unhealthy }),
+    },
+    ...(verdict.excludedCount > 0 ? {
+      excluded: verdict.excluded.map((e) => ({ backend: e.backend.slice(0, 64), reason: e.reason, message: e.message.slice(0, 1024) })),
+      excludedCount: verdict.excludedCount,
+    } : {}),
     directors: { desired: live.length, programmed: follows ? before?.directors?.programmed ?? running.length : running.length },
     conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']>,
   };
@@ -148,12 +162,15 @@ function programmedOf({ verdict, program, directors, settling }: ServerStatusInp
   const [first] = failed;
   if (first?.failure) {
     const { code } = first.failure;
-    const reason = code === 'KernelFeatureMissing' || code === 'ForeignConflict' ? code : code === 'NoInterface' && failed.length === live.length ? 'NoDirector' : 'PartiallyProgrammed';
+    const reason = code === 'KernelFeatureMissing' || code === 'ForeignConflict' ? code
+      : code === 'NoInterface' && failed.length === live.length ? 'NoDirector' : 'PartiallyProgrammed';
     return no(reason, `${first.node}: ${first.failure.message}${failed.length > 1 ? ` (and ${failed.length - 1} more of ${live.length} directors)` : ''}`);
   }
   if (awaitsNodes(verdict, program)) {
     const { mode } = verdict.program!.spec;
-    return no('Pending', `served in mode ${program.spec.mode} until nodes receive in mode ${mode}; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')}: is an agent running there?`);
+    const waiting = verdict.waiting.slice(0, NAMES).join(', ');
+    return no('Pending',
+      `served in mode ${program.spec.mode} until nodes receive in mode ${mode}; waiting for ${waiting}: is an agent running there?`);
   }
   if (running === live.length) return { status: 'True', reason: 'Programmed', message: '' };
   const behind = live.filter((d) => d.hash !== program.spec.contentHash);
@@ -178,27 +195,36 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
   const hash = program?.spec.contentHash;
   const owning = input.directors.filter((d) => owners.has(d.node));
   const run = orphans.length === 0 && owning.length > 0 && owning.every((d) => d.hash === hash);
-  const enough = run ? programmed.reason === 'Pending' || programmed.reason === 'PartiallyProgrammed' : orphans.length === 0 && input.settling && programmed.reason === 'PartiallyProgrammed';
+  const partly = programmed.reason === 'PartiallyProgrammed';
+  const enough = run ? programmed.reason === 'Pending' || partly : orphans.length === 0 && input.settling && partly;
   if (programmed.status !== 'True' && !enough) return no('NotProgrammed', programmed.message);
   if (readyServers === 0) {
-    const waiting = verdict.waiting.length > 0 ? `; waiting for ${verdict.waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
+    const { waiting, problems, excluded } = verdict;
+    const awaited = waiting.length > 0 ? `; waiting for ${waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
     const unhealthy = witnessOf(input)?.backends;
-    const why = unhealthy && unhealthy.unhealthy > 0 ? `every real server fails its health check: ${unhealthy.message}` : verdict.problems[0]?.message ?? verdict.excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
-    return no('NoReadyBackends', `${why}${waiting}`);
+    const failing = unhealthy && unhealthy.unhealthy > 0 ? `every real server fails its health check: ${unhealthy.message}` : undefined;
+    const why = failing ?? problems[0]?.message ?? excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
+    return no('NoReadyBackends', `${why}${awaited}`);
   }
   if (orphans.length > 0) {
     const lost = [...new Set(orphans.flatMap((a) => holders.get(a)?.node || []))];
-    return no('NoOwner', lost.length > 0 ? `${lost.join(', ')}, which held ${orphans.join(', ')}, is not live any more; another director is to take over` : `no director holds ${orphans.join(', ')}; look at kubectl get vip`);
+    const vips = orphans.join(', ');
+    return no('NoOwner', lost.length > 0
+      ? `${lost.join(', ')}, which held ${vips}, is not live any more; another director is to take over`
+      : `no director holds ${vips}; look at kubectl get vip`);
   }
   return { status: 'True', reason: 'Ready', message: '' };
 }
 
-const UNAVAILABLE: ReadonlySet<string> = new Set(['PoolNotFound', 'NamespaceNotAllowed', 'AddressOutsidePools', 'AddressReserved', 'AddressInUse', 'PoolExhausted', 'PortConflict']);
+const UNAVAILABLE: ReadonlySet<string> = new Set([
+  'PoolNotFound', 'NamespaceNotAllowed', 'AddressOutsidePools', 'AddressReserved', 'AddressInUse', 'PoolExhausted', 'PortConflict',
+]);
 
 function stalledOf(accepted: Said<'Accepted'>, programmed: Said<'Programmed'>): Said<'Stalled'> | null {
   if (accepted.reason === 'InvalidSpec') return { status: 'True', reason: 'InvalidSpec', message: accepted.message };
   if (UNAVAILABLE.has(accepted.reason)) return { status: 'True', reason: 'AddressUnavailable', message: accepted.message };
-  if (programmed.reason === 'KernelFeatureMissing' || programmed.reason === 'ForeignConflict') return { status: 'True', reason: programmed.reason, message: programmed.message };
+  const { reason, message } = programmed;
+  if (reason === 'KernelFeatureMissing' || reason === 'ForeignConflict') return { status: 'True', reason, message };
   return null;
 }
 
@@ -210,11 +236,18 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
   }
   if (!verdict.accepted && program !== null) return { status: 'True', reason: 'UsingLastGood', message: verdict.message };
   const ignored = witnessOf(input)?.backends;
-  if (ignored && ignored.ignored > 0) return { status: 'True', reason: 'ChecksIgnored', message: `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}` };
-  if (verdict.excludedCount > 0) return { status: 'True', reason: 'EndpointsExcluded', message: `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them` };
-  return badWeightOf(verdict, 'Node') ?? badWeightOf(verdict, 'Pod') ?? (verdict.podsUnknown
-    ? { status: 'True', reason: 'PodsUnknown', message: `the annotation ${WEIGHT_NAME} of its Pods is asked for and does not count: the controller cannot list Pods (chart: rbac.readPods)` }
-    : null);
+  if (ignored && ignored.ignored > 0) {
+    const message = `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}`;
+    return { status: 'True', reason: 'ChecksIgnored', message };
+  }
+  if (verdict.excludedCount > 0) {
+    const message = `${verdict.excludedCount} of its real servers cannot be used; status.excluded names them`;
+    return { status: 'True', reason: 'EndpointsExcluded', message };
+  }
+  const badWeight = badWeightOf(verdict, 'Node') ?? badWeightOf(verdict, 'Pod');
+  if (badWeight !== null || !verdict.podsUnknown) return badWeight;
+  const message = `the annotation ${WEIGHT_NAME} of its Pods is asked for and does not count: the controller cannot list Pods (chart: rbac.readPods)`;
+  return { status: 'True', reason: 'PodsUnknown', message };
 }
 
 function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' | 'Pod'): Said<'Degraded'> | null {
@@ -222,7 +255,8 @@ function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' 
   if (list.length === 0) return null;
   const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
   const whose = kind === 'Node' ? `label ${WEIGHT_NAME} of node` : `annotation ${WEIGHT_NAME} of Pod`;
-  return { status: 'True', reason: `Invalid${kind}Weight`, message: `the ${whose} ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count` };
+  const message = `the ${whose} ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count`;
+  return { status: 'True', reason: `Invalid${kind}Weight`, message };
 }
 
 function wasTrue(before: VirtualServerStatus | undefined, type: string, generation: number | undefined): boolean {
@@ -236,7 +270,8 @@ function names(directors: readonly DirectorReport[]): string {
 
 /** Whether two statuses say the same, apart from when. */
 export function flips(before: VirtualServerStatus | undefined, after: VirtualServerStatus): boolean {
-  const text = (s: VirtualServerStatus | undefined) => JSON.stringify([s?.observedGeneration, s?.addresses, (s?.conditions ?? []).map((c) => [c.type, c.status, c.reason]).sort()]);
+  const states = (s: VirtualServerStatus | undefined) => (s?.conditions ?? []).map((c) => [c.type, c.status, c.reason]).sort();
+  const text = (s: VirtualServerStatus | undefined) => JSON.stringify([s?.observedGeneration, s?.addresses, states(s)]);
   return text(before) !== text(after);
 }
 
@@ -261,13 +296,14 @@ export function isOnItsWay(before: VirtualServerStatus | undefined, after: Virtu
 
 /** For a VirtualServer whose newest form no schema accepts. */
 export function invalidStatus(before: VirtualServerStatus | undefined, generation: number | undefined, problem: string, now: string): VirtualServerStatus {
+  const observed = generation === undefined ? {} : { observedGeneration: generation };
   let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
   const say = (type: ConditionType, status: 'True' | 'False', reason: string) => {
-    conditions = setCondition(conditions, { type, status, reason, message: problem.slice(0, 32_000), ...(generation === undefined ? {} : { observedGeneration: generation }) }, now);
+    conditions = setCondition(conditions, { type, status, reason, message: problem.slice(0, 32_000), ...observed }, now);
   };
   say('Accepted', 'False', 'InvalidSpec');
   say('Stalled', 'True', 'InvalidSpec');
   if (before?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True')) say('Degraded', 'True', 'UsingLastGood');
   else say('Ready', 'False', 'NotAccepted');
-  return { ...before, ...(generation === undefined ? {} : { observedGeneration: generation }), conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']> };
+  return { ...before, ...observed, conditions: [...conditions] as NonNullable<VirtualServerStatus['conditions']> };
 }
