@@ -65,9 +65,12 @@ function serviceStep(about: string, namespace: string, name: string, service: Se
   const slicesOf = `kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name}`;
   const pods = selects ? `kubectl -n ${namespace} get pods -l ${look.labels(selector)} -o wide` : slicesOf;
   if (all === 0) {
-    return wrong('backend', about, `it has no endpoints${selects ? ': no Pod with its labels runs' : ', and no selector that would find some: write an EndpointSlice for it'}`, pods);
+    const why = selects ? ': no Pod with its labels runs' : ', and no selector that would find some: write an EndpointSlice for it';
+    return wrong('backend', about, `it has no endpoints${why}`, pods);
   }
-  const text = `${ready} of ${count(all, 'endpoint')} ready${leaving > 0 ? `, ${leaving} terminating` : ''}${slices > 0 ? `, in ${count(slices, 'EndpointSlice')}` : ', in an Endpoints object'}`;
+  const terminating = leaving > 0 ? `, ${leaving} terminating` : '';
+  const where = slices > 0 ? `, in ${count(slices, 'EndpointSlice')}` : ', in an Endpoints object';
+  const text = `${ready} of ${count(all, 'endpoint')} ready${terminating}${where}`;
   if (offered > 0) return good('backend', about, text);
   return ready === 0 ? wrong('backend', about, `${text}: none takes connections`, pods)
     : wrong('backend', about, `${text}, but none on the port that is asked for`, `${slicesOf} -o yaml`);
@@ -125,7 +128,8 @@ export function nodeSteps(c: Case): Step[] {
   return steps;
 }
 
-function nodeStep({ metadata: { name, generation }, status }: IPVSNode, vips: readonly string[], { facts: { systemNamespace: system }, key }: Case, needed: boolean): Step {
+function nodeStep({ metadata: { name, generation }, status }: IPVSNode, vips: readonly string[], { facts, key }: Case, needed: boolean): Step {
+  const { systemNamespace: system } = facts;
   const missing = vips.filter((v) => !status?.boundVIPs?.includes(v));
   if (missing.length === 0) return { ...good('node', name, `receives for ${names(vips)}`), needed };
   const waits = `does not receive for ${names(missing)} yet, so directors send it nothing new`;
@@ -133,14 +137,17 @@ function nodeStep({ metadata: { name, generation }, status }: IPVSNode, vips: re
   const failure = status.failures?.find((f) => f.virtualServer === key);
   if (failure) return wrong('node', name, `${waits}: ${failure.code}: ${failure.message}`, `kubectl describe ivn ${name}`, needed);
   const seen = status.observedGeneration;
-  const behind = seen !== undefined && generation !== undefined && seen < generation ? `: its agent has seen generation ${seen} of IPVSNode ${name}, not ${generation}` : '';
+  const lags = seen !== undefined && generation !== undefined && seen < generation;
+  const behind = lags ? `: its agent has seen generation ${seen} of IPVSNode ${name}, not ${generation}` : '';
   return wrong('node', name, `${waits}${behind}`, look.agentOn(system, name), needed);
 }
 
 /** What of a cluster was read, as compile asks for it. */
 export function surroundingsOf(facts: Facts): Surroundings {
   return new Surroundings({
-    services: storeOf(present(facts.services)), slices: storeOf(present(facts.slices), { indexes: { service: sliceService } }), endpoints: storeOf(present(facts.endpoints)),
+    services: storeOf(present(facts.services)),
+    slices: storeOf(present(facts.slices), { indexes: { service: sliceService } }),
+    endpoints: storeOf(present(facts.endpoints)),
     nodes: storeOf(valueOf(facts.nodes) ?? []), grants: storeOf(present(facts.grants)), namespaces: storeOf([]), serviceCIDRs: storeOf([]), ipvsNodes: storeOf([]),
   }, () => false);
 }

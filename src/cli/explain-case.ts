@@ -4,7 +4,10 @@
  */
 import { readShape } from '../api/shape.ts';
 import { STATUS_SHAPES } from '../api/shapes.generated.ts';
-import { fromServer, joinSlices, type DirectorGroup, type IPVSNode, type JoinedProgram, type Problem, type ServerObjects, type VirtualServerStatus } from '../api/v1alpha1/index.ts';
+import {
+  fromServer, joinSlices,
+  type DirectorGroup, type IPVSNode, type JoinedProgram, type Problem, type ServerObjects, type VirtualServerStatus,
+} from '../api/v1alpha1/index.ts';
 import { parseRealServer, realServersFor, type Mode, type Program, type RealServer } from '../api/v1alpha1/program.ts';
 import { memberOf } from '../agent/ownership/membership.ts';
 import { addressesOf, valueOf, type Facts, type SeenLease } from './explain-facts.ts';
@@ -59,7 +62,9 @@ export function caseOf(facts: Facts): Case {
     current: raw !== null && status?.observedGeneration !== undefined && status.observedGeneration === raw.metadata.generation,
     mode: program?.program.spec.mode ?? server?.spec.mode,
     groupObject: group === undefined ? undefined : valueOf(facts.groups.get(group)),
-    members: group === undefined ? undefined : valueOf(facts.ipvsNodes)?.filter((n) => n.spec.directorGroups.includes(group)).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
+    members: group === undefined ? undefined : valueOf(facts.ipvsNodes)
+      ?.filter((n) => n.spec.directorGroups.includes(group))
+      .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
     leaseOf: directorLeases(facts),
     holders: new Map(addresses.map((a) => [a, holderOf(facts, status, a)])),
     serves: program === undefined ? undefined : program !== null && servicesOf(program.program).some((s) => s.ready.length > 0),

@@ -12,14 +12,17 @@ export function programStep(c: Case): Step {
   if (slices.length === 0) {
     const accepted = c.current ? conditionOf(c, 'Accepted') : undefined;
     const refused = accepted !== undefined && accepted.status !== 'True';
-    return refused ? wrong('program', '', `there is none, because it is not accepted (${accepted.reason})`, '') : wrong('program', '', 'the controller has not written one', log);
+    if (refused) return wrong('program', '', `there is none, because it is not accepted (${accepted.reason})`, '');
+    return wrong('program', '', 'the controller has not written one', log);
   }
   if (!program) {
     const joined = joinSlices(slices);
     return wrong('program', '', 'problem' in joined ? `${joined.problem.code}: ${joined.problem.message}` : 'it is not whole', log);
   }
   const { spec } = program.program;
-  if (raw?.metadata.uid !== undefined && program.uid !== raw.metadata.uid) return wrong('program', '', 'it is that of an earlier VirtualServer of this name; the controller replaces it', log);
+  if (raw?.metadata.uid !== undefined && program.uid !== raw.metadata.uid) {
+    return wrong('program', '', 'it is that of an earlier VirtualServer of this name; the controller replaces it', log);
+  }
   const servers = new Set(servicesOf(program.program).flatMap((s) => s.all.map((r) => `${r.address} ${r.port}`))).size;
   const group = spec.directorGroup === '' ? 'no DirectorGroup' : `DirectorGroup ${spec.directorGroup}`;
   return good('program', '', `${spec.contentHash} for ${group}: ${count(servers, 'real server')}${slices.length > 1 ? ` in ${count(slices.length, 'slice')}` : ''}`);
@@ -29,7 +32,10 @@ export function programStep(c: Case): Step {
 export function directorSteps(c: Case): Step[] {
   const { facts, members, program, group, holders } = c;
   if (!program) return [];
-  if (group === '') return [wrong('director', '', 'the program is for no DirectorGroup, so nobody runs it', 'kubectl get dgroup; create one whose nodeSelector selects the nodes that are to direct')];
+  if (group === '') {
+    const fix = 'kubectl get dgroup; create one whose nodeSelector selects the nodes that are to direct';
+    return [wrong('director', '', 'the program is for no DirectorGroup, so nobody runs it', fix)];
+  }
   if ('unread' in facts.ipvsNodes) return [unread('director', '', facts.ipvsNodes.unread)];
   const owners = new Set([...holders.values()].filter(Boolean));
   const rank = (n: IPVSNode) => (owners.has(n.metadata.name) ? 0 : 1);
@@ -48,7 +54,8 @@ function directorStep(node: IPVSNode, hash: string, c: Case): Step {
   const seen = leaseOf?.get(name);
   if (leaseOf && !seen) return no('it has no Lease: its agent has never run, or cannot reach the API server', here);
   if (seen && !seen.live) {
-    const step = no(`it does not renew its Lease (last at ${seen.lease.spec?.renewTime ?? 'no time'} by its own clock): its agent is gone, or cannot reach the API server`, here);
+    const last = seen.lease.spec?.renewTime ?? 'no time';
+    const step = no(`it does not renew its Lease (last at ${last} by its own clock): its agent is gone, or cannot reach the API server`, here);
     // What its kernel does is said where its VIP is.
     return held.some((a) => stillAnswers(c, a)) ? { ...step, ok: null } : step;
   }
@@ -58,12 +65,16 @@ function directorStep(node: IPVSNode, hash: string, c: Case): Step {
   const applied = readApplied(status.applied ?? []);
   const has = applied.get(key);
   if (has === undefined && applied.size >= MAX_APPLIED) {
-    return unsure('director', name, `it names only ${applied.size} of its ${status.programs?.applied ?? 'many'} programs, and not this one`, `ipvsadm -Ln on ${name}`);
+    const all = status.programs?.applied ?? 'many';
+    return unsure('director', name, `it names only ${applied.size} of its ${all} programs, and not this one`, `ipvsadm -Ln on ${name}`);
   }
   if (has !== hash) return no(has === undefined ? 'it does not run the program' : `it runs ${has}, an older form`, here);
   const local = program!.program.spec.localOnly === true && held.length > 0
     && !servicesOf(program!.program).some((s) => held.some((a) => s.name.endsWith(` of ${a}`)) && s.ready.some((r) => r.node === name));
-  if (local) return no('trafficPolicy is Local, and it holds the VIP without a real server of its own that takes connections', `kubectl -n ${facts.namespace} get ivsp ${facts.name} -o yaml`);
+  if (local) {
+    return no('trafficPolicy is Local, and it holds the VIP without a real server of its own that takes connections',
+      `kubectl -n ${facts.namespace} get ivsp ${facts.name} -o yaml`);
+  }
   const runs = `runs ${hash}${held.length > 0 ? ` and holds ${names(held)}` : ''}`;
   return leaseOf ? good('director', name, `live, ${runs}`) : unsure('director', name, `${runs}; whether it is live is not known without its Lease`, here);
 }
@@ -83,7 +94,9 @@ export function foreignSteps({ members, program }: Case): Step[] {
     const { addresses = 0, culprit, examples = [] } = status?.foreign ?? {};
     if (!degraded && addresses === 0) return [];
     const who = culprit ? ` (${culprit})` : '';
-    const text = degraded ? `${degraded.reason}: ${degraded.message}${who}` : `${count(addresses, 'address', 'addresses')} of somebody else${who} stand where VIPs are: ${names(examples, 3)}`;
+    const text = degraded
+      ? `${degraded.reason}: ${degraded.message}${who}`
+      : `${count(addresses, 'address', 'addresses')} of somebody else${who} stand where VIPs are: ${names(examples, 3)}`;
     return [wrong('foreign', name, text, `kubectl get ivn ${name} -o jsonpath='{.status.foreign}'`, false)];
   });
 }

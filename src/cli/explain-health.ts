@@ -20,9 +20,14 @@ function healthStep(c: Case, node: IPVSNode): Step | null {
   const director = node.metadata.name;
   const meant = meantFor(c, director);
   const look = `kubectl -n ${namespace} get ivsp ${name} -o jsonpath='{.spec.healthCheck}' and try the same from ${director}`;
-  if (report.unhealthy === 0) return wrong('health', director, `${count(report.ignored, 'real server')} of ${meant} fail the check and are kept: ${report.message}`, look, false);
+  if (report.unhealthy === 0) {
+    return wrong('health', director, `${count(report.ignored, 'real server')} of ${meant} fail the check and are kept: ${report.message}`, look, false);
+  }
   // Whoever does not hold the VIP sends nobody anywhere.
-  if (report.unhealthy >= meant) return wrong('health', director, `no real server of ${meant} passes the check, new connections are refused: ${report.message}`, look, holds(c, director));
+  if (report.unhealthy >= meant) {
+    const text = `no real server of ${meant} passes the check, new connections are refused: ${report.message}`;
+    return wrong('health', director, text, look, holds(c, director));
+  }
   return wrong('health', director, `${report.unhealthy} of ${count(meant, 'real server')} are down: ${report.message}`, look, false);
 }
 

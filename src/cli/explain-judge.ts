@@ -14,7 +14,10 @@ export interface Explanation {
   /** null: cannot be told. */
   readonly served: boolean | null;
   readonly steps: readonly Step[];
-  /** The first step that keeps clients from being served, or that leaves it open; when they are served, the first that is wrong beside the way. Null: all is well. */
+  /**
+   * The first step that keeps clients from being served, or that leaves it open; when they are served, the first that is wrong beside the
+   * way. Null: all is well.
+   */
   readonly stopsAt: Step | null;
 }
 

@@ -25,7 +25,12 @@ const LOOK_MS = 1_000;
 const MAX_WAIT_MS = 60_000;
 
 /** By name. `again` lists the same Leases as they are then. `concerns`: only these are waited for. */
-export async function seeLeases(first: readonly Lease[], again: () => Promise<readonly Lease[]>, concerns: (lease: Lease) => boolean, clock: LeaseClock): Promise<Map<string, SeenLease>> {
+export async function seeLeases(
+  first: readonly Lease[],
+  again: () => Promise<readonly Lease[]>,
+  concerns: (lease: Lease) => boolean,
+  clock: LeaseClock,
+): Promise<Map<string, SeenLease>> {
   const { now, wallClock, sleep, signal, onWait } = clock;
   const seen = new Map<string, SeenLease>();
   const doubtful = new Map<string, { readonly renewTime: string | undefined; readonly until: number }>();
@@ -37,7 +42,9 @@ export async function seeLeases(first: readonly Lease[], again: () => Promise<re
     const live = Boolean(holderIdentity) && age >= -SKEW_MS && age <= durationMs;
     seen.set(lease.metadata.name, { lease, live });
     // Nobody holds it, or nobody ever did: there is no doubt.
-    if (!live && holderIdentity && durationMs > 0 && concerns(lease)) doubtful.set(lease.metadata.name, { renewTime, until: start + Math.min(durationMs, MAX_WAIT_MS) });
+    if (!live && holderIdentity && durationMs > 0 && concerns(lease)) {
+      doubtful.set(lease.metadata.name, { renewTime, until: start + Math.min(durationMs, MAX_WAIT_MS) });
+    }
   }
   if (doubtful.size > 0) onWait([...doubtful.keys()], Math.ceil((Math.max(...[...doubtful.values()].map((d) => d.until)) - start) / 1000));
   while (doubtful.size > 0) {

@@ -49,7 +49,10 @@ export async function readFacts(client: Pick<KubeClient, 'get' | 'listAll'>, ask
     spec?.spec.backends.some((b) => b.nodes) ? reader.list(NODES) : noNodes,
     judged(leases, reader, systemNamespace, clock),
   ]);
-  const groupNames = [...(valueOf(programs) ?? []).map((p) => p.spec.directorGroup), ...[...virtualIPs.values()].flatMap((v) => valueOf(v)?.spec.directorGroup ?? [])];
+  const groupNames = [
+    ...(valueOf(programs) ?? []).map((p) => p.spec.directorGroup),
+    ...[...virtualIPs.values()].flatMap((v) => valueOf(v)?.spec.directorGroup ?? []),
+  ];
   const groups = await each(new Set(groupNames.filter((g) => g !== '')), (g) => reader.get(described(RESOURCES.DirectorGroup), g));
   return {
     namespace, name, systemNamespace, now: clock.wallClock(), server, programs, virtualIPs, groups, ipvsNodes, leases: seen, grants, nodes,

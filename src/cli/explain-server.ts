@@ -30,17 +30,20 @@ export function controllerStep({ facts, raw, status, current }: Case): Step | nu
   const lease = valueOf(facts.leases)?.get(CONTROLLER_LEASE);
   const blind = 'unread' in facts.leases;
   const seen = status?.observedGeneration;
-  const behind = seen === undefined ? 'no controller has looked at it yet' : `the controller has seen generation ${seen}, not ${raw.metadata.generation ?? 'the newest'}`;
+  const behind = seen === undefined ? 'no controller has looked at it yet'
+    : `the controller has seen generation ${seen}, not ${raw.metadata.generation ?? 'the newest'}`;
   const dead = `no controller leads (Lease ${CONTROLLER_LEASE} in namespace ${system} ${lease === undefined ? 'is not there' : 'is not renewed'})`;
   if (lease?.live) {
     const leads = `${lease.lease.spec?.holderIdentity} leads`;
-    return current ? good('controller', '', `has looked at generation ${seen}; ${leads}`) : wrong('controller', '', `${behind}, although ${leads}`, look.controllerLog(system));
+    if (current) return good('controller', '', `has looked at generation ${seen}; ${leads}`);
+    return wrong('controller', '', `${behind}, although ${leads}`, look.controllerLog(system));
   }
   if (!current) return wrong('controller', '', blind ? behind : `${behind}: ${dead}`, look.pods(system, 'controller'));
   if (blind) return good('controller', '', `has looked at generation ${seen}; whether one leads now is not known`);
   // What runs goes on running; only changes wait. A single controller may do without a Lease.
-  return lease === undefined ? good('controller', '', `has looked at generation ${seen}; no Lease says who leads`)
-    : wrong('controller', '', `has looked at generation ${seen}, but now ${dead}: what is programmed is served, changes wait`, look.pods(system, 'controller'), false);
+  if (lease === undefined) return good('controller', '', `has looked at generation ${seen}; no Lease says who leads`);
+  const text = `has looked at generation ${seen}, but now ${dead}: what is programmed is served, changes wait`;
+  return wrong('controller', '', text, look.pods(system, 'controller'), false);
 }
 
 export function acceptedStep(c: Case): Step | null {
@@ -64,11 +67,13 @@ function acceptedFix(reason: string, { facts: { namespace, name, systemNamespace
   const pool = vip?.poolRef?.name;
   switch (reason) {
     case 'PoolNotFound': return 'kubectl get vippools';
-    case 'NamespaceNotAllowed': case 'PoolExhausted': return pool === undefined ? 'kubectl get vippools, and edit the one in question' : `kubectl edit vippool ${pool}`;
+    case 'NamespaceNotAllowed': case 'PoolExhausted':
+      return pool === undefined ? 'kubectl get vippools, and edit the one in question' : `kubectl edit vippool ${pool}`;
     case 'AddressOutsidePools': return 'kubectl get vippools -o yaml shows their blocks';
     case 'AddressInUse': case 'PortConflict': return 'kubectl get vip -o yaml shows who has which ports';
     case 'Suspended': return `kubectl -n ${namespace} patch ivs ${name} --type=merge -p '{"spec":{"suspend":false}}'`;
-    case 'Pending': return vip?.sharedFrom ? `kubectl -n ${namespace} get ivs ${vip.sharedFrom.name}` : `kubectl get dgroup, and ${look.controllerLog(systemNamespace)}`;
+    case 'Pending':
+      return vip?.sharedFrom ? `kubectl -n ${namespace} get ivs ${vip.sharedFrom.name}` : `kubectl get dgroup, and ${look.controllerLog(systemNamespace)}`;
     default: return `kubectl -n ${namespace} edit ivs ${name}`;
   }
 }

@@ -29,15 +29,21 @@ function addressStep(address: string, vip: VirtualIP, c: Case): Step {
   const { namespace, name } = facts;
   const show = `kubectl get vip ${vip.metadata.name} -o yaml`;
   const claim = vip.spec.claims.find((x) => x.namespace === namespace && x.name === name);
-  if (!claim) return wrong('address', address, `it is claimed by ${names(vip.spec.claims.map((x) => `${x.namespace}/${x.name}`)) || 'nobody'}, not by ${namespace}/${name}`, show);
+  if (!claim) {
+    const others = names(vip.spec.claims.map((x) => `${x.namespace}/${x.name}`));
+    return wrong('address', address, `it is claimed by ${others || 'nobody'}, not by ${namespace}/${name}`, show);
+  }
   if (raw?.metadata.uid !== undefined && claim.uid !== raw.metadata.uid) {
-    return wrong('address', address, `the claim is that of an earlier VirtualServer ${namespace}/${name}; the controller renews it`, look.controllerLog(facts.systemNamespace));
+    const text = `the claim is that of an earlier VirtualServer ${namespace}/${name}; the controller renews it`;
+    return wrong('address', address, text, look.controllerLog(facts.systemNamespace));
   }
   const { activeNode = '', since } = vip.status ?? {};
   if (activeNode === '') return nobodyHolds(address, vip, c);
   const nodes = valueOf(facts.ipvsNodes);
-  if (nodes && !nodes.some((n) => n.metadata.name === activeNode && n.spec.directorGroups.includes(vip.spec.directorGroup))) {
-    return wrong('address', address, `${activeNode} holds it, and does not direct for DirectorGroup ${vip.spec.directorGroup} any more`, `kubectl get dgroup ${vip.spec.directorGroup} -o yaml`);
+  const { directorGroup } = vip.spec;
+  if (nodes && !nodes.some((n) => n.metadata.name === activeNode && n.spec.directorGroups.includes(directorGroup))) {
+    const text = `${activeNode} holds it, and does not direct for DirectorGroup ${directorGroup} any more`;
+    return wrong('address', address, text, `kubectl get dgroup ${directorGroup} -o yaml`);
   }
   if ('unread' in facts.leases) {
     const step = unread('address', address, facts.leases.unread);
@@ -47,7 +53,9 @@ function addressStep(address: string, vip: VirtualIP, c: Case): Step {
   if (c.leaseOf?.get(activeNode)?.live) return good('address', address, `claimed; ${held} and is live`);
   const owned = vip.status?.conditions?.find((x) => x.type === 'Owned');
   // Its kernel goes on without an agent: then it is well served, and nobody can see whether it is.
-  if (owned?.reason === 'OwnerLost') return unsure('address', address, `${held}, but its agent is gone: ${owned.message}`, look.agentOn(facts.systemNamespace, activeNode));
+  if (owned?.reason === 'OwnerLost') {
+    return unsure('address', address, `${held}, but its agent is gone: ${owned.message}`, look.agentOn(facts.systemNamespace, activeNode));
+  }
   return wrong('address', address, `${held}, but does not renew its Lease, and no other director has taken over`, look.agentOn(facts.systemNamespace, activeNode));
 }
 

@@ -1,6 +1,7 @@
 /**
- * Steps about the real servers of the program: who takes connections, and weights that are not the written ones because of a node's label or a
- * Pod's annotation. Pure. The written weight is in the spec, the one in force in the program: who may read these two needs no permission to read Nodes and Pods.
+ * Steps about the real servers of the program: who takes connections, and weights that are not the written ones because of a node's label
+ * or a Pod's annotation. Pure. The written weight is in the spec, the one in force in the program: who may read these two needs no
+ * permission to read Nodes and Pods.
  */
 import { WEIGHT_NAME } from '../api/v1alpha1/index.ts';
 import { parseRealServer } from '../api/v1alpha1/program.ts';
@@ -43,10 +44,14 @@ export function realServersStep(c: Case): Step | null {
   const ready = new Set(services.flatMap((s) => s.ready.map((r) => r.address)));
   if (all.size === 0) return wrong('realServers', '', 'the program has none: new connections are refused', look.controllerLog(systemNamespace));
   if (ready.size === 0) {
-    return wrong('realServers', '', `all ${all.size} of the program have weight 0: new connections are refused`, unquiet(weighedOf(c).filter((w) => w.weight === 0)) ?? `kubectl -n ${namespace} edit ivs ${name} and give a backend a weight`);
+    const fix = unquiet(weighedOf(c).filter((w) => w.weight === 0)) ?? `kubectl -n ${namespace} edit ivs ${name} and give a backend a weight`;
+    return wrong('realServers', '', `all ${all.size} of the program have weight 0: new connections are refused`, fix);
   }
   const empty = services.filter((s) => s.ready.length === 0).map((s) => s.name);
-  if (empty.length > 0) return wrong('realServers', '', `no real server takes new connections for ${names(empty)}`, `kubectl -n ${namespace} get ivsp ${name} -o yaml`, false);
+  if (empty.length > 0) {
+    const text = `no real server takes new connections for ${names(empty)}`;
+    return wrong('realServers', '', text, `kubectl -n ${namespace} get ivsp ${name} -o yaml`, false);
+  }
   const down = downWhereHeld(c);
   // Then the step before said so.
   if (down >= ready.size) return null;

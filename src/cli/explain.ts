@@ -46,7 +46,10 @@ export async function explainCommand(args: readonly string[], signal: AbortSigna
   const format = readFormat(values.output, ['text', 'json']);
   const target = readTarget(positionals, values.namespace);
   try {
-    const credentials = await loadKubeConfig({ ...(values.kubeconfig !== undefined && { path: values.kubeconfig }), ...(values.context !== undefined && { context: values.context }) });
+    const credentials = await loadKubeConfig({
+      ...(values.kubeconfig !== undefined && { path: values.kubeconfig }),
+      ...(values.context !== undefined && { context: values.context }),
+    });
     const transport = new Transport(credentials, { userAgent: 'ipvs-operator-explain' });
     try {
       const facts = await readFacts(createClient(transport), {

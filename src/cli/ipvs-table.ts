@@ -19,7 +19,8 @@ const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 
 /** The kernel's table, sorted; without the services that only checks of real servers use, which are nobody's to keep. */
 export function tableOf(observation: IpvsObservation): TableEntry[] {
-  return sortTable([...observation.services.values()].filter(({ service }) => !isCheckMark(service.fwmark)).map(({ service, destinations }) => ({ service, destinations: destinations.toArray(), line: 0 })));
+  const meant = [...observation.services.values()].filter(({ service }) => !isCheckMark(service.fwmark));
+  return sortTable(meant.map(({ service, destinations }) => ({ service, destinations: destinations.toArray(), line: 0 })));
 }
 
 /** Addresses first, fwmarks last; IPv4 before IPv6; by protocol, address as a number, port. Real servers by address and port. */

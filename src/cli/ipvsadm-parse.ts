@@ -4,7 +4,10 @@
  * read is a problem with its number; none is skipped. Empty lines and lines that begin with # are no commands.
  */
 import { ADDRESS_BITS, canonical, type Family } from '../ip/ip.ts';
-import { destinationKey, serviceKey, SERVICE_FLAG, TUNNEL_FLAG, TUNNEL_TYPES, type Destination, type Protocol, type Service, type TunnelType } from '../kernel/ipvs/types.ts';
+import {
+  destinationKey, serviceKey, SERVICE_FLAG, TUNNEL_FLAG, TUNNEL_TYPES,
+  type Destination, type Protocol, type Service, type TunnelType,
+} from '../kernel/ipvs/types.ts';
 import { familyOfAddress, prefixLengthOf, type TableEntry } from './ipvs-table.ts';
 import { LineError, readOptionLine, type OptionLine } from './ipvsadm-options.ts';
 import { FLAG_NAMES, PLAIN_FLAG_NAMES } from './ipvsadm-text.ts';
@@ -35,7 +38,10 @@ const MAX_I32 = 2_147_483_647;
 const SERVICE_OPTIONS: readonly (readonly [option: string, protocol: Protocol])[] = [['-t', 'TCP'], ['-u', 'UDP'], ['--sctp-service', 'SCTP']];
 const ALLOWED: Readonly<Record<string, ReadonlySet<string>>> = {
   '-A': new Set(['-A', '-t', '-u', '--sctp-service', '-f', '-6', '-s', '-p', '-M', '--pe', '-o', '-b']),
-  '-a': new Set(['-a', '-t', '-u', '--sctp-service', '-f', '-6', '-r', '-g', '-i', '-m', '-w', '-x', '-y', '--tun-type', '--tun-port', '--tun-nocsum', '--tun-csum', '--tun-remcsum']),
+  '-a': new Set([
+    '-a', '-t', '-u', '--sctp-service', '-f', '-6', '-r', '-g', '-i', '-m', '-w', '-x', '-y',
+    '--tun-type', '--tun-port', '--tun-nocsum', '--tun-csum', '--tun-remcsum',
+  ]),
   '-C': new Set(['-C']),
 };
 const SAVE_FIRST = 'it changes a table instead of describing one; run the commands on the host and use what this prints: ipvsadm-save -n';
@@ -92,7 +98,11 @@ function checkOptions({ command, options, rest }: OptionLine): void {
   if (instead !== undefined) throw new LineError(instead);
   const allowed = ALLOWED[command];
   if (!allowed) throw new LineError(`${command} is not read here: ${SAVE_FIRST}`);
-  if (rest.length > 0) throw new LineError(`${JSON.stringify(rest[0])} belongs to no option; remove it${rest[0]!.startsWith('#') ? ' (a comment needs a line of its own)' : ''}`);
+  const [first] = rest;
+  if (first !== undefined) {
+    const hint = first.startsWith('#') ? ' (a comment needs a line of its own)' : '';
+    throw new LineError(`${JSON.stringify(first)} belongs to no option; remove it${hint}`);
+  }
   for (const name of options.keys()) if (!allowed.has(name)) throw new LineError(`${name} does not go with ${command}; remove it`);
 }
 
@@ -100,7 +110,10 @@ type ServiceKey = Pick<Service, 'family' | 'protocol' | 'address' | 'port' | 'fw
 
 function readServiceKey(options: ReadonlyMap<string, string>): ServiceKey {
   const given = [...SERVICE_OPTIONS.map(([option]) => option), '-f'].filter((option) => options.has(option));
-  if (given.length !== 1) throw new LineError(`${given.length === 0 ? 'there is no service' : `${given.join(' and ')} are ${given.length} services`}; give one of -t, -u, --sctp-service and -f`);
+  if (given.length !== 1) {
+    const what = given.length === 0 ? 'there is no service' : `${given.join(' and ')} are ${given.length} services`;
+    throw new LineError(`${what}; give one of -t, -u, --sctp-service and -f`);
+  }
   if (given[0] === '-f') {
     return { family: options.has('-6') ? 'IPv6' : 'IPv4', protocol: 'TCP', address: '', port: 0, fwmark: readMark(options.get('-f')!) };
   }
@@ -158,7 +171,10 @@ function readDestination(options: ReadonlyMap<string, string>, service: Service)
   const methods = ['-g', '-i', '-m'].filter((option) => options.has(option));
   if (methods.length > 1) throw new LineError(`${methods.join(' and ')} exclude each other; give one of -g (direct), -i (tunnel) and -m (NAT)`);
   const method = methods[0] === '-m' ? 'masq' : methods[0] === '-i' ? 'tunnel' : 'direct';
-  if (family !== service.family && method !== 'tunnel') throw new LineError(`${address} is ${family} and the service is ${service.family}: only tunnels (-i) cross families; use -i, or an ${service.family} address`);
+  if (family !== service.family && method !== 'tunnel') {
+    throw new LineError(
+      `${address} is ${family} and the service is ${service.family}: only tunnels (-i) cross families; use -i, or an ${service.family} address`);
+  }
   return {
     family, address, method,
     // As ipvsadm does: no port, or port 0, is the service's; a fwmark service keeps what the packet has.
@@ -178,10 +194,16 @@ function readTunnel(options: ReadonlyMap<string, string>, tunnel: boolean): Pick
   }
   const tunnelType = (options.get('--tun-type') ?? 'ipip') as TunnelType;
   if (!TUNNEL_TYPES.includes(tunnelType)) throw new LineError(`--tun-type ${tunnelType} is unknown; known: ${TUNNEL_TYPES.join(', ')}`);
-  if (options.has('--tun-port') !== (tunnelType === 'gue')) throw new LineError(tunnelType === 'gue' ? '--tun-type gue needs --tun-port' : `--tun-port goes with gue only, not with ${tunnelType}; remove it`);
+  if (options.has('--tun-port') !== (tunnelType === 'gue')) {
+    throw new LineError(tunnelType === 'gue'
+      ? '--tun-type gue needs --tun-port'
+      : `--tun-port goes with gue only, not with ${tunnelType}; remove it`);
+  }
   const checksums = given.filter((option) => option.endsWith('csum'));
   if (checksums.length > 1) throw new LineError(`${checksums.join(' and ')} exclude each other; give one`);
-  if (checksums.length > 0 && (tunnelType === 'ipip' || (tunnelType === 'gre' && checksums[0] === '--tun-remcsum'))) throw new LineError(`${checksums[0]} does not go with ${tunnelType}; remove it`);
+  if (checksums.length > 0 && (tunnelType === 'ipip' || (tunnelType === 'gre' && checksums[0] === '--tun-remcsum'))) {
+    throw new LineError(`${checksums[0]} does not go with ${tunnelType}; remove it`);
+  }
   return {
     tunnelType, tunnelPort: tunnelType === 'gue' ? readNumber('--tun-port', options.get('--tun-port')!, 1, 65_535) : 0,
     tunnelFlags: options.has('--tun-csum') ? TUNNEL_FLAG.checksum : options.has('--tun-remcsum') ? TUNNEL_FLAG.remoteChecksum : TUNNEL_FLAG.none,
@@ -199,10 +221,14 @@ function readAddressPort(option: string, text: string): { address: string; port:
       : 'is not an IP address, and names are not looked up; save the table with numbers: ipvsadm-save -n';
     throw new LineError(`${option} ${text}: ${JSON.stringify(host)} ${why}`);
   }
-  if (text.startsWith('[') && !address.includes(':')) throw new LineError(`${option} ${text}: only IPv6 stands in brackets; write ${address}${port === undefined ? '' : `:${port}`}`);
+  if (text.startsWith('[') && !address.includes(':')) {
+    const plain = port === undefined ? address : `${address}:${port}`;
+    throw new LineError(`${option} ${text}: only IPv6 stands in brackets; write ${plain}`);
+  }
   if (port === undefined) return { address, port: null };
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
-    throw new LineError(`${option} ${text}: ${JSON.stringify(port)} is not a port from 0 to 65535${/[a-z]/i.test(port) ? '; save the table with numbers: ipvsadm-save -n' : ''}`);
+    const hint = /[a-z]/i.test(port) ? '; save the table with numbers: ipvsadm-save -n' : '';
+    throw new LineError(`${option} ${text}: ${JSON.stringify(port)} is not a port from 0 to 65535${hint}`);
   }
   return { address, port: Number(port) };
 }

@@ -16,7 +16,10 @@ export const MANIFEST_OPTIONS_USAGE = `  --namespace NAME  namespace of the Virt
 
 /** Throws UsageError. */
 export function readManifestOptions({ namespace = 'default', pool = 'imported' }: { readonly namespace?: string; readonly pool?: string }): ManifestOptions {
-  const sample = parseObject({ apiVersion: API_VERSION, kind: 'VIPPool', metadata: { name: pool }, spec: { blocks: [{ cidr: '192.0.2.1/32' }], allowedNamespaces: { names: [namespace] } } });
+  const sample = parseObject({
+    apiVersion: API_VERSION, kind: 'VIPPool', metadata: { name: pool },
+    spec: { blocks: [{ cidr: '192.0.2.1/32' }], allowedNamespaces: { names: [namespace] } },
+  });
   if (!sample.ok) {
     const problem = sample.problems[0]!;
     throw new UsageError(`${problem.path.startsWith('metadata') ? '--pool' : '--namespace'}: ${formatProblem({ ...problem, path: '' })}`);
@@ -42,6 +45,9 @@ export async function printManifests(table: readonly TableEntry[], options: Mani
   await print(yaml);
   printList(made.leftOut.map((remark) => `left out: ${formatRemark(remark)}`), 'the top of the YAML has all');
   printList(made.notes.map((remark) => `note: ${formatRemark(remark)}`), 'the top of the YAML has all');
-  if (Buffer.byteLength(yaml) > MAX_FILE_BYTES) process.stderr.write(`note: this is more than the ${MAX_FILE_BYTES / 1024 / 1024} MiB that standalone reads as one file; split it between documents (---)\n`);
+  if (Buffer.byteLength(yaml) > MAX_FILE_BYTES) {
+    const most = MAX_FILE_BYTES / 1024 / 1024;
+    process.stderr.write(`note: this is more than the ${most} MiB that standalone reads as one file; split it between documents (---)\n`);
+  }
   return made.leftOut.length > 0 ? 1 : 0;
 }

@@ -13,7 +13,10 @@ export function manifestYaml({ pools, virtualServers, leftOut, notes }: Manifest
     ...section('To know:', notes),
   ];
   if (virtualServers.some((v) => v.spec.mode === 'NAT')) {
-    head.push('NAT keeps the address of the client (nat.sourceAddress Preserve), as ipvsadm does: real servers must send', 'their answers through this host. With Masquerade they need not, and see the address of this host.');
+    head.push(
+      'NAT keeps the address of the client (nat.sourceAddress Preserve), as ipvsadm does: real servers must send',
+      'their answers through this host. With Masquerade they need not, and see the address of this host.',
+    );
   }
   const documents = [...pools, ...virtualServers].map((object) => dump(object, { flowLevel: FLOW_FROM, lineWidth: -1, noRefs: true }));
   return `${head.map((line) => `# ${line}\n`).join('')}${documents.map((text) => `---\n${text}`).join('')}`;

@@ -41,12 +41,17 @@ export async function planCommand(args: readonly string[], signal: AbortSignal):
   }
 }
 
+interface HostPlan {
+  readonly operations: readonly Operation[];
+  readonly problems: readonly string[];
+}
+
 /**
  * What standalone would do to this kernel now, and what of the manifests it could not do. By standalone's own Host, so that both know the
  * same: also the last good forms of what is broken now. A folder opened for looking only keeps it from writing.
  * `clock`: milliseconds since the epoch.
  */
-export async function planHost(options: StandaloneOptions, kernel: Kernel, signal: AbortSignal, clock: () => number = Date.now): Promise<{ operations: readonly Operation[]; problems: readonly string[] }> {
+export async function planHost(options: StandaloneOptions, kernel: Kernel, signal: AbortSignal, clock: () => number = Date.now): Promise<HostPlan> {
   const folder = StateFolder.view(options.state);
   const log = pino({ level: 'silent' });
   const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock, log });
@@ -54,11 +59,13 @@ export async function planHost(options: StandaloneOptions, kernel: Kernel, signa
   await untilSettled(() => host.readManifests(), signal);
   const { operations, refusals } = await agent.preview(signal);
   const { problems, virtualServers } = host.status();
+  const obstacles = Object.entries(virtualServers).flatMap(([name, { conditions }]) =>
+    conditions.filter(isObstacle).map((c) => `VirtualServer ${name}: ${c.reason}: ${c.message}`));
   return {
     operations,
     problems: [
       ...problems.filter((p) => p.severity === 'error').map((p) => `${p.file}: ${p.object ? `${p.object}: ` : ''}${p.message}`),
-      ...Object.entries(virtualServers).flatMap(([name, { conditions }]) => conditions.filter(isObstacle).map((c) => `VirtualServer ${name}: ${c.reason}: ${c.message}`)),
+      ...obstacles,
       ...[...agent.view.refusals, ...refusals].map((r) => `VirtualServer ${r.owner}: ${r.code}: ${r.message}`),
     ],
   };

@@ -28,10 +28,16 @@ export function preflightFindings(facts: HostFacts): Finding[] {
 function missing(needed: boolean, check: string, message: string, fix: string): Finding { return (needed ? fail : warn)(check, message, fix); }
 
 function permissions({ capabilities, initialUserNamespace }: HostFacts): Finding[] {
-  if (!initialUserNamespace) return [fail('permissions', 'this is a user namespace: IPVS takes orders from the initial one only', 'run outside of it (no rootless container, no userns-remap)')];
+  if (!initialUserNamespace) {
+    return [fail('permissions',
+      'this is a user namespace: IPVS takes orders from the initial one only',
+      'run outside of it (no rootless container, no userns-remap)')];
+  }
   const lacking = Object.entries(CAPABILITIES).filter(([, bit]) => !(capabilities & (1n << bit))).map(([name]) => name);
   if (lacking.length === 0) return [ok('permissions', 'CAP_NET_ADMIN and CAP_NET_RAW')];
-  return [fail('permissions', `${lacking.join(' and ')} ${lacking.length > 1 ? 'are' : 'is'} missing`, 'run as root, or give them to the service (AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW) or container (capabilities.add)')];
+  return [fail('permissions',
+    `${lacking.join(' and ')} ${lacking.length > 1 ? 'are' : 'is'} missing`,
+    'run as root, or give them to the service (AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW) or container (capabilities.add)')];
 }
 
 function directs({ wants }: HostFacts): boolean { return wants === null || wants.director; }
@@ -65,7 +71,12 @@ function moduleProblems(facts: HostFacts, names: readonly string[]): ModuleProbl
     });
   }
   if (unknown.length > 0) {
-    problems.push({ unknown: true, message: `${are(unknown)} loaded, and there is no /lib/modules/${facts.kernel} to tell whether ${unknown.length > 1 ? 'they exist' : 'it exists'}`, fix: `run on the host: ${modprobe(unknown)}` });
+    const exist = unknown.length > 1 ? 'they exist' : 'it exists';
+    problems.push({
+      unknown: true,
+      message: `${are(unknown)} loaded, and there is no /lib/modules/${facts.kernel} to tell whether ${exist}`,
+      fix: `run on the host: ${modprobe(unknown)}`,
+    });
   }
   return problems;
 }
@@ -104,7 +115,11 @@ function tunnels(facts: HostFacts): Finding[] {
   for (const [type, [needMajor, needMinor]] of Object.entries(TUNNEL_SINCE)) {
     const wanted = facts.wants?.tunnelTypes.includes(type) ?? false;
     const has = major > needMajor || (major === needMajor && minor >= needMinor);
-    if (!has && (wanted || !facts.wants)) findings.push(missing(wanted, `tunnel ${type}`, `IPVS of Linux ${facts.kernel} cannot send ${type.toUpperCase()}`, `use encapsulation IPIP, or Linux ${needMajor}.${needMinor} or newer`));
+    if (!has && (wanted || !facts.wants)) {
+      findings.push(missing(wanted, `tunnel ${type}`,
+        `IPVS of Linux ${facts.kernel} cannot send ${type.toUpperCase()}`,
+        `use encapsulation IPIP, or Linux ${needMajor}.${needMinor} or newer`));
+    }
   }
   const modules = facts.wants ? facts.wants.tunnelModules : TUNNEL_MODULES;
   return [...findings, ...moduleFindings(facts, 'tunnel devices', modules, facts.wants !== null, facts.wants ? '' : ' (only real servers of mode TUN need them)')];
@@ -114,26 +129,43 @@ function connectionTable({ ipvs }: HostFacts): Finding[] {
   if (!ipvs) return [];
   const buckets = `${ipvs.connectionTableSize} buckets`;
   if (ipvs.connectionTableSize > DEFAULT_BUCKETS) return [ok('connection table', buckets)];
-  return [warn('connection table', `${buckets}: lookups get slow beyond some ten thousand connections`, 'echo "options ip_vs conn_tab_bits=20" > /etc/modprobe.d/ip_vs.conf and load ip_vs anew, best at boot (2^20 buckets take 8 MiB)')];
+  return [warn('connection table',
+    `${buckets}: lookups get slow beyond some ten thousand connections`,
+    'echo "options ip_vs conn_tab_bits=20" > /etc/modprobe.d/ip_vs.conf and load ip_vs anew, best at boot (2^20 buckets take 8 MiB)')];
 }
 
 function packetFilter(facts: HostFacts): Finding[] {
   const rules = facts.wants?.rules ?? false;
   const findings: Finding[] = [];
   findings.push(...moduleFindings(facts, 'connection tracking', ['nf_conntrack'], rules, '; source NAT needs it'));
-  if (facts.netfilter === 'unknown') findings.push(missing(rules, 'packet filter', 'not tried: it takes CAP_NET_ADMIN', 'run this as root'));
-  else if (facts.netfilter === null) findings.push(missing(rules, 'packet filter', 'neither nft nor iptables works here; source NAT, port ranges and MSS limits need one', 'install nftables, or iptables'));
-  else findings.push(ok('packet filter', facts.netfilter));
+  if (facts.netfilter === 'unknown') {
+    findings.push(missing(rules, 'packet filter', 'not tried: it takes CAP_NET_ADMIN', 'run this as root'));
+  } else if (facts.netfilter === null) {
+    findings.push(missing(rules, 'packet filter',
+      'neither nft nor iptables works here; source NAT, port ranges and MSS limits need one',
+      'install nftables, or iptables'));
+  } else {
+    findings.push(ok('packet filter', facts.netfilter));
+  }
   return findings;
 }
 
 function network({ loopbackUp, ipv6, wants, sysctlProblem }: HostFacts): Finding[] {
-  const needed = wants?.families.has('IPv6') ?? false;
   return [
     loopbackUp ? ok('lo', 'up') : fail('lo', 'down: the kernel then refuses every real server (EINVAL)', 'ip link set lo up'),
-    ipv6 ? ok('IPv6', 'enabled') : needed || !wants ? missing(needed, 'IPv6', `disabled${needed ? ', and manifests ask for IPv6' : ''}`, 'sysctl -w net.ipv6.conf.all.disable_ipv6=0 (and no ipv6.disable=1 on the kernel command line)') : ok('IPv6', 'disabled, and not needed'),
-    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net', sysctlProblem, 'in a container: privileged, or mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS; elsewhere: run as root'),
+    ipv6 ? ok('IPv6', 'enabled') : withoutIPv6(wants),
+    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net',
+      sysctlProblem,
+      'in a container: privileged, or mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS; elsewhere: run as root'),
   ];
+}
+
+function withoutIPv6(wants: HostFacts['wants']): Finding {
+  const needed = wants?.families.has('IPv6') ?? false;
+  if (wants && !needed) return ok('IPv6', 'disabled, and not needed');
+  return missing(needed, 'IPv6',
+    `disabled${needed ? ', and manifests ask for IPv6' : ''}`,
+    'sysctl -w net.ipv6.conf.all.disable_ipv6=0 (and no ipv6.disable=1 on the kernel command line)');
 }
 
 function sysctls({ wants }: HostFacts): Finding[] {
@@ -149,9 +181,12 @@ const PROBLEMS_SHOWN = 20;
 
 function manifests({ wants }: HostFacts): Finding[] {
   if (!wants) return [];
-  if (wants.problems.length === 0) return [ok('manifests', `${wants.virtualServers} VirtualServer${wants.virtualServers === 1 ? '' : 's'}; this host is ${role(wants)}`)];
-  const shown = wants.problems.slice(0, PROBLEMS_SHOWN).map((message) => fail('manifests', message, 'correct the manifest; ipvs-operator plan tells the whole story'));
-  return wants.problems.length > PROBLEMS_SHOWN ? [...shown, fail('manifests', `and ${wants.problems.length - PROBLEMS_SHOWN} problems more`, 'ipvs-operator plan lists all of them')] : shown;
+  const { problems, virtualServers: n } = wants;
+  if (problems.length === 0) return [ok('manifests', `${n} VirtualServer${n === 1 ? '' : 's'}; this host is ${role(wants)}`)];
+  const shown = problems.slice(0, PROBLEMS_SHOWN)
+    .map((message) => fail('manifests', message, 'correct the manifest; ipvs-operator plan tells the whole story'));
+  if (problems.length <= PROBLEMS_SHOWN) return shown;
+  return [...shown, fail('manifests', `and ${problems.length - PROBLEMS_SHOWN} problems more`, 'ipvs-operator plan lists all of them')];
 }
 
 function role({ director, realServer }: { readonly director: boolean; readonly realServer: boolean }): string {

@@ -111,7 +111,8 @@ function keepalivedServes(neighbours: readonly NeighbourProcess[]): boolean {
 function networkdTexts(): string[] {
   const dropIns = new Map(NETWORKD_FOLDERS.flatMap((folder) => filesOf(join(folder, 'networkd.conf.d'), '.conf')).map((file) => [basename(file), file]));
   const main = NETWORKD_FOLDERS.map((folder) => join(folder, 'networkd.conf')).findLast((file) => existsSync(file));
-  return [...(main === undefined ? [] : [main]), ...[...dropIns.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file)].map((file) => textOf(file) ?? '');
+  const sorted = [...dropIns.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
+  return [...(main === undefined ? [] : [main]), ...sorted].map((file) => textOf(file) ?? '');
 }
 
 function filesOf(folder: string, extension: string): string[] {

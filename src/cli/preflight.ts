@@ -62,7 +62,14 @@ async function preflight(options: StandaloneOptions, signal: AbortSignal): Promi
   }
 }
 
-async function readWants(options: StandaloneOptions, folder: StateFolder, net: NetClient, observation: NetObservation, ours: ReadonlySet<string>, signal: AbortSignal): Promise<Wants> {
+async function readWants(
+  options: StandaloneOptions,
+  folder: StateFolder,
+  net: NetClient,
+  observation: NetObservation,
+  ours: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<Wants> {
   const scan = await settledScan(new ManifestFolder(options.manifests), signal);
   const snapshot = folder.read('snapshot');
   return wantsOf({

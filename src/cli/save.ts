@@ -54,7 +54,8 @@ async function readTable(ipvs: IpvsClient, signal: AbortSignal): Promise<TableEn
   const observation = await ipvs.readAll(signal);
   const broken = [...observation.services.values()].filter((s) => !s.complete).length;
   if (!observation.complete || broken > 0) {
-    throw Object.assign(new Error(`the table changed while it was read${broken > 0 ? ` (${broken} services are incomplete)` : ''}; try again`), { code: 'INCOMPLETE' });
+    const how = broken > 0 ? ` (${broken} services are incomplete)` : '';
+    throw Object.assign(new Error(`the table changed while it was read${how}; try again`), { code: 'INCOMPLETE' });
   }
   return tableOf(observation);
 }

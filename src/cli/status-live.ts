@@ -19,12 +19,21 @@ export interface LiveRealServer {
   readonly inactive: number | null;
   /** Seconds until its connections are cut; null unless it is leaving. */
   readonly drainSecondsLeft: number | null;
-  /** serving; quiesced (weight 0); draining; missing (asked for, not in the kernel); extra (in the kernel, not asked for); unknown (the kernel was not asked). */
+  /**
+   * serving; quiesced (weight 0); draining; missing (asked for, not in the kernel); extra (in the kernel, not asked for); unknown (the
+   * kernel was not asked).
+   */
   readonly state: 'serving' | 'quiesced' | 'draining' | 'missing' | 'extra' | 'unknown';
 }
 
+interface DirectedService {
+  readonly key: Pick<Service, 'family' | 'protocol' | 'address' | 'port' | 'fwmark'>;
+  readonly service: ProgramService;
+  readonly vip: ProgramAddress;
+}
+
 /** The services of a program on a director, with what each key needs. */
-export function servicesOf({ spec }: Program): { key: Pick<Service, 'family' | 'protocol' | 'address' | 'port' | 'fwmark'>; service: ProgramService; vip: ProgramAddress }[] {
+export function servicesOf({ spec }: Program): DirectedService[] {
   return spec.addresses.flatMap((vip) => spec.services.map((service) => ({
     service, vip,
     key: service.mark === 0
@@ -54,7 +63,10 @@ export function realServersOf(program: Program, observation: IpvsObservation | n
     }
     for (const [address, { weight }] of asked) {
       if (seen.has(address)) continue;
-      rows.set(`${name} ${address}`, { service: name, realServer: address, weight, active: null, inactive: null, drainSecondsLeft: null, state: observation ? 'missing' : 'unknown' });
+      rows.set(`${name} ${address}`, {
+        service: name, realServer: address, weight, active: null, inactive: null, drainSecondsLeft: null,
+        state: observation ? 'missing' : 'unknown',
+      });
     }
   }
   return [...rows.values()];

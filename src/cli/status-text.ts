@@ -30,7 +30,9 @@ export function overviewText(view: StatusView): string {
     section('Problems in manifests', status.problems.map((p) => `${p.severity}: ${p.file}: ${p.object ? `${p.object}: ` : ''}${p.message}`)),
     section('Failed operations', status.failures.map((f) => `${f.operation}: ${f.message}`)),
     section('Not ours, not touched', [
-      ...status.foreign.services.map((s) => `service ${s}`), ...status.foreign.destinations.map((d) => `real server ${d}`), ...status.foreign.addresses.map((a) => `address ${a}`),
+      ...status.foreign.services.map((s) => `service ${s}`),
+      ...status.foreign.destinations.map((d) => `real server ${d}`),
+      ...status.foreign.addresses.map((a) => `address ${a}`),
     ]),
     section('Notes', status.notes),
     section('Not shown', view.missing),
@@ -40,17 +42,21 @@ export function overviewText(view: StatusView): string {
 export function serverText(view: StatusView, name: string): string {
   const s = view.status.virtualServers[name]!;
   const facts: readonly (readonly [string, string])[] = [
-    ['mode', s.mode], ['addresses', s.addresses.join(', ') || 'none'], ['ports', s.ports], ['scheduler', s.scheduler], ['role', s.role], ['backends', backendsText(s)],
+    ['mode', s.mode], ['addresses', s.addresses.join(', ') || 'none'], ['ports', s.ports], ['scheduler', s.scheduler],
+    ['role', s.role], ['backends', backendsText(s)],
   ];
   const rows = view.realServers.get(name) ?? [];
   const state = (r: LiveRealServer) => (r.state === 'draining' ? `draining, ${formatSeconds(r.drainSecondsLeft ?? 0)} left` : STATE_TEXT[r.state]);
   const hidden = s.excludedCount - s.excluded.length;
+  const realServers = rows.map((r) => [r.realServer, r.service, r.weight, r.active, r.inactive, state(r)]);
+  const excluded = s.excluded.map((e) => [e.backend, e.reason, e.message]);
+  const more = hidden > 0 ? `and ${hidden} more\n` : '';
   return [
     headText(view),
     `\nVirtualServer ${name}\n${facts.map(([key, value]) => `  ${key.padEnd(10)}${value}\n`).join('')}`,
     `\n${formatTable(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], s.conditions.map((c) => [c.type, c.status, c.reason, c.message]))}`,
-    rows.length > 0 ? `\n${formatTable(['REAL SERVER', 'SERVICE', 'WEIGHT', 'ACTIVE', 'INACTIVE', 'STATE'], rows.map((r) => [r.realServer, r.service, r.weight, r.active, r.inactive, state(r)]))}` : '',
-    s.excluded.length > 0 ? `\n${formatTable(['EXCLUDED', 'REASON', 'MESSAGE'], s.excluded.map((e) => [e.backend, e.reason, e.message]))}${hidden > 0 ? `and ${hidden} more\n` : ''}` : '',
+    rows.length > 0 ? `\n${formatTable(['REAL SERVER', 'SERVICE', 'WEIGHT', 'ACTIVE', 'INACTIVE', 'STATE'], realServers)}` : '',
+    s.excluded.length > 0 ? `\n${formatTable(['EXCLUDED', 'REASON', 'MESSAGE'], excluded)}${more}` : '',
     section('Health checks that fail', s.unhealthy ?? []),
     section('Problems in manifests', view.status.problems.filter((p) => p.object.endsWith(`/${name}`)).map((p) => `${p.severity}: ${p.file}: ${p.message}`)),
     section('Not shown', view.missing),
@@ -72,7 +78,8 @@ function headText({ status, ageSeconds, running }: StatusView): string {
   if (!running) lines.push(`the process that wrote this (pid ${status.pid}) has ended: nobody applies changes or repairs drift; the kernel goes on forwarding`);
   if (status.error) lines.push(`last reconcile: ${oneLine(status.error)}`);
   const { release, ipvs, netfilter } = status.kernel;
-  lines.push(`kernel ${release || 'unknown'}, IPVS ${ipvs ?? 'none'}, packet filter ${netfilter ?? 'none'}; ${status.operations} operations, ${status.drifts} drifts repaired`);
+  const kernel = `kernel ${release || 'unknown'}, IPVS ${ipvs ?? 'none'}, packet filter ${netfilter ?? 'none'}`;
+  lines.push(`${kernel}; ${status.operations} operations, ${status.drifts} drifts repaired`);
   return lines.map((l) => `${l}\n`).join('');
 }
 
@@ -82,7 +89,8 @@ function connectionsText({ realServers }: StatusView): string {
 }
 
 function backendsText({ backends }: ServerStatus): string {
-  const notes = [[backends.unhealthy, 'unhealthy'], [backends.ignored, 'failing and kept'], [backends.draining, 'draining']].flatMap(([n, what]) => (n ? [`${n} ${what}`] : []));
+  const notes = [[backends.unhealthy, 'unhealthy'], [backends.ignored, 'failing and kept'], [backends.draining, 'draining']]
+    .flatMap(([n, what]) => (n ? [`${n} ${what}`] : []));
   return `${backends.ready}/${backends.total}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`;
 }
 

@@ -86,15 +86,19 @@ function findServer(text: string, status: HostStatus): string {
   const found = text.includes('/') ? names.filter((n) => n === text) : names.filter((n) => n.endsWith(`/${text}`));
   if (found.length === 1) return found[0]!;
   if (found.length > 1) throw new UsageError(`${text} is ambiguous: ${found.join(', ')}`);
-  throw new UsageError(`there is no VirtualServer ${text}; there ${names.length === 1 ? 'is' : 'are'}: ${names.slice(0, 20).join(', ') || 'none'}${names.length > 20 ? ', ...' : ''}`);
+  const shown = `${names.slice(0, 20).join(', ') || 'none'}${names.length > 20 ? ', ...' : ''}`;
+  throw new UsageError(`there is no VirtualServer ${text}; there ${names.length === 1 ? 'is' : 'are'}: ${shown}`);
 }
 
-async function joinKernel(status: HostStatus, state: string, name: string | null, now: number, signal: AbortSignal): Promise<Pick<StatusView, 'realServers' | 'missing'>> {
+type Seen = Pick<StatusView, 'realServers' | 'missing'>;
+
+async function joinKernel(status: HostStatus, state: string, name: string | null, now: number, signal: AbortSignal): Promise<Seen> {
   const missing: string[] = [];
   const snapshot = StateFolder.view(state).read('snapshot');
   if (snapshot.state === 'corrupt') missing.push(`real servers: ${snapshot.problem}`);
   if (snapshot.state === 'missing' && Object.keys(status.virtualServers).length > 0) missing.push('real servers: there is no snapshot in the state folder');
-  const programs = (snapshot.state === 'ok' ? (snapshot.value as { programs?: readonly Program[] }).programs ?? [] : []).filter((p) => name === null || p.owner === name);
+  const all = snapshot.state === 'ok' ? (snapshot.value as { programs?: readonly Program[] }).programs ?? [] : [];
+  const programs = all.filter((p) => name === null || p.owner === name);
   const directed = programs.filter((p) => ['director', 'both'].includes(status.virtualServers[p.owner]?.role ?? ''));
   const observation = directed.length > 0 ? await observe(directed, name !== null, missing, signal) : null;
   const realServers = new Map<string, readonly LiveRealServer[]>();
@@ -112,7 +116,9 @@ async function observe(programs: readonly Program[], few: boolean, missing: stri
     try {
       const keys = programs.flatMap((p) => servicesOf(p).map(({ key }) => key));
       // Only the key of a service is looked at.
-      const observation = few ? ipvs.read(keys.map((key) => ({ ...key, scheduler: '', flags: 0, timeoutSeconds: 0, prefixLength: ADDRESS_BITS[key.family], engine: '' }))) : await ipvs.readAll(signal);
+      const serviceOf = (key: (typeof keys)[number]) =>
+        ({ ...key, scheduler: '', flags: 0, timeoutSeconds: 0, prefixLength: ADDRESS_BITS[key.family], engine: '' });
+      const observation = few ? ipvs.read(keys.map(serviceOf)) : await ipvs.readAll(signal);
       if (!observation.complete) missing.push('connections: the table changed while it was read; some may be missing');
       return observation;
     } finally {
@@ -140,10 +146,15 @@ function isRunning(pid: number, written: number): boolean {
 }
 
 function overviewJson({ status, ageSeconds, running, realServers, missing }: StatusView): object {
-  const virtualServers = Object.fromEntries(Object.entries(status.virtualServers).map(([name, s]) => [name, { ...s, connections: connectionsOf(realServers.get(name) ?? []) }]));
+  const withConnections = Object.entries(status.virtualServers)
+    .map(([name, s]) => [name, { ...s, connections: connectionsOf(realServers.get(name) ?? []) }]);
+  const virtualServers = Object.fromEntries(withConnections);
   return { ...status, virtualServers, ageSeconds: Math.round(ageSeconds), running, missing };
 }
 
 function serverJson({ status, ageSeconds, running, realServers, missing }: StatusView, name: string): object {
-  return { name, ...status.virtualServers[name]!, ok: serverOk(status.virtualServers[name]!), realServers: realServers.get(name) ?? [], ageSeconds: Math.round(ageSeconds), running, missing };
+  const server = status.virtualServers[name]!;
+  return {
+    name, ...server, ok: serverOk(server), realServers: realServers.get(name) ?? [], ageSeconds: Math.round(ageSeconds), running, missing,
+  };
 }

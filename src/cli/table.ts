@@ -5,10 +5,12 @@ const GAP = '  ';
 
 /** A header and rows, each column as wide as its widest cell; numbers to the right. No space at the end of a line; ends with a newline. */
 export function formatTable(header: readonly string[], rows: readonly (readonly (string | number | null)[])[]): string {
-  const numeric = header.map((_, column) => rows.some((row) => typeof row[column] === 'number') && rows.every((row) => row[column] === null || typeof row[column] === 'number'));
+  const numeric = header.map((_, column) => rows.some((row) => typeof row[column] === 'number')
+    && rows.every((row) => row[column] === null || typeof row[column] === 'number'));
   const cells = [header, ...rows.map((row) => row.map((cell) => (cell === null ? '-' : oneLine(String(cell)))))];
   const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
-  return cells.map((row) => `${row.map((cell, column) => (numeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join(GAP).trimEnd()}\n`).join('');
+  const padded = (cell: string, column: number): string => (numeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!));
+  return cells.map((row) => `${row.map(padded).join(GAP).trimEnd()}\n`).join('');
 }
 
 /** `12 s`, `3 min`, `5 h`, `2 d`: one unit, as coarse as a person wants it. */

@@ -8,7 +8,10 @@ import {
 } from '../api/v1alpha1/index.ts';
 import { VirtualServerModel, type IVIPPool, type IVirtualServer } from '../api/v1alpha1/models.ts';
 import { MAX_ENDPOINTS, MAX_PORTS, MAX_WEIGHT } from '../api/v1alpha1/vocabulary.ts';
-import { destinationKey, SCHEDULER_FLAG, serviceKey, SERVICE_FLAG, TUNNEL_FLAG, type Destination, type ForwardingMethod, type Service } from '../kernel/ipvs/types.ts';
+import {
+  destinationKey, SCHEDULER_FLAG, serviceKey, SERVICE_FLAG, TUNNEL_FLAG,
+  type Destination, type ForwardingMethod, type Service,
+} from '../kernel/ipvs/types.ts';
 import { sortTable, type TableEntry } from './ipvs-table.ts';
 import { poolsFor } from './to-pools.ts';
 
@@ -85,12 +88,16 @@ export function toManifests(table: readonly TableEntry[], options: ManifestOptio
       virtualServers.push(object);
       for (const { entry } of some) {
         kept.push(entry);
-        if (entry.destinations.length === 0) remark(notes, entry, 'has no real servers, so nothing tells its mode; DR is written: correct it when you add real servers');
+        if (entry.destinations.length > 0) continue;
+        remark(notes, entry, 'has no real servers, so nothing tells its mode; DR is written: correct it when you add real servers');
       }
     }
   }
   const { pools, coarse } = poolsFor(kept, options);
-  for (const vip of coarse) notes.push({ service: vip, line: 0, message: 'has real servers in too many places for an exact list; its pool allows wider networks: see allowStaticBackendCIDRs' });
+  for (const vip of coarse) {
+    const message = 'has real servers in too many places for an exact list; its pool allows wider networks: see allowStaticBackendCIDRs';
+    notes.push({ service: vip, line: 0, message });
+  }
   return { pools, virtualServers, leftOut, notes };
 }
 
@@ -113,14 +120,21 @@ function nameOf({ address, protocol, port }: Service): string {
 /** Throws Inexpressible. */
 function partOf(entry: TableEntry, vips: ReadonlySet<string>): Part {
   const { service, destinations } = entry;
-  if (service.fwmark !== 0) throw new Inexpressible('a fwmark service does not say which ports it serves; write a VirtualServer by hand, with port and endPort for a range, or persistence.scope AllPorts: the marks are then made for you');
-  if (service.port === 0) throw new Inexpressible('it serves every port; write a VirtualServer by hand with the ports that are needed, and persistence.scope AllPorts if they belong together');
+  if (service.fwmark !== 0) {
+    throw new Inexpressible(
+      'a fwmark service does not say which ports it serves; write a VirtualServer by hand, with port and endPort for a range, or persistence.scope AllPorts: the marks are then made for you');
+  }
+  if (service.port === 0) {
+    throw new Inexpressible(
+      'it serves every port; write a VirtualServer by hand with the ports that are needed, and persistence.scope AllPorts if they belong together');
+  }
   for (const d of destinations) {
     if (d.weight > MAX_WEIGHT) throw new Inexpressible(`${destinationKey(d)} has weight ${d.weight}, above ${MAX_WEIGHT}; scale the weights of this service down`);
     if (vips.has(d.address)) throw new Inexpressible(`the real server ${destinationKey(d)} has the address of a virtual service; give it the host's own address`);
   }
   const targetPort = targetPortOf(service, destinations);
-  const { upper, lower } = same(destinations, ({ upper, lower }) => ({ upper, lower }), 'its real servers have different connection thresholds; give all of them the same') ?? { upper: 0, lower: 0 };
+  const { upper, lower } = same(destinations, ({ upper, lower }) => ({ upper, lower }),
+    'its real servers have different connection thresholds; give all of them the same') ?? { upper: 0, lower: 0 };
   return {
     entry,
     port: { port: service.port, protocol: service.protocol, ...(targetPort === service.port ? {} : { targetPort }) },
@@ -136,7 +150,8 @@ function partOf(entry: TableEntry, vips: ReadonlySet<string>): Part {
 }
 
 function forwardingOf(destinations: readonly Destination[]): Pick<Spec, 'mode' | 'nat' | 'tun'> {
-  const method = same(destinations, (d) => d.method, 'its real servers have different forwarding methods; split it into services of one method each, on other addresses') ?? 'direct';
+  const method = same(destinations, (d) => d.method,
+    'its real servers have different forwarding methods; split it into services of one method each, on other addresses') ?? 'direct';
   const mode = MODES[method];
   if (!mode) throw new Inexpressible(`forwarding method ${method} is the kernel's own; add the real server again with the method that is meant`);
   const families = new Set(destinations.map((d) => d.family));
@@ -144,7 +159,8 @@ function forwardingOf(destinations: readonly Destination[]): Pick<Spec, 'mode' |
   // What ipvsadm sets up keeps the client's address; only our own Auto rewrites it.
   if (mode === 'NAT') return { mode, nat: { sourceAddress: 'Preserve' } };
   if (mode === 'DR') return { mode };
-  const tunnel = same(destinations, ({ tunnelType, tunnelPort, tunnelFlags }) => ({ tunnelType, tunnelPort, tunnelFlags }), 'its real servers have different tunnels; give all of them the same type, port and checksum')!;
+  const tunnel = same(destinations, ({ tunnelType, tunnelPort, tunnelFlags }) => ({ tunnelType, tunnelPort, tunnelFlags }),
+    'its real servers have different tunnels; give all of them the same type, port and checksum')!;
   const checksum = CHECKSUMS.get(tunnel.tunnelFlags as 0 | 1 | 2);
   if (checksum === undefined) throw new Inexpressible(`tunnel flags ${tunnel.tunnelFlags} have no meaning; set one of --tun-nocsum, --tun-csum and --tun-remcsum`);
   const encapsulation = ({ ipip: 'IPIP', gue: 'GUE', gre: 'GRE' } as const)[tunnel.tunnelType];
@@ -153,9 +169,13 @@ function forwardingOf(destinations: readonly Destination[]): Pick<Spec, 'mode' |
 }
 
 function schedulerOf({ scheduler, flags, protocol }: Service): NonNullable<Spec['scheduler']> {
-  if (!SCHEDULERS.includes(scheduler as SchedulerName)) throw new Inexpressible(`scheduler ${scheduler} cannot be asked for; choose one of ${SCHEDULERS.join(', ')}`);
+  if (!SCHEDULERS.includes(scheduler as SchedulerName)) {
+    throw new Inexpressible(`scheduler ${scheduler} cannot be asked for; choose one of ${SCHEDULERS.join(', ')}`);
+  }
   const hashes = scheduler === 'sh' || scheduler === 'mh';
-  if (flags & SERVICE_FLAG.sched3 || (!hashes && flags & (SERVICE_FLAG.sched1 | SERVICE_FLAG.sched2))) throw new Inexpressible(`scheduler ${scheduler} gives its flags no meaning; remove them (-b)`);
+  if (flags & SERVICE_FLAG.sched3 || (!hashes && flags & (SERVICE_FLAG.sched1 | SERVICE_FLAG.sched2))) {
+    throw new Inexpressible(`scheduler ${scheduler} gives its flags no meaning; remove them (-b)`);
+  }
   if (flags & SERVICE_FLAG.onePacket && protocol !== 'UDP') throw new Inexpressible(`one-packet scheduling is for UDP, and this is ${protocol}; remove -o`);
   return {
     name: scheduler as SchedulerName,
@@ -171,16 +191,20 @@ function persistenceOf({ family, protocol, flags, timeoutSeconds, prefixLength, 
   }
   if (engine !== '' && engine !== 'sip') throw new Inexpressible(`persistence engine ${engine} cannot be asked for; only sip can`);
   if (engine === 'sip' && protocol !== 'UDP') throw new Inexpressible(`persistence engine sip is for UDP, and this is ${protocol}; remove --pe`);
-  const prefix = family === 'IPv4' ? (prefixLength === 32 ? {} : { ipv4PrefixLength: prefixLength }) : prefixLength === 128 ? {} : { ipv6PrefixLength: prefixLength };
+  const usual = prefixLength === (family === 'IPv4' ? 32 : 128);
+  const prefix = usual ? {} : family === 'IPv4' ? { ipv4PrefixLength: prefixLength } : { ipv6PrefixLength: prefixLength };
   return { persistence: { timeoutSeconds, ...prefix, ...(engine === 'sip' ? { engine } : {}) } };
 }
 
 /** One port for all: a manifest gives the port of the service, not of each real server. */
 function targetPortOf(service: Service, destinations: readonly Destination[]): number {
-  const port = same(destinations, (d) => d.port, 'its real servers listen on different ports; a VirtualServer has one targetPort for each port: let them listen on the same one') ?? service.port;
+  const port = same(destinations, (d) => d.port,
+    'its real servers listen on different ports; a VirtualServer has one targetPort for each port: let them listen on the same one') ?? service.port;
   const method = destinations[0]?.method;
   if (port !== service.port && method !== 'masq') {
-    throw new Inexpressible(`its real servers are given with port ${port}, but ${method === 'tunnel' ? 'tunnels do' : 'direct routing does'} not rewrite ports: they are reached on ${service.port}; write port ${service.port}, or use NAT (-m)`);
+    const whoDoes = method === 'tunnel' ? 'tunnels do' : 'direct routing does';
+    throw new Inexpressible(
+      `its real servers are given with port ${port}, but ${whoDoes} not rewrite ports: they are reached on ${service.port}; write port ${service.port}, or use NAT (-m)`);
   }
   return port;
 }
