@@ -100,7 +100,9 @@ function readJson(text: string, out: Collector): void {
     value = JSON.parse(text.startsWith('\uFEFF') ? text.slice(1) : text);
   } catch (error) {
     out.complete = false;
-    out.problems.push({ code: 'InvalidJson', severity: 'error', message: `not JSON: ${(error as Error).message.replace(/\s+/g, ' ')}; what came from this file before stays in force` });
+    const reason = (error as Error).message.replace(/\s+/g, ' ');
+    const message = `not JSON: ${reason}; what came from this file before stays in force`;
+    out.problems.push({ code: 'InvalidJson', severity: 'error', message });
     return;
   }
   addObjects(value, 0, 1, out);
@@ -112,7 +114,8 @@ function addYamlError(error: unknown, index: number, line: number, out: Collecto
   const reason = error instanceof YAMLException ? error.reason : (error as Error).message;
   const at = mark === undefined ? line : line + mark.line;
   const where = mark === undefined ? `line ${at}` : `line ${at}, column ${mark.column + 1}`;
-  out.problems.push({ code: 'InvalidYaml', severity: 'error', document: index, line: at, message: `${where}: not YAML: ${reason}; what came from this document before stays in force` });
+  const message = `${where}: not YAML: ${reason}; what came from this document before stays in force`;
+  out.problems.push({ code: 'InvalidYaml', severity: 'error', document: index, line: at, message });
 }
 
 /** One document: an object, or a List of them. */
@@ -179,7 +182,8 @@ function detach(object: ApiObject): ApiObject {
     ...copy,
     spec: {
       ...spec,
-      scheduler: sharer.share(spec.scheduler), connectionLimits: sharer.share(spec.connectionLimits), drain: sharer.share(spec.drain), ports: sharer.share(spec.ports),
+      scheduler: sharer.share(spec.scheduler), connectionLimits: sharer.share(spec.connectionLimits), drain: sharer.share(spec.drain),
+      ports: sharer.share(spec.ports),
       ...(spec.nat === undefined ? {} : { nat: sharer.share(spec.nat) }), ...(spec.tun === undefined ? {} : { tun: sharer.share(spec.tun) }),
       ...(spec.persistence === undefined ? {} : { persistence: sharer.share(spec.persistence) }),
     },

@@ -95,7 +95,8 @@ export class Host {
     if (this.#filled) return scan;
     const { folder, served } = this.#last;
     if (!served || folder === null || scan.identity === null || scan.identity === folder) return scan;
-    const message = 'the manifest folder is empty and not the one of the last run (a volume that is not mounted?); what was served is served on until it holds manifests';
+    const message =
+      'the manifest folder is empty and not the one of the last run (a volume that is not mounted?); what was served is served on until it holds manifests';
     return { ...scan, complete: false, problems: [...scan.problems, { code: 'FolderGone', severity: 'error', file: '.', message }] };
   }
 
@@ -123,7 +124,8 @@ export class Host {
     const { node, agent } = this.#options;
     return {
       node, pid: process.pid, sequence: this.#sequence, lastChange: this.#lastChange, pending: agent.pending || (this.#scan?.busy ?? true),
-      manifestsHash: this.#scan?.fingerprint ?? '', servers: this.#compiler.servers, verdicts: this.#compiler.verdicts, programs: this.#compiler.programs, view: agent.view, unhealthy: this.#options.unhealthy,
+      manifestsHash: this.#scan?.fingerprint ?? '', servers: this.#compiler.servers, verdicts: this.#compiler.verdicts,
+      programs: this.#compiler.programs, view: agent.view, unhealthy: this.#options.unhealthy,
       problems: (this.#scan?.problems ?? []).map((p) => ({ file: p.file, object: p.object ?? '', code: p.code, severity: p.severity, message: p.message })),
       error: this.#error,
     };

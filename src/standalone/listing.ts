@@ -67,7 +67,8 @@ function walk(folder: string, prefix: string, above: readonly string[], found: F
 
 function walkInto(path: string, relative: string, identity: string, above: readonly string[], found: Found): void {
   if (above.includes(identity)) {
-    found.problems.push({ code: 'SymlinkLoop', severity: 'info', file: relative, message: 'this link leads back to a folder around it and is not followed; remove it' });
+    const message = 'this link leads back to a folder around it and is not followed; remove it';
+    found.problems.push({ code: 'SymlinkLoop', severity: 'info', file: relative, message });
     return;
   }
   try {
@@ -75,7 +76,8 @@ function walkInto(path: string, relative: string, identity: string, above: reado
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // gone since it was listed, as if it had never been listed
     found.unknown.push(`${relative}/`);
-    found.problems.push({ code: 'FolderUnreadable', severity: 'error', file: relative, message: `it cannot be read: ${reasonOf(error)}; what came from it stays in force` });
+    const message = `it cannot be read: ${reasonOf(error)}; what came from it stays in force`;
+    found.problems.push({ code: 'FolderUnreadable', severity: 'error', file: relative, message });
   }
 }
 
@@ -88,9 +90,13 @@ function statOf(path: string, relative: string, found: Found): Stats | null {
     if (code === 'ENOENT' && !isLink(path)) return null; // gone since it was listed
     if (!MANIFEST.test(relative)) return null; // a broken link to something that is no manifest
     found.unknown.push(relative);
-    found.problems.push(code === 'ELOOP'
-      ? { code: 'SymlinkLoop', severity: 'error', file: relative, message: 'this link leads to itself; remove it' }
-      : { code: 'FileUnreadable', severity: 'error', file: relative, message: `it cannot be read: ${code === 'ENOENT' ? 'the link leads nowhere' : reasonOf(error)}; what came from it stays in force` });
+    if (code === 'ELOOP') {
+      found.problems.push({ code: 'SymlinkLoop', severity: 'error', file: relative, message: 'this link leads to itself; remove it' });
+      return null;
+    }
+    const reason = code === 'ENOENT' ? 'the link leads nowhere' : reasonOf(error);
+    const message = `it cannot be read: ${reason}; what came from it stays in force`;
+    found.problems.push({ code: 'FileUnreadable', severity: 'error', file: relative, message });
     return null;
   }
 }

@@ -69,7 +69,10 @@ export class ManifestFolder {
     const replaced = listing.identity !== null && listing.files.size === 0 && this.#files.size > 0 && this.#identity !== null && listing.identity !== this.#identity;
     if (listing.identity === null || replaced) {
       const problems = replaced ? [replacedByNothing(this.#folder)] : listing.problems;
-      return { objects: this.#objects, changed: new Set(), problems: this.#allProblems(problems), busy: false, complete: false, fingerprint: this.#fingerprint, identity: null };
+      return {
+        objects: this.#objects, changed: new Set(), problems: this.#allProblems(problems), busy: false, complete: false,
+        fingerprint: this.#fingerprint, identity: null,
+      };
     }
     if (listing.files.size > 0 || this.#files.size === 0) this.#identity = listing.identity;
 
@@ -101,7 +104,8 @@ export class ManifestFolder {
   /** Reads one file; null when it changed meanwhile. */
   #read(file: string, listed: ListedFile): FileState | null {
     if (listed.size > MAX_FILE_BYTES) {
-      const message = `${(listed.size / 1024 / 1024).toFixed(1)} MiB are more than the ${MAX_FILE_BYTES / 1024 / 1024} MiB of a manifest; split it; what came from it before stays in force`;
+      const [size, most] = [(listed.size / 1024 / 1024).toFixed(1), MAX_FILE_BYTES / 1024 / 1024];
+      const message = `${size} MiB are more than the ${most} MiB of a manifest; split it; what came from it before stays in force`;
       return this.#broken(file, listed.signature, tooLargeName(listed.size), { code: 'FileTooLarge', severity: 'error', file, message });
     }
     let bytes: Uint8Array;
@@ -111,7 +115,8 @@ export class ManifestFolder {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null; // gone since it was listed; the next scan sees that
       // Without a signature it is tried again each time: the reason may pass without a trace in stat.
-      return this.#broken(file, '', 'unreadable', { code: 'FileUnreadable', severity: 'error', file, message: `it cannot be read: ${reasonOf(error)}; what came from it stays in force` });
+      const message = `it cannot be read: ${reasonOf(error)}; what came from it stays in force`;
+      return this.#broken(file, '', 'unreadable', { code: 'FileUnreadable', severity: 'error', file, message });
     }
     const content = contentName(bytes);
     let text: string;
@@ -119,7 +124,8 @@ export class ManifestFolder {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch {
       // The decoder says no more than that; where the wrong byte is would need a decoder of our own.
-      return this.#broken(file, listed.signature, content, { code: 'InvalidEncoding', severity: 'error', file, message: 'it is not UTF-8; save it as UTF-8; what came from it before stays in force' });
+      const message = 'it is not UTF-8; save it as UTF-8; what came from it before stays in force';
+      return this.#broken(file, listed.signature, content, { code: 'InvalidEncoding', severity: 'error', file, message });
     }
     const { documents, problems, complete } = readDocuments(text, /\.json$/i.test(file) ? 'json' : 'yaml');
     const entries = documents.flatMap((d) => this.#entry(file, d) ?? []);

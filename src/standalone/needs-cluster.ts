@@ -19,12 +19,17 @@ export function clusterFields(object: ApiObject): readonly ClusterField[] {
   backends.forEach((b, i) => {
     const at = `spec.backends[${i}]`;
     if (b.serviceRef !== undefined) {
-      found.push({ path: `${at}.serviceRef`, message: `Service ${b.serviceRef.name} is an object of a cluster, and standalone has none`, fix: 'list the real servers in static.endpoints' });
+      const message = `Service ${b.serviceRef.name} is an object of a cluster, and standalone has none`;
+      found.push({ path: `${at}.serviceRef`, message, fix: 'list the real servers in static.endpoints' });
     }
-    if (b.nodes !== undefined) found.push({ path: `${at}.nodes`, message: 'nodes are objects of a cluster, and standalone has none', fix: 'list their addresses in static.endpoints' });
+    if (b.nodes !== undefined) {
+      const message = 'nodes are objects of a cluster, and standalone has none';
+      found.push({ path: `${at}.nodes`, message, fix: 'list their addresses in static.endpoints' });
+    }
   });
   if (trafficPolicy === 'Local') {
-    found.push({ path: 'spec.trafficPolicy', message: 'Local means the real servers on the node of the director, and standalone knows of no nodes', fix: 'remove trafficPolicy, or set it to Cluster' });
+    const message = 'Local means the real servers on the node of the director, and standalone knows of no nodes';
+    found.push({ path: 'spec.trafficPolicy', message, fix: 'remove trafficPolicy, or set it to Cluster' });
   }
   return found;
 }

@@ -51,7 +51,9 @@ export function readOptions(args: readonly string[], needManifests = true): Stan
   const role = values.role ?? 'auto';
   if (!ROLES.includes(role as RoleChoice)) throw new UsageError(`--role ${role}: must be one of ${ROLES.join(', ')}`);
   const resyncSeconds = Number(values.resync ?? DEFAULT_RESYNC);
-  if (!Number.isInteger(resyncSeconds) || resyncSeconds < 1 || resyncSeconds > 3600) throw new UsageError(`--resync ${values.resync}: must be a whole number of seconds from 1 to 3600`);
+  if (!Number.isInteger(resyncSeconds) || resyncSeconds < 1 || resyncSeconds > 3600) {
+    throw new UsageError(`--resync ${values.resync}: must be a whole number of seconds from 1 to 3600`);
+  }
   const logLevel = readLogLevel(values['log-level']);
   if (needManifests && !values.cleanup && !values.manifests) throw new UsageError('--manifests DIR is missing: the folder with the manifests');
   const node = values.node ?? hostname();

@@ -60,9 +60,10 @@ function choose(candidates: readonly Entry[], before: ManifestObject | undefined
 
 function duplicate(key: string, loser: Entry, winner: Entry): FileProblem {
   const at = (o: Origin) => `${o.file} line ${o.line}`;
+  const { file } = winner.origin;
   return {
     code: 'DuplicateObject', severity: 'error', file: loser.origin.file, document: loser.origin.document, line: loser.origin.line, object: key,
-    message: `${key} is in ${at(winner.origin)} and in ${at(loser.origin)}; the one in ${winner.origin.file} is in force; remove one of them, or give it another name`,
+    message: `${key} is in ${at(winner.origin)} and in ${at(loser.origin)}; the one in ${file} is in force; remove one of them, or give it another name`,
   };
 }
 

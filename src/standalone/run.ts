@@ -31,11 +31,16 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
   const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
   try {
     // Who runs once changes no weight that a check of another run may have lowered.
-    const health = options.once || options.cleanup ? null : new HealthOnDemand({ node: options.node, log, now: () => performance.now(), signal, onChange: () => onHealth() });
+    const health = options.once || options.cleanup ? null : new HealthOnDemand({
+      node: options.node, log, now: () => performance.now(), signal, onChange: () => onHealth(),
+    });
     let onHealth = (): void => undefined;
     const agent = new Agent(kernel, folder, { node: options.node, role: options.role, labels: options.labels, clock: Date.now, log, ...(health && { health }) });
     if (options.cleanup) return await cleanup(agent, log, signal);
-    const host = new Host({ node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock: Date.now, unhealthy: (owner) => health?.watch?.unhealthy(owner) ?? [] });
+    const host = new Host({
+      node: options.node, manifests: new ManifestFolder(options.manifests), agent, folder, log, clock: Date.now,
+      unhealthy: (owner) => health?.watch?.unhealthy(owner) ?? [],
+    });
     await untilSettled(() => host.readManifests(), signal);
     if (health === null) return await once(host, agent, signal);
     const code = await forEver(host, agent, kernel, options, log, signal, (loop) => { onHealth = () => loop.trigger('changes'); });
@@ -48,7 +53,15 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
   }
 }
 
-async function forEver(host: Host, agent: Agent, kernel: Kernel, options: StandaloneOptions, log: Logger, signal: AbortSignal, started: (loop: Loop) => void): Promise<number> {
+async function forEver(
+  host: Host,
+  agent: Agent,
+  kernel: Kernel,
+  options: StandaloneOptions,
+  log: Logger,
+  signal: AbortSignal,
+  started: (loop: Loop) => void,
+): Promise<number> {
   const footprint = new Footprint();
   const onReport = (report: Report | null, error: unknown): void => {
     if (report === null || report.operations > 0) footprint.worked();

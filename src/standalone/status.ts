@@ -124,15 +124,20 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
   const failures = failuresByOwner(view);
   const draining = drainsByService(view.drains);
   let ready = true;
-  const broken = new Map(input.problems.filter((p) => p.severity === 'error' && p.object.startsWith('VirtualServer/')).map((p) => [p.object.slice('VirtualServer/'.length), p.message]));
+  const ofServers = input.problems.filter((p) => p.severity === 'error' && p.object.startsWith('VirtualServer/'));
+  const broken = new Map(ofServers.map((p) => [p.object.slice('VirtualServer/'.length), p.message]));
   for (const [key, program] of input.programs) {
     if (input.verdicts.has(key)) continue;
     ready = false;
     yield [key, snapshotStatus(program, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, input.error)];
   }
   for (const [key, verdict] of input.verdicts) {
-    const status = serverStatus(input.servers.get(key)!, verdict, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, key, input.error, broken.get(key), input.unhealthy?.(key) ?? []);
-    if (!verdict.accepted || verdict.excludedCount > 0 || refusals.has(key) || status.conditions.some((c) => c.type === 'Programmed' && c.status === 'False' && c.reason !== 'Suspended')) ready = false;
+    const status = serverStatus(
+      input.servers.get(key)!, verdict, view, refusals.get(key) ?? [], failures.get(key) ?? [], draining, key, input.error,
+      broken.get(key), input.unhealthy?.(key) ?? [],
+    );
+    const unprogrammed = status.conditions.some((c) => c.type === 'Programmed' && c.status === 'False' && c.reason !== 'Suspended');
+    if (!verdict.accepted || verdict.excludedCount > 0 || refusals.has(key) || unprogrammed) ready = false;
     yield [key, status];
   }
   const settled = !input.pending && view.failures.length === 0 && input.error === '';
@@ -140,9 +145,14 @@ function* eachServer(input: StatusInput): Generator<readonly [key: string, statu
     version: 1, node: input.node, pid: input.pid, settled,
     ok: settled && ready && !input.problems.some((p) => p.severity === 'error'),
     sequence: input.sequence, lastChange: input.lastChange, manifestsHash: input.manifestsHash, problems: input.problems,
-    failures: view.failures.slice(0, FOREIGN_SHOWN).map((f) => ({ operation: formatOperation(f.operation), code: f.error.code, errno: f.error.errno, message: f.error.message })),
+    failures: view.failures.slice(0, FOREIGN_SHOWN).map(({ operation, error: { code, errno, message } }) =>
+      ({ operation: formatOperation(operation), code, errno, message })),
     drains: view.drains,
-    foreign: { services: view.foreign.services.slice(0, FOREIGN_SHOWN), destinations: view.foreign.destinations.slice(0, FOREIGN_SHOWN), addresses: view.foreign.addresses.slice(0, FOREIGN_SHOWN) },
+    foreign: {
+      services: view.foreign.services.slice(0, FOREIGN_SHOWN),
+      destinations: view.foreign.destinations.slice(0, FOREIGN_SHOWN),
+      addresses: view.foreign.addresses.slice(0, FOREIGN_SHOWN),
+    },
     notes: view.notes,
     kernel: { release: view.capabilities?.kernel ?? '', ipvs: view.capabilities?.version ?? null, netfilter: view.netfilter },
     operations: view.operations, drifts: view.drifts, error: input.error,
@@ -158,10 +168,11 @@ function serverStatus(
   const weights = verdict.program?.spec.services[0]?.realServers.map((r) => parseRealServer(r)!.weight) ?? [];
   const down = new Set(sick.filter((u) => u.state === 'Down').map((u) => u.address)).size;
   const ready = Math.max(weights.filter((w) => w > 0).length - down, 0);
-  const accepted: Condition = { type: 'Accepted', status: verdict.accepted && verdict.reason === 'Accepted' ? 'True' : 'False', reason: verdict.reason, message: verdict.message };
-  const first = verdict.excluded[0];
+  const { reason, message, excluded: [first], excludedCount } = verdict;
+  const accepted: Condition = { type: 'Accepted', status: verdict.accepted && reason === 'Accepted' ? 'True' : 'False', reason, message };
+  const leftOut = `${excludedCount} real server${excludedCount > 1 ? 's' : ''} left out`;
   const resolved: Condition = first
-    ? { type: 'ResolvedRefs', status: 'False', reason: first.reason, message: `${verdict.excludedCount} real server${verdict.excludedCount > 1 ? 's' : ''} left out: ${first.message}` }
+    ? { type: 'ResolvedRefs', status: 'False', reason: first.reason, message: `${leftOut}: ${first.message}` }
     : { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: '' };
   const programmed = programmedCondition(verdict, fragment?.role ?? 'none', refusals, failures, error);
   return {
@@ -170,7 +181,10 @@ function serverStatus(
     ports: spec.ports.map((p) => `${p.port}${p.endPort ? `-${p.endPort}` : ''}/${p.protocol}`).join(','),
     scheduler: spec.scheduler.name,
     role: fragment?.role ?? 'none',
-    backends: { total: verdict.backends, ready, draining: drainingOf(view, key, draining), unhealthy: down, ignored: new Set(sick.map((u) => u.address)).size - down },
+    backends: {
+      total: verdict.backends, ready, draining: drainingOf(view, key, draining), unhealthy: down,
+      ignored: new Set(sick.map((u) => u.address)).size - down,
+    },
     unhealthy: sick.slice(0, FOREIGN_SHOWN).map(unhealthyText),
     excluded: verdict.excluded, excludedCount: verdict.excludedCount,
     conditions: [accepted, resolved, programmed, readyCondition(accepted, programmed, ready, sick), ...degraded(verdict, broken, sick)],
@@ -189,10 +203,17 @@ function degraded(verdict: Verdict, broken: string | undefined, sick: readonly U
 }
 
 /** What is served although no manifest says so now: read before a restart, unreadable since. */
-function snapshotStatus(program: Program, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[], draining: ReadonlyMap<string, readonly string[]>, error: string): ServerStatus {
+function snapshotStatus(
+  program: Program, view: AgentView, refusals: readonly Refusal[], failures: readonly Failure[],
+  draining: ReadonlyMap<string, readonly string[]>, error: string,
+): ServerStatus {
   const { owner, spec } = program;
   const message = 'its manifest cannot be read; the form of before the restart is served until it can';
-  const verdict: Verdict = { accepted: true, reason: 'Accepted', message: '', addresses: spec.addresses.map((a) => a.address), pool: '', group: spec.directorGroup, backends: spec.services[0]?.realServers.length ?? 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false, binds: [], waiting: [], program };
+  const verdict: Verdict = {
+    accepted: true, reason: 'Accepted', message: '', addresses: spec.addresses.map((a) => a.address), pool: '', group: spec.directorGroup,
+    backends: spec.services[0]?.realServers.length ?? 0, excluded: [], excludedCount: 0, problems: [], badWeights: [], podsUnknown: false,
+    binds: [], waiting: [], program,
+  };
   const accepted: Condition = { type: 'Accepted', status: 'Unknown', reason: 'Pending', message };
   const role = view.fragments.get(owner)?.role ?? 'none';
   const weights = spec.services[0]?.realServers.map((r) => parseRealServer(r)?.weight ?? 0) ?? [];
@@ -217,7 +238,10 @@ function programmedCondition(verdict: Verdict, role: string, refusals: readonly 
   const refusal = refusals.find((r) => r.code !== 'EndpointNotPermitted');
   if (refusal) return no(PROGRAMMED_REASON[refusal.code], refusal.message);
   const failure = failures[0];
-  if (failure) return no('PartiallyProgrammed', `${failures.length} operation${failures.length > 1 ? 's' : ''} failed: ${formatOperation(failure.operation)}: ${failure.error.message}`);
+  if (failure) {
+    const failed = `${failures.length} operation${failures.length > 1 ? 's' : ''} failed`;
+    return no('PartiallyProgrammed', `${failed}: ${formatOperation(failure.operation)}: ${failure.error.message}`);
+  }
   if (role === 'none') return no('NoDirector', 'this host is neither its director nor one of its real servers; see --role and the DirectorGroup');
   return { type: 'Programmed', status: 'True', reason: 'Programmed', message: '' };
 }
