@@ -154,8 +154,7 @@ function network({ loopbackUp, ipv6, wants, sysctlProblem }: HostFacts): Finding
   return [
     loopbackUp ? ok('lo', 'up') : fail('lo', 'down: the kernel then refuses every real server (EINVAL)', 'ip link set lo up'),
     ipv6 ? ok('IPv6', 'enabled') : withoutIPv6(wants),
-    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net',
-      sysctlProblem,
+    sysctlProblem === '' ? ok('/proc/sys/net', 'writable') : fail('/proc/sys/net', sysctlProblem,
       'in a container: privileged, or mount the host\'s /proc/sys/net elsewhere, writable, and name its /proc/sys in IPVS_OPERATOR_PROC_SYS; elsewhere: run as root'),
   ];
 }
