@@ -6,7 +6,7 @@
 import type { Logger } from 'pino';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
 import type { IpvsCapabilities, IpvsObservation } from '../kernel/ipvs/contract.ts';
-import { parseServiceKey, serviceKey } from '../kernel/ipvs/types.ts';
+import { parseServiceKey } from '../kernel/ipvs/types.ts';
 import type { NetObservation, VipAddress } from '../kernel/net/types.ts';
 import { isModuleMissing } from '../kernel/netlink/errors.ts';
 import { Announced } from './announced.ts';

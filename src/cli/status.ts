@@ -146,9 +146,8 @@ function isRunning(pid: number, written: number): boolean {
 }
 
 function overviewJson({ status, ageSeconds, running, realServers, missing }: StatusView): object {
-  const withConnections = Object.entries(status.virtualServers)
-    .map(([name, s]) => [name, { ...s, connections: connectionsOf(realServers.get(name) ?? []) }]);
-  const virtualServers = Object.fromEntries(withConnections);
+  const virtualServers = Object.fromEntries(Object.entries(status.virtualServers)
+    .map(([name, s]) => [name, { ...s, connections: connectionsOf(realServers.get(name) ?? []) }]));
   return { ...status, virtualServers, ageSeconds: Math.round(ageSeconds), running, missing };
 }
 

@@ -120,7 +120,7 @@ export class Reporting {
   }
 
   #lookForFlush(): void {
-    const { agent, log, node, events, inputs, readCommands = readProcesses } = this.#options;
+    const { agent, log, events, inputs, readCommands = readProcesses } = this.#options;
     const { flushes } = agent.tally;
     if (flushes.times === this.#flushesSeen) return;
     this.#flushesSeen = flushes.times;

@@ -161,8 +161,8 @@ function readMss(options: Options, family: Family): MssRule[] | null {
 }
 
 function readSourceNat(options: Options, family: Family): SourceNatRule[] | null {
-  const [needed, perhaps] = [['--vproto', '--vaddr', '--vmethod', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source']] as const;
-  if (!exactly(options, needed, perhaps) || options.get('--vmethod') !== 'MASQ') return null;
+  const hasForm = exactly(options, ['--vproto', '--vaddr', '--vmethod', '-j'], ['--mark', '--vport', '--ctorigdstport', '--to-source']);
+  if (!hasForm || options.get('--vmethod') !== 'MASQ') return null;
   const vip = hostOf(options.get('--vaddr'), family);
   const protocol = protocolOf(options.get('--vproto')!);
   const port = options.get('--vport');
