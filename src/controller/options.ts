@@ -2,6 +2,7 @@
  * Command-line options of `controller`. Wrong ones end the program before it does anything, with the option by name and what to give instead.
  */
 import { hostname } from 'node:os';
+import { listenProblem } from '../observe/listen.ts';
 import { UsageError, readArguments, readLogLevel } from '../usage.ts';
 
 /** Name of the Lease that makes one of several controllers the leader. */
@@ -49,7 +50,8 @@ export function readControllerOptions(args: readonly string[], env: Readonly<Rec
   }
   const logLevel = readLogLevel(values['log-level']);
   const listen = values.listen ?? CONTROLLER_LISTEN;
-  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
+  const problem = listenProblem(listen);
+  if (problem !== null) throw new UsageError(problem);
   return {
     namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'ipvs-system', kubeconfig: values.kubeconfig ?? null, context: values.context ?? null,
     // A restarted pod has the same name, and must not take the Lease of its predecessor for its own.

@@ -18,19 +18,26 @@ export class HealthError extends Error {
   }
 }
 
+const PARTS = /^(?:\[([^\]]+)\]|([^:[\]\s]*)):(\d{1,5})$/;
+
 export interface ListenAddress {
   /** Absent: every address of the host. */
   readonly host?: string;
   readonly port: number;
 }
 
+/** What is wrong with the text of the option; null: nothing. */
+export function listenProblem(text: string): string | null {
+  const [, ipv6, , digits = ''] = PARTS.exec(text) ?? [];
+  if (digits !== '' && Number(digits) <= 65_535 && (ipv6 === undefined || isIPv6(ipv6))) return null;
+  return `--listen ${text}: must be HOST:PORT, [IPV6]:PORT or :PORT`;
+}
+
 /** Reads `HOST:PORT`, `[IPV6]:PORT` or `:PORT`. Throws HealthError LISTEN_INVALID. */
 export function parseListen(text: string): ListenAddress {
-  const [, ipv6, name = '', digits = ''] = /^(?:\[([^\]]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text) ?? [];
-  const port = Number(digits);
-  if (digits === '' || port > 65_535 || (ipv6 !== undefined && !isIPv6(ipv6))) {
-    throw new HealthError('LISTEN_INVALID', `--listen ${text}: must be HOST:PORT, [IPV6]:PORT or :PORT`);
-  }
+  const problem = listenProblem(text);
+  if (problem !== null) throw new HealthError('LISTEN_INVALID', problem);
+  const [, ipv6, name = '', digits] = PARTS.exec(text)!;
   const host = ipv6 ?? name;
-  return host === '' ? { port } : { host, port };
+  return { ...(host !== '' && { host }), port: Number(digits) };
 }

@@ -14,7 +14,7 @@ import { repositoryRoot, runInGuest } from './boot.ts';
 import { renderArguments } from './demo/cluster-network.ts';
 import { createScreen } from './demo/screen.ts';
 import { show } from './demo/show.ts';
-import { acts, chapterCount, chartName, stories, turnsFolder, type ActName } from './demo/story.ts';
+import { acts, chapterCount, chartName, turnsFolder, type ActName } from './demo/story.ts';
 import { createTelling, type Telling } from './demo/telling.ts';
 import { createPaint } from './demo/text.ts';
 import { guestMegabytes } from './lanes.ts';

@@ -1,6 +1,7 @@
 /**
  * Command-line options of `agent`. Wrong ones end the program before it does anything, with the option by name and what to give instead.
  */
+import { listenProblem } from '../../observe/listen.ts';
 import { UsageError, readArguments, readLogLevel } from '../../usage.ts';
 
 export interface AgentCommandOptions {
@@ -44,7 +45,8 @@ export function readAgentOptions(args: readonly string[], env: Readonly<Record<s
   if (node === '') throw new UsageError('--node NAME is missing, and NODE_NAME is not set: the name of the Node that this agent runs on');
   const logLevel = readLogLevel(values['log-level']);
   const listen = values.listen ?? '127.0.0.1:9822';
-  if (!/^(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}$/.test(listen)) throw new UsageError(`--listen ${listen}: must be HOST:PORT`);
+  const problem = listenProblem(listen);
+  if (problem !== null) throw new UsageError(problem);
   return {
     node,
     kubeconfig: values.kubeconfig ?? null,

@@ -222,7 +222,7 @@ export class Claimer {
       const free = tries.filter((t) => this.#silent(t, outcomes));
       const blocked = vips.flatMap((v) => (this.#of(v.address).blocked ? [v] : []));
       const claims = free.map((t) => () => this.#claim(t.vip, askedAt, situation.patienceMs, signal));
-      await inParallel([...claims, ...blocked.map((v) => () => this.#complain(v, signal))]);
+      await fewAtATime([...claims, ...blocked.map((v) => () => this.#complain(v, signal))]);
     } finally {
       for (const m of memories) m.busy = false;
     }
@@ -358,7 +358,7 @@ export class Claimer {
 }
 
 /** At most WRITES of them at a time. */
-async function inParallel(work: readonly (() => Promise<void>)[]): Promise<void> {
+async function fewAtATime(work: readonly (() => Promise<void>)[]): Promise<void> {
   let next = 0;
   const worker = async (): Promise<void> => { while (next < work.length) await work[next++]!(); };
   await Promise.all(Array.from({ length: Math.min(WRITES, work.length) }, worker));

@@ -17,7 +17,7 @@ test('every option counts', () => {
 
 for (const [args, message] of [
   [['--no-such'], /--no-such/], [['word'], /word/], [['--writes-per-second', '0'], /--writes-per-second 0: must be a number from 1 to 100000/], [['--writes-per-second', 'many'], /many/],
-  [['--log-level', 'loud'], /must be one of trace, debug, info/], [['--listen', '9821'], /--listen 9821: must be HOST:PORT/], [['--namespace'], /namespace/],
+  [['--log-level', 'loud'], /must be one of trace, debug, info/], [['--listen', '9821'], /--listen 9821: must be HOST:PORT/], [['--listen', '[::g]:1'], /--listen \[::g\]:1: must be/], [['--namespace'], /namespace/],
 ] as const) {
   test(`refuses ${args.join(' ')}`, () => assert.throws(() => readControllerOptions([...args], {}), (e: Error & { code?: string }) => e.code === 'USAGE' && message.test(e.message)));
 }

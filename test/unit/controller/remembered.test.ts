@@ -6,7 +6,7 @@ import { sliceProgram, type ServerObjects, type VirtualIP, type VirtualServerPro
 import type { Program } from '../../../src/api/v1alpha1/program.ts';
 import { desiredVirtualIPs } from '../../../src/controller/reconcile/virtualips.ts';
 import { claimsOf, lostOf, marksOf, programsOf, withServed } from '../../../src/controller/remembered.ts';
-import { compile, endpoints, key, pin, pool, ports, server } from './compile/setup.ts';
+import { compile, endpoints, key, pin, ports, server } from './compile/setup.ts';
 
 const ALL_PORTS = { persistence: { timeoutSeconds: 60, scope: 'AllPorts' } };
 const anySpec = fc.record({

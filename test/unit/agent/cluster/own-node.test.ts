@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OwnNode } from '../../../../src/agent/cluster/own-node.ts';
-import { RESOURCES, type IPVSNode } from '../../../../src/api/v1alpha1/index.ts';
+import { RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
 import { createClient } from '../../../../src/kube/client.ts';
 import { collectionPath, type KubeObject } from '../../../../src/kube/types.ts';
 import { Refusal } from '../../kube/fake-cluster.ts';

@@ -39,7 +39,7 @@ test('options: the node from --node or NODE_NAME, everything else has a default'
 
 const WRONG: readonly [string[], RegExp][] = [
   [[], /--node NAME is missing/], [['--node', 'n', '--resync', '0'], /--resync 0/], [['--node', 'n', '--resync', '1.5'], /whole number/], [['--node', 'n', '--bind-linger', ''], /--bind-linger/],
-  [['--node', 'n', '--listen', '9822'], /HOST:PORT/], [['--node', 'n', '--log-level', 'loud'], /--log-level loud/], [['--node', 'n', '--nonsense'], /nonsense/], [['n'], /positional|Unexpected/],
+  [['--node', 'n', '--listen', '9822'], /HOST:PORT/], [['--node', 'n', '--listen', ':99999'], /--listen :99999/], [['--node', 'n', '--log-level', 'loud'], /--log-level loud/], [['--node', 'n', '--nonsense'], /nonsense/], [['n'], /positional|Unexpected/],
 ];
 for (const [args, message] of WRONG) test(`options: ${args.join(' ') || 'none'} is refused`, () => { assert.throws(() => readAgentOptions(args, {}), { code: 'USAGE', message }); });
 

@@ -29,7 +29,7 @@ const CASES: readonly (readonly [string, Partial<IPVSNodeStatus>, 'nothing' | 'f
 /** What goes as edits and not as a whole. */
 const EDITS: ReadonlySet<string> = new Set(CASES.map(([what]) => what).filter((what) => !['a program more', 'a program less', 'a field that was not there'].includes(what)));
 
-for (const [what, change, news] of CASES) {
+for (const [what, change] of CASES) {
   test(`${what}: ${EDITS.has(what) ? 'edits make the one report the other' : 'no edits'}`, () => {
     const after = { ...report, ...change };
     const edits = editsBetween(report, after);

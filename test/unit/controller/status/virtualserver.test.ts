@@ -10,7 +10,7 @@ import { STATUS_SHAPES } from '../../../../src/api/shapes.generated.ts';
 import type { Program } from '../../../../src/api/v1alpha1/program.ts';
 import type { Verdict } from '../../../../src/controller/compile/compile.ts';
 import { flips, invalidStatus, virtualServerStatus, type DirectorReport, type Holder, type ServerStatusInput } from '../../../../src/controller/status/virtualserver.ts';
-import { compile, endpoints, group, pin, pool, ports, server } from '../compile/setup.ts';
+import { compile, endpoints, group, pin, ports, server } from '../compile/setup.ts';
 
 const NOW = '2026-05-01T12:00:00Z';
 const VIP = '203.0.113.1';
