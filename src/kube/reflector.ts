@@ -296,11 +296,14 @@ export class Reflector<T extends KubeObject> {
   }
 }
 
-/** Refusals that may be the version's fault although they do not say so: etcd's own words for a compacted one come as a plain 500. */
+/**
+ * Refusals that may be the version's fault although they do not say so: etcd's own words for a compacted one come as a plain 500. An event that
+ * cannot be read is the first one of each watch from there; a list has what it was about.
+ */
 function mayMeanVersion(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
-  const { status } = error;
-  return status === 500 || (status >= 400 && status < 500 && ![401, 403, 429].includes(status));
+  const { status, code } = error;
+  return code === 'BAD_RESPONSE' || status === 500 || (status >= 400 && status < 500 && ![401, 403, 429].includes(status));
 }
 
 /** Versions are opaque to users, and counted up by every server there is (from 1.35 on also by contract). What is no number is not compared. */

@@ -344,6 +344,20 @@ describe('when the connection breaks', () => {
     assert.deepEqual([b.told().slice(3), b.reflector.stats.lists], [['updated a 1>2', 'updated b 1>2'], 1]);
   });
 
+  test('an event that is garbage each time it is asked for is got over by a list; it was asked for for ever, and nothing after it was heard', async (t) => {
+    const b = await open(t);
+    await b.settled();
+    const garbage: Answer = (response) => {
+      if (b.reflector.stats.errors === 0) b.put('a', 2);
+      response.writeHead(200).write('{"type":"MODIFIED","object":{]\n');
+    };
+    b.server.fault((a) => isWatch(a) && a.query.get('resourceVersion') === '103', garbage, Infinity);
+    b.endWatches();
+    await until('it lists', () => b.reflector.stats.lists === 2);
+    await b.settled();
+    assert.deepEqual([b.told().slice(-1), b.reflector.stats.errors, b.waits], [['updated a 1>2'], 3, [1200, 2400, 4800]]);
+  });
+
   test('an event of an object without a name is no event, and does not move the version', async (t) => {
     const b = await open(t);
     await b.settled();
