@@ -6,7 +6,7 @@
 import type { IPVSNode, VirtualServerBackend } from '../api/v1alpha1/index.ts';
 import { candidatesOf, type SourceProblem } from '../controller/compile/sources.ts';
 import type { Service } from '../controller/core.ts';
-import { sliceService, Surroundings } from '../controller/surroundings.ts';
+import { serviceIPs, sliceService, Surroundings } from '../controller/surroundings.ts';
 import { storeOf } from '../kube/store.ts';
 import { servicesOf, type Case } from './explain-case.ts';
 import { valueOf, type Facts, type Read } from './explain-facts.ts';
@@ -145,7 +145,7 @@ function nodeStep({ metadata: { name, generation }, status }: IPVSNode, vips: re
 /** What of a cluster was read, as compile asks for it. */
 export function surroundingsOf(facts: Facts): Surroundings {
   return new Surroundings({
-    services: storeOf(present(facts.services)),
+    services: storeOf(present(facts.services), { indexes: { clusterIP: serviceIPs } }),
     slices: storeOf(present(facts.slices), { indexes: { service: sliceService } }),
     endpoints: storeOf(present(facts.endpoints)),
     nodes: storeOf(valueOf(facts.nodes) ?? []), grants: storeOf(present(facts.grants)), namespaces: storeOf([]), serviceCIDRs: storeOf([]), ipvsNodes: storeOf([]),

@@ -6,7 +6,7 @@ import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { KubeObject, Resource } from '../kube/types.ts';
 
 export interface Service extends KubeObject {
-  readonly spec?: { readonly type?: string; readonly selector?: Readonly<Record<string, string>>; readonly ports?: readonly ServicePort[] };
+  readonly spec?: { readonly type?: string; readonly selector?: Readonly<Record<string, string>>; readonly ports?: readonly ServicePort[]; readonly clusterIPs?: readonly string[] };
 }
 
 export interface ServicePort {
@@ -100,11 +100,11 @@ function metadata({ name, namespace, uid, resourceVersion, labels }: KubeObject[
 }
 
 export function trimService(s: Service): Service {
-  const { type, selector, ports } = s.spec ?? {};
+  const { type, selector, ports, clusterIPs } = s.spec ?? {};
   return {
     apiVersion: s.apiVersion, kind: s.kind, metadata: metadata(s.metadata, false),
     spec: {
-      ...(type === undefined ? {} : { type }), ...(selector === undefined ? {} : { selector }),
+      ...(type === undefined ? {} : { type }), ...(selector === undefined ? {} : { selector }), ...(clusterIPs === undefined ? {} : { clusterIPs }),
       ports: (ports ?? []).map(({ name, port, protocol, targetPort }) => ({
         port, ...(name === undefined ? {} : { name }), ...(protocol === undefined ? {} : { protocol }), ...(targetPort === undefined ? {} : { targetPort }),
       })),

@@ -4,7 +4,7 @@
  */
 import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
-import { ADDRESS_BITS, canonical, contains, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
+import { ADDRESS_BITS, canonical, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
@@ -18,6 +18,7 @@ import {
 type Reader<T extends KubeObject> = Pick<Store<T>, 'get' | 'values' | 'by'>;
 
 export interface Caches {
+  /** With the index `clusterIP`: serviceIPs. */
   readonly services: Reader<Service>;
   /** With the index `service`: sliceService. */
   readonly slices: Reader<EndpointSlice>;
@@ -37,6 +38,11 @@ export function sliceService(slice: EndpointSlice): readonly string[] {
   return name === undefined ? [] : [`${slice.metadata.namespace ?? ''}/${name}`];
 }
 
+/** Index function of Services: their addresses inside the cluster, canonical. A headless one has `None`. */
+export function serviceIPs({ spec }: Service): readonly string[] {
+  return (spec?.clusterIPs ?? []).flatMap((ip) => canonical(ip) ?? []);
+}
+
 /** The addresses of a node that are somebody's own, canonical. `internal`: only those under which it is reached inside the cluster. */
 export function nodeAddresses(node: Node, internal: boolean): string[] {
   return (node.status?.addresses ?? []).flatMap(({ type, address }) => {
@@ -49,7 +55,7 @@ export function nodeAddresses(node: Node, internal: boolean): string[] {
 /** The Service whose endpoints are the API servers. */
 export const API_SERVER = 'default/kubernetes';
 
-interface Network { readonly address: string; readonly length: number; readonly whose: string }
+interface Network extends Range { readonly whose: string }
 
 export class Surroundings implements Cluster {
   readonly present = true;
@@ -110,18 +116,17 @@ export class Surroundings implements Cluster {
   }
 
   reserved(address: string): string | null {
-    const own = this.#fresh().#own.get(address);
-    if (own !== undefined) return own;
-    return this.#networks.find((n) => familyOf(n.address) === familyOf(address) && contains(n.address, n.length, address))?.whose ?? null;
+    return this.#fresh().#own.get(address) ?? this.#networkOf(address)?.whose ?? this.#serviceOf(address);
+  }
+
+  reservedTo(address: string): bigint | null {
+    return this.#networkOf(address)?.last ?? (this.#fresh().#own.has(address) || this.#serviceOf(address) !== null ? toBigInt(address) : null);
   }
 
   /** The first address or network within ranges that is somebody's, in words; null when none is. */
   reservedIn(ranges: readonly Range[]): string | null {
     for (const [address, whose] of this.#fresh().#own) if (inRanges(ranges, address)) return `${address} is ${whose}`;
-    for (const { address, length, whose } of this.#networks) {
-      const family = familyOf(address)!;
-      const first = toBigInt(address);
-      const last = first | ((1n << BigInt(ADDRESS_BITS[family] - length)) - 1n);
+    for (const { family, first, last, whose } of this.#networks) {
       const range = ranges.find((r) => r.family === family && r.first <= last && first <= r.last);
       if (range) return `${fromBigInt(range.first > first ? range.first : first, family)} is ${whose}`;
     }
@@ -181,6 +186,21 @@ export class Surroundings implements Cluster {
 
   #reserve(cidr: string, whose: string): void {
     const prefix = parsePrefix(cidr);
-    if (prefix) this.#networks.push({ address: prefix.address, length: prefix.length, whose });
+    if (!prefix) return;
+    const first = toBigInt(prefix.address);
+    this.#networks.push({ family: prefix.family, first, last: first | ((1n << BigInt(ADDRESS_BITS[prefix.family] - prefix.length)) - 1n), whose });
+  }
+
+  /** Before Kubernetes 1.33 nobody says which network the Services have; the addresses that they have already are known all the same. */
+  #serviceOf(address: string): string | null {
+    const [service] = this.#caches.services.by('clusterIP', address);
+    return service === undefined ? null : `the address of Service ${service.metadata.namespace}/${service.metadata.name}`;
+  }
+
+  #networkOf(address: string): Network | undefined {
+    const family = familyOf(address);
+    if (family === null) return undefined;
+    const value = toBigInt(address);
+    return this.#fresh().#networks.find((n) => n.family === family && n.first <= value && value <= n.last);
   }
 }

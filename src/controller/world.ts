@@ -19,7 +19,7 @@ import {
 import { Liveness } from './liveness.ts';
 import { PodCache } from './pods.ts';
 import type { Heard } from './reconcile/own-writes.ts';
-import { API_SERVER, sliceService } from './surroundings.ts';
+import { API_SERVER, serviceIPs, sliceService } from './surroundings.ts';
 
 export interface WorldOptions {
   readonly client: KubeClient;
@@ -121,7 +121,7 @@ export class World {
       onChange: (c) => hear(this.#changes.programs, c.key, c),
     });
     this.ipvsNodes = this.#reflect(RESOURCES.IPVSNode, { onChange: (c) => hear(this.#changes.ipvsNodes, c.key, c) });
-    this.services = this.#reflect(SERVICES, { trim: trimService, onChange: (c) => this.#concern(c.key) });
+    this.services = this.#reflect(SERVICES, { trim: trimService, indexes: { clusterIP: serviceIPs }, onChange: (c) => this.#concern(c.key) });
     this.slices = this.#reflect(ENDPOINT_SLICES, {
       labelSelector: SERVICE_NAME_LABEL, trim: trimSlice, indexes: { service: sliceService },
       onChange: (c) => { for (const o of c.type === 'updated' ? [c.old, c.object] : [c.object]) for (const key of sliceService(o)) this.#concern(key); },

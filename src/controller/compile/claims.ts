@@ -5,7 +5,7 @@
  */
 import type { VirtualServer } from '../../api/v1alpha1/index.ts';
 import { MAX_CLAIMS } from '../../api/v1alpha1/vocabulary.ts';
-import { familyOf, type Family } from '../../ip/ip.ts';
+import { familyOf, toBigInt, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
 import { Occupancy, portsOf, portText, readPorts, type PortRange } from './occupancy.ts';
@@ -34,7 +34,7 @@ export interface ClaimInput {
   readonly servers: ReadonlyMap<string, VirtualServer>;
   readonly pools: ReadonlyMap<string, Pool>;
   readonly memory: Memory;
-  readonly cluster: Pick<Cluster, 'present' | 'namespaceLabels' | 'reserved'>;
+  readonly cluster: Pick<Cluster, 'present' | 'namespaceLabels' | 'reserved' | 'reservedTo'>;
   /** Why nobody can direct for the addresses of a pool; null where somebody can, or nobody has to. */
   readonly groupProblem: (pool: Pool) => string | null;
   /** `namespace/name` of VirtualServers that cannot be read now and are served as they were: what memory says of them stays theirs. */
@@ -172,8 +172,8 @@ class Round {
         return no('PoolExhausted', `VIPPool ${pool.name} is disabled: it gives no new addresses; name another in spec.vip.poolRef`);
       }
       if (!old && !pool.object.spec.autoAssign) return no('PoolExhausted', `VIPPool ${pool.name} has autoAssign: false; pin an address of it in spec.vip.addresses`);
-      const isTaken = (a: string): boolean => this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key) || this.#input.cluster.reserved(a) !== null;
-      const address = old ?? lowestFree(pool, family, isTaken, this.#cursor(pool, family));
+      const takenTo = (a: string): bigint | null => (this.#held.isTaken(a, '') || this.#reserved.isTaken(a, key) ? toBigInt(a) : this.#input.cluster.reservedTo(a));
+      const address = old ?? lowestFree(pool, family, takenTo, this.#cursor(pool, family));
       if (!address) return no('PoolExhausted', `VIPPool ${pool.name} has no free ${family} address; add a block to it, or free one`);
       addresses.push(address);
     }

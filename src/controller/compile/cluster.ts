@@ -35,6 +35,8 @@ export interface Cluster {
   permits(fromNamespace: string, serviceKey: string): boolean;
   /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
   reserved(address: string): string | null;
+  /** Where that ends: the last address of its network, or the address itself, as an integer; null when it is free. */
+  reservedTo(address: string): bigint | null;
   /** Whether a node receives for a VIP already, in just this way: before that it must get no such packets. */
   receives(node: string, vip: string, way: Way): boolean;
   /** Whether a node has a VIP as a real server, perhaps from before: then it drops what comes from that address, taking it for its own. */
@@ -71,6 +73,7 @@ export const NO_CLUSTER: Cluster = {
   podsKnown: false,
   permits: () => false,
   reserved: () => null,
+  reservedTo: () => null,
   receives: () => true,
   bound: () => false,
   namespaceLabels: () => null,

@@ -63,16 +63,23 @@ export interface Cursor {
   value: bigint | null;
 }
 
-/** The lowest free address of a family, or null. `taken` says which are not free. Moves the cursor. */
-export function lowestFree(pool: Pool, family: Family, taken: (address: string) => boolean, cursor: Cursor): string | null {
+/**
+ * The lowest free address of a family, or null. `takenTo`: null for a free one, or else the last address of what is in its way, as an integer.
+ * Moves the cursor.
+ */
+export function lowestFree(pool: Pool, family: Family, takenTo: (address: string) => bigint | null, cursor: Cursor): string | null {
   for (; cursor.range < pool.allocatable.length; cursor.range++, cursor.value = null) {
     const range = pool.allocatable[cursor.range]!;
     if (range.family !== family) continue;
-    // Bounded: one step for each taken or excluded address, once for all searches.
+    // Bounded: one step for each taken or excluded address and each network that is somebody's, once for all searches. A network is passed over
+    // whole: of a /64 there would be no end.
     for (let value = cursor.value ?? range.first; value <= range.last; value++) {
       const address = fromBigInt(value, family);
       cursor.value = value;
-      if (!pool.excluded.has(address) && !taken(address)) return address;
+      if (pool.excluded.has(address)) continue;
+      const end = takenTo(address);
+      if (end === null) return address;
+      value = end;
     }
   }
   return null;

@@ -2,13 +2,14 @@
 import { describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import type { EndpointSlice, ReferenceGrant, ServiceCIDR } from '../../../src/controller/core.ts';
-import type { Way } from '../../../src/controller/compile/cluster.ts';
-import { nodeAddresses, sliceService, Surroundings, type Caches } from '../../../src/controller/surroundings.ts';
+import { NO_CLUSTER, type Cluster, type Way } from '../../../src/controller/compile/cluster.ts';
+import { nodeAddresses, serviceIPs, sliceService, Surroundings, type Caches } from '../../../src/controller/surroundings.ts';
 import { readPool } from '../../../src/controller/compile/pools.ts';
+import { toBigInt } from '../../../src/ip/ip.ts';
 import { storeOf } from '../../../src/kube/store.ts';
 import type { KubeObject } from '../../../src/kube/types.ts';
 import { coreEndpoints, namespace, node, service, slice } from './bench.ts';
-import { pool } from './compile/setup.ts';
+import { compile, pool, server } from './compile/setup.ts';
 
 interface Picture { nodes?: ReturnType<typeof node>[]; slices?: EndpointSlice[]; grants?: ReferenceGrant[]; cidrs?: string[][]; bound?: Record<string, string[]>; generation?: number; namespaces?: ReturnType<typeof namespace>[]; sends?: (node: string, vip: string) => boolean }
 
@@ -19,7 +20,7 @@ function surroundings({ nodes = [], slices = [], grants = [], cidrs = [], bound 
   const nodeMap = new Map<string, KubeObject>(nodes.map((n) => [n.metadata.name, n]));
   const reader = (map: Map<string, KubeObject>) => ({ get: (k: string) => map.get(k), values: () => map.values(), by: () => [] });
   const caches = {
-    services: storeOf([service('ns/web')]), slices: storeOf(slices, { indexes: { service: sliceService } }), endpoints: storeOf([coreEndpoints('ns/web', '10.0.0.1')]), nodes: reader(nodeMap),
+    services: storeOf([{ ...service('ns/web'), spec: { clusterIPs: ['10.97.0.9', 'FD00:97::9', 'None'] } }], { indexes: { clusterIP: serviceIPs } }), slices: storeOf(slices, { indexes: { service: sliceService } }), endpoints: storeOf([coreEndpoints('ns/web', '10.0.0.1')]), nodes: reader(nodeMap),
     namespaces: storeOf(namespaces), serviceCIDRs: storeOf(cidrs.map((c, i) => cidr(`c${i}`, c))), grants: storeOf(grants),
     ipvsNodes: storeOf(Object.entries(bound).map(([name, boundVIPs]) => ({ apiVersion: 'v1', kind: 'IPVSNode', metadata: { name, generation }, spec: { realServer: { binds: boundVIPs.map((address) => ({ address, mode: 'DR' })) } }, status: { observedGeneration: 1, boundVIPs } }) as never)),
   } as unknown as Caches;
@@ -35,6 +36,7 @@ describe('addresses', () => {
     ['192.0.2.1', 'an address of node n1'], ['198.51.100.1', 'an address of node n1'], ['2001:db8::2', 'an address of node n2'], ['192.0.2.100', 'the address of an API server'], ['192.0.2.101', null],
     ['10.1.2.7', 'in the Pod network of node n2 (10.1.2.0/24)'], ['fd00:2::7', 'in the Pod network of node n2 (fd00:2::/64)'], ['10.1.3.7', null],
     ['10.96.3.4', 'in the Service network (10.96.0.0/16, ServiceCIDR c0)'], ['fd00:96::1', 'in the Service network (fd00:96::/112, ServiceCIDR c0)'], ['203.0.113.1', null],
+    ['10.97.0.9', 'the address of Service ns/web'], ['fd00:97::9', 'the address of Service ns/web'], ['10.97.0.10', null],
   ];
   for (const [address, whose] of cases) it(`${address} is ${whose ?? 'free'}`, () => assert.equal(s.reserved(address), whose));
 
@@ -57,6 +59,17 @@ describe('addresses', () => {
     assert.equal(inPool({ start: '10.1.1.250', stop: '10.1.2.3' }), '10.1.2.0 is in the Pod network of node n2 (10.1.2.0/24)');
     assert.equal(inPool({ start: '10.96.255.250', stop: '10.97.0.3' }), '10.96.255.250 is in the Service network (10.96.0.0/16, ServiceCIDR c0)');
     assert.equal(inPool({ cidr: 'fd00:2::/96' }), 'fd00:2:: is in the Pod network of node n2 (fd00:2::/64)');
+  });
+
+  it('of a Pod network in a pool are passed over at once: of a /64 each was looked at, and the controller did nothing else for ever', () => {
+    const networks = surroundings({ nodes: [node('n1', ['192.0.2.1'], {}, ['2001:db8:0:1::/64', '10.8.0.0/14']), node('n2', ['192.0.2.2'], {}, ['2001:db8:0:2::/64'])], cidrs: [['10.12.0.0/15']] }).s;
+    let looks = 0;
+    const cluster: Cluster = { ...NO_CLUSTER, present: true, reserved: (a) => networks.reserved(a), reservedTo: (a) => { assert.ok(++looks < 100, `${a} is looked at, too`); return networks.reservedTo(a); } };
+    const outcomeOf = (cidr: string, ...names: string[]) => compile({ servers: names.map((n) => server(n)), pools: [pool('public', { blocks: [{ cidr }] })], cluster }).outcome;
+    assert.deepEqual(outcomeOf('2001:db8:0:1::/64', 'a', 'b'), { a: 'PoolExhausted', b: 'PoolExhausted' });
+    assert.deepEqual(outcomeOf('2001:db8::/62', 'a', 'b'), { a: '2001:db8::1', b: '2001:db8::2' });
+    assert.deepEqual(outcomeOf('10.8.0.0/13', 'a', 'b'), { a: '10.14.0.0', b: '10.14.0.1' });
+    assert.deepEqual(['10.8.0.1', '10.12.0.1', '10.14.0.0', '192.0.2.1', '10.97.0.9'].map((a) => networks.reservedTo(a)), ['10.11.255.255', '10.13.255.255', null, '192.0.2.1', '10.97.0.9'].map((a) => (a === null ? null : toBigInt(a))));
   });
 
   it('are looked at again when a node has changed, and not before', () => {

@@ -177,8 +177,8 @@ describe('the caches', () => {
 describe('what is kept of an object', () => {
   const fat = { managedFields: [{}], annotations: { a: 'b' }, labels: { app: 'x', 'kubernetes.io/service-name': 'web' }, uid: 'u', resourceVersion: '7', ownerReferences: [] };
   it('is what somebody reads', () => {
-    const s = { ...service('ns/web', { name: 'http', port: 80, targetPort: 'web', protocol: 'TCP' }), spec: { type: 'ClusterIP', selector: { app: 'x' }, clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80, nodePort: 30000 }] } };
-    assert.deepEqual(trimService({ ...s, metadata: { ...s.metadata, ...fat } } as never), { apiVersion: 'v1', kind: 'Service', metadata: { name: 'web', namespace: 'ns', uid: 'u', resourceVersion: '7' }, spec: { type: 'ClusterIP', selector: { app: 'x' }, ports: [{ port: 80, name: 'http' }] } });
+    const s = { ...service('ns/web', { name: 'http', port: 80, targetPort: 'web', protocol: 'TCP' }), spec: { type: 'ClusterIP', selector: { app: 'x' }, clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.1'], ports: [{ name: 'http', port: 80, nodePort: 30000 }] } };
+    assert.deepEqual(trimService({ ...s, metadata: { ...s.metadata, ...fat } } as never), { apiVersion: 'v1', kind: 'Service', metadata: { name: 'web', namespace: 'ns', uid: 'u', resourceVersion: '7' }, spec: { type: 'ClusterIP', selector: { app: 'x' }, clusterIPs: ['10.96.0.1'], ports: [{ port: 80, name: 'http' }] } });
     const e = slice('ns/web-1', 'web', [{ addresses: ['10.0.0.1'], conditions: { ready: true }, nodeName: 'n1', hints: {}, targetRef: {}, zone: 'a' } as never]);
     assert.deepEqual(trimSlice({ ...e, metadata: { ...e.metadata, ...fat } } as never), {
       apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', metadata: { name: 'web-1', namespace: 'ns', uid: 'u', resourceVersion: '7', labels: { 'kubernetes.io/service-name': 'web' } },

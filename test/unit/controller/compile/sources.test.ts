@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { NO_CLUSTER, type Cluster } from '../../../../src/controller/compile/cluster.ts';
 import { servicesOf } from '../../../../src/controller/compile/sources.ts';
+import { toBigInt } from '../../../../src/ip/ip.ts';
 import type { Endpoints, EndpointSlice, Service, SliceEndpoint, SlicePort } from '../../../../src/controller/core.ts';
 import { compile, pin, pool, ports, server } from './setup.ts';
 
@@ -28,6 +29,7 @@ function clusterOf({ service: s = WEB, slices = [], endpoints = null, nodes = {}
     receives: (node) => receives?.includes(node) ?? true,
     bound: (node) => bound.includes(node),
     reserved: (a) => reserved[a] ?? null,
+    reservedTo: (a) => (reserved[a] === undefined ? null : toBigInt(a)),
   };
 }
 
