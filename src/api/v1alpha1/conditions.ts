@@ -85,6 +85,7 @@ export const CONDITIONS = {
       DuplicateAddress: 'Another host answers for the VIP.',
       UsingSnapshot: 'Served from the snapshot: there is no readable manifest, or no news from the controller.',
       UsingLastGood: 'The newest manifest is wrong; the last good one stays in force.',
+      PortsUnserved: 'Some of its ports have no real server that takes connections, and others have.',
       EndpointsExcluded: 'Some real servers cannot be used; status.excluded names them.',
       ChecksIgnored: 'Health checks fail and are not obeyed: too few others are up, or everything behind one interface failed at once.',
       InvalidNodeWeight: 'The label ipvs-operator.dev/weight of a node is no whole number from 0 to 65535, and does not count.',

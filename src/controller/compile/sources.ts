@@ -41,6 +41,8 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
   const problems: SourceProblem[] = [];
   const keepsPort = keepsPorts(server);
   const fixed = server.spec.ports.map((p) => (keepsPort(p) ? 0 : targetPortOf(p)));
+  /** Ports, by their place in spec.ports, that no Service has so far; other backends have every port (and so may those that cli/explain-backends.ts leaves out). */
+  let without: readonly number[] = server.spec.backends.every((b) => b.serviceRef !== undefined) ? [...fixed.keys()] : [];
   for (const [i, backend] of server.spec.backends.entries()) {
     const { weight } = backend;
     if (backend.static) {
@@ -58,9 +60,12 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
       else {
         candidates.push(...found.serving);
         standIns.push(...found.standIns);
+        without = without.filter((port) => found.wanted[port] === null);
       }
     }
   }
+  // A reference that leads nowhere may be the one for this port.
+  if (problems.length === 0) for (const port of without) problems.push(portNotFound(server, port));
   return { candidates, standIns, problems };
 }
 
@@ -80,7 +85,14 @@ function keepsPorts(server: VirtualServer): (port: VirtualServerPort) => boolean
   return (p) => all || endPortOf(p) !== p.port;
 }
 
-function endpointsOfService(server: VirtualServer, backend: number, cluster: Cluster): Choice<Candidate> | SourceProblem {
+/** Clients of the port would be refused, whoever serves the others. */
+function portNotFound({ metadata, spec: { ports, backends } }: VirtualServer, index: number): SourceProblem {
+  const { name, port, protocol } = ports[index]!;
+  const names = [...new Set(backends.flatMap(({ serviceRef: ref }) => (ref ? [`${ref.namespace ?? metadata.namespace}/${ref.name}${ref.port === undefined ? '' : ` (port ${ref.port})`}`] : [])))].join(', ');
+  return { reason: 'PortNotFound', message: `spec.ports[${index}]: nobody serves ${name === undefined ? '' : `${name} `}${port}/${protocol}, for Service ${names} has no port of that name, number or protocol; give the port the name or the number that it has there, or name that in a backend's serviceRef.port` };
+}
+
+function endpointsOfService(server: VirtualServer, backend: number, cluster: Cluster): (Choice<Candidate> & { readonly wanted: readonly Wanted[] }) | SourceProblem {
   const { serviceRef, weight } = server.spec.backends[backend]!;
   const ref = serviceRef!;
   const path = `spec.backends[${backend}].serviceRef`;
@@ -105,7 +117,7 @@ function endpointsOfService(server: VirtualServer, backend: number, cluster: Clu
   const podKey = (pod: string): string => (asked && pod !== '' ? `${ref.namespace ?? namespace}/${pod}` : '');
   const candidate = (e: Merged): Candidate => ({ address: e.address, backend, weight, origin: 'endpoint', node: e.node, pod: podKey(e.pod), targets: e.targets });
   const { serving, standIns } = select(merge(server, wanted, slicesOf(key, cluster)));
-  return { serving: serving.map(candidate), standIns: standIns.map(candidate) };
+  return { serving: serving.map(candidate), standIns: standIns.map(candidate), wanted };
 }
 
 type Wanted = ServicePort | 'any' | null;

@@ -2,7 +2,7 @@
  * Status of a VirtualServer: what was decided about it, and how far its directors are, as conditions and counts. Pure; the clock's only
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
-import { CONDITIONS, endPortOf, WEIGHT_NAME, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { CONDITIONS, WEIGHT_NAME, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -109,7 +109,11 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
 }
 
 function portsText(server: ServerObjects['VirtualServer']): string {
-  return server.spec.ports.map((p) => `${p.port}${endPortOf(p) === p.port ? '' : `-${endPortOf(p)}`}/${p.protocol}`).join(',').slice(0, 1024);
+  return server.spec.ports.map(portText).join(',').slice(0, 1024);
+}
+
+function portText(p: { readonly port: number; readonly endPort?: number | undefined; readonly protocol: string }): string {
+  return `${p.port}${p.endPort === undefined || p.endPort === p.port ? '' : `-${p.endPort}`}/${p.protocol}`;
 }
 
 /** Whose word counts about real servers: that of the director whom clients reach; where nobody is, that of a live one. */
@@ -235,6 +239,8 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
     if (duplicate) return { status: 'True', reason: 'DuplicateAddress', message: duplicate };
   }
   if (!verdict.accepted && program !== null) return { status: 'True', reason: 'UsingLastGood', message: verdict.message };
+  const unserved = unservedOf(program);
+  if (unserved.length > 0) return { status: 'True', reason: 'PortsUnserved', message: `nobody serves ${unserved.join(', ')}: no real server there takes connections, and clients are refused; the other ports are served` };
   const ignored = witnessOf(input)?.backends;
   if (ignored && ignored.ignored > 0) {
     const message = `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}`;
@@ -248,6 +254,14 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
   if (badWeight !== null || !verdict.podsUnknown) return badWeight;
   const message = `the annotation ${WEIGHT_NAME} of its Pods is asked for and does not count: the controller cannot list Pods (chart: rbac.readPods)`;
   return { status: 'True', reason: 'PodsUnknown', message };
+}
+
+/** Ports without a real server that takes connections, where others have one: `443/TCP`. */
+function unservedOf(program: Program | null): string[] {
+  const services = program?.spec.services ?? [];
+  const served = services.map((s) => s.realServers.some((r) => (parseRealServer(r)?.weight ?? 0) > 0));
+  if (!served.includes(true) || !served.includes(false)) return [];
+  return services.flatMap((s, i) => (served[i] ? [] : s.ports.map(portText)));
 }
 
 function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' | 'Pod'): Said<'Degraded'> | null {

@@ -149,6 +149,25 @@ describe('references', () => {
     assert.match(p!.message, /has no port https \(it has http 80\/TCP\)/);
   });
 
+  it('that serve one port and not another: the other is named; it was refused to clients while all was said to be well', () => {
+    const slices = [slice([pod('10.1.0.1')])];
+    const found = (spec: Fields, s = WEB) => verdict(spec, { service: s, slices }).problems.map((p) => `${p.reason} ${p.message}`);
+    const two = service({ name: 'http', port: 80 }, { name: 'admin', port: 9000 });
+    const [missing, ...more] = found(ports(80, { name: 'dns', port: 53, protocol: 'UDP' }));
+    assert.match(missing!, /^PortNotFound spec\.ports\[1\]: nobody serves dns 53\/UDP, for Service default\/shop has no port of that name, number or protocol; give/);
+    assert.deepEqual(more, []);
+    assert.deepEqual(verdict(ports(80, 8443), { service: two, slices }).program!.spec.services.map((s) => s.realServers.length), [1, 0], 'the first port is served');
+    assert.equal(found(ports(80, 8443), two).length, 1);
+    assert.equal(found({ ...ports({ name: 'http', port: 80 }, { name: 'other', port: 81 }), ...ref({ port: 'http' }) }, two).length, 1, 'a named port is for the port of its name');
+    // Another backend has it, or may have it.
+    const both = (...backends: Fields[]): Fields => ({ ...ports({ name: 'http', port: 80 }, { name: 'admin', port: 81 }), backends: [{ serviceRef: { name: 'shop', port: 'http' } }, ...backends] });
+    assert.deepEqual(found(both({ serviceRef: { name: 'shop', port: 'admin' } }), two), []);
+    assert.deepEqual(found(both({ static: { endpoints: [{ address: '10.0.0.21' }] } }), two), []);
+    assert.deepEqual(found(both({ nodes: { selector: { matchLabels: { role: 'web' } } } }), two), []);
+    assert.deepEqual(found(both({ serviceRef: { name: 'shop', port: 'admn' } }), two).map((p) => p.slice(0, 41)), ['PortNotFound spec.backends[1].serviceRef:'], 'what is wrong with the reference is said, and no more');
+    assert.deepEqual(found({ ...ports(80, [3000, 3010]) }), [], 'a range asks for no port of the Service');
+  });
+
   it('to another namespace need its permission', () => {
     const other = ref({ namespace: 'other' });
     assert.deepEqual(verdict(other, { slices: [slice([pod('10.1.0.1')])] }).problems.map((p) => p.reason), ['RefNotPermitted']);

@@ -45,6 +45,7 @@ const withProblem = (reason: 'ServiceNotFound' | 'PortNotFound' | 'RefNotPermitt
 const allExcluded = (reason: 'EndpointNotPermitted' | 'UnsupportedBackendForMode' | 'PortRemapInDR'): Verdict => ({ ...SERVED, backends: 0, excludedCount: 2, excluded: [{ backend: '10.9.9.9', reason, message: `${reason}: choose another` }] });
 const EMPTY: Program = { ...PROGRAM, spec: { ...PROGRAM.spec, services: PROGRAM.spec.services.map((s) => ({ ...s, realServers: [] })) } };
 const SUSPENDED = compiled({ suspend: true });
+const THREE_PORTS = compiled({ ...ports(80, [3000, 3010], { port: 53, protocol: 'UDP' }) });
 
 const CASES: Case[] = [
   { name: 'all is well', input: {}, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready' } },
@@ -79,6 +80,10 @@ const CASES: Case[] = [
   {
     name: 'some real servers cannot be used', input: { verdict: { ...allExcluded('EndpointNotPermitted'), backends: 2 } },
     says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True EndpointsExcluded' }, message: ['Degraded', /2 of its real servers cannot be used; status\.excluded names them/],
+  },
+  {
+    name: 'some of its ports have nobody who serves', input: { program: { ...THREE_PORTS.program!, spec: { ...THREE_PORTS.program!.spec, services: THREE_PORTS.program!.spec.services.map((s, i) => ({ ...s, realServers: i === 0 ? s.realServers : i === 1 ? [] : ['10.0.0.1|53|0|'] })) } }, directors: [runs('e1', THREE_PORTS.program!.spec.contentHash)] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True PortsUnserved' }, message: ['Degraded', /nobody serves 3000-3010\/TCP, 53\/UDP: no real server/],
   },
   {
     name: 'labels of nodes are no weights', input: { verdict: { ...SERVED, badWeights: ['n6', 'n5', 'n4', 'n3', 'n2', 'n1'].map((n) => ({ kind: 'Node' as const, name: n, text: 'heavy' })) } },
