@@ -139,7 +139,7 @@ export class Controller {
     const least = this.#statuses.inRush ? this.#options.coalesceMs ?? COALESCE_MS : 1;
     await this.#reportAlarm.wait(passing() ? TICK_MS : Math.min(TICK_MS, Math.max(this.#statuses.nextDue, least)), signal);
     this.#reportAlarm.clear();
-    if (!passing()) await this.#statuses.write(this.#compiler!, this.#writing.unwritten, signal);
+    if (!passing()) await this.#statuses.write(this.#compiler!, this.#writing.notWritten, signal);
   }
 
   /** Returns whether everything that was tried was written. */

@@ -19,6 +19,7 @@ import { inParallel } from './reconcile/parallel.ts';
 import { StatusWriter } from './reconcile/status-writer.ts';
 import { InvalidWriter } from './reconcile/invalid-writer.ts';
 import type { CountWrite } from './reconcile/writer.ts';
+import type { NotWritten } from './reconcile/writing.ts';
 import type { Reports } from './reports.ts';
 import { GoodNews } from './good-news.ts';
 import { Rush } from './rush.ts';
@@ -160,13 +161,13 @@ export class Statuses {
   }
 
   /** Looks at everything else that is due, at so many of each kind, and writes what differs. */
-  async write(compiler: Compiler, unwritten: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
+  async write(compiler: Compiler, notWritten: NotWritten, signal: AbortSignal): Promise<void> {
     const { clock, world } = this.#options;
     const time = new Date(clock()).toISOString();
     for (const { objects } of [this.#servers, this.#pools, this.#groups]) objects.doubts();
     this.#lookForInvalid();
     for (const key of this.#goodNews.turn(this.#rush.on, this.#options.now())) this.server(key);
-    await this.#each('server', signal, (key) => this.#server(key, compiler, unwritten, time, signal));
+    await this.#each('server', signal, (key) => this.#server(key, compiler, notWritten, time, signal));
     await this.#each('pool', signal, async (name) => {
       const pool = this.#pools.objects.get(name);
       return pool && world.pools.store.has(name) ? await this.#pools.write(name, poolStatus(pool, this.#used(name), this.#remark(pool), time), signal) : 0;
@@ -183,7 +184,7 @@ export class Statuses {
     });
   }
 
-  async #server(key: string, compiler: Compiler, unwritten: ReadonlyMap<string, string>, time: string, signal: AbortSignal): Promise<number> {
+  async #server(key: string, compiler: Compiler, notWritten: NotWritten, time: string, signal: AbortSignal): Promise<number> {
     const { now, world, reports, onTransition } = this.#options;
     const server = world.virtualServers.store.get(key);
     const verdict = compiler.verdicts.get(key);
@@ -195,7 +196,8 @@ export class Statuses {
     if (!settling) this.#changedAt.delete(key);
     const next = virtualServerStatus({
       server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) },
-      verdict, program, unwritten: unwritten.get(key) ?? '', settling, now: time,
+      verdict, program, settling, now: time,
+      unwritten: notWritten.claims.get(key) ?? '', refused: notWritten.programs.get(key) ?? '',
       directors: program ? reports.directors(program.spec.directorGroup, key) : [],
       holders: new Map(verdict.addresses.map((a) => [a, reports.holder(world.virtualIPs.store.get(virtualIPName(a)))])),
     });

@@ -40,11 +40,19 @@ export interface WritingOptions {
   readonly onVirtualIP: (name: string) => void;
   /** An IPVSNode was written; undefined: removed. */
   readonly onNode: (name: string, object: ServerObjects['IPVSNode'] | undefined) => void;
-  /** Whether a VirtualServer has its addresses for sure changed. */
+  /** What is not written of a VirtualServer, or why, changed. */
   readonly onUnwritten: (owner: string) => void;
 }
 
+/** By VirtualServer, why. */
+export interface NotWritten {
+  readonly claims: ReadonlyMap<string, string>;
+  readonly programs: ReadonlyMap<string, string>;
+}
+
 const WIDTH = 16;
+/** So long programs are written, and then what came meanwhile is looked at before the rest: who is gone must not wait behind thousands. Milliseconds. */
+const TURN_MS = 1_000;
 /** Failures that every other request would meet too. */
 const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
 
@@ -55,6 +63,8 @@ export class Writing {
   readonly nodes: Writer<ServerObjects['IPVSNode']>;
   /** Why a VirtualServer has no address that is surely its own. */
   readonly #unwritten = new Map<string, string>();
+  /** Why the program of a VirtualServer is not what it should be: the server refuses it. */
+  readonly #refused = new Map<string, string>();
   /** Slices that the program of a VirtualServer has had at most. */
   readonly #slices = new Map<string, number>();
   /** Nodes or VirtualIPs wait until some program is another. */
@@ -74,7 +84,8 @@ export class Writing {
     this.nodes = new Writer({ ...common, resource: RESOURCES.IPVSNode, cache: world.ipvsNodes.store, untaken: () => world.untaken.ipvsNodes, same: sameNode });
   }
 
-  get unwritten(): ReadonlyMap<string, string> { return this.#unwritten; }
+  /** Why, by VirtualServer: claims of addresses that are not surely its own, and programs that the server refuses. */
+  get notWritten(): NotWritten { return { claims: this.#unwritten, programs: this.#refused }; }
 
   /** Everything that is dirty. */
   async write(compiler: Compiler, signal: AbortSignal): Promise<void> {
@@ -200,16 +211,24 @@ export class Writing {
 
   /** What takes something away first, then what adds, then the rest: a connection to nobody is the worst of the three. */
   async #writePrograms(compiler: Compiler, signal: AbortSignal): Promise<void> {
-    const { dirty } = this.#options;
+    const { dirty, world, now, onUnwritten } = this.#options;
+    const began = now();
+    const isOver = (): boolean => now() - began >= TURN_MS && hasNews(world.untaken);
     const owners = [...dirty.programs].filter((owner) => !this.#unwritten.has(owner));
     const rank = new Map(owners.map((owner) => [owner, urgency(this.present(owner), compiler.programs.get(owner) ?? null)]));
     owners.sort((a, b) => rank.get(a)! - rank.get(b)!);
     await inParallel(owners, WIDTH, signal, async (owner) => {
+      // The rest stays dirty, and the news brings the next pass.
+      if (isOver()) return;
       dirty.programs.delete(owner);
       if (await this.#writeProgram(owner, compiler, signal)) this.programsChanged();
+      if (this.#refused.delete(owner)) onUnwritten(owner);
     }, (owner, error) => {
       this.#tell('VirtualServerProgram', owner, error);
       dirty.failedProgram(owner);
+      if (passes(error) || this.#refused.get(owner) === (error as Error).message) return;
+      this.#refused.set(owner, (error as Error).message);
+      onUnwritten(owner);
     });
   }
 
@@ -276,10 +295,24 @@ export class Writing {
 
   #tell(kind: string, key: string, error: unknown): void {
     if (error instanceof NotSent) return;
-    if (error instanceof ApiError && AWAY.has(error.code)) this.#away = true;
+    if (isAway(error)) this.#away = true;
     const quiet = isConflict(error) || isAlreadyExists(error) || error instanceof StillServed;
     this.#options.log[quiet ? 'info' : 'warn']({ kind, object: key, err: error }, 'not written');
   }
+}
+
+/** Whether something came that may take a real server away, or anything else that is to be decided. */
+function hasNews({ written, concerned, everything }: World['untaken']): boolean {
+  return everything || written.size > 0 || concerned.size > 0;
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof ApiError && AWAY.has(error.code);
+}
+
+/** Whether a failure is over with the next try, or with the API server's absence: nobody need be told of it. */
+function passes(error: unknown): boolean {
+  return error instanceof NotSent || isAway(error) || isConflict(error) || isAlreadyExists(error) || isNotFound(error);
 }
 
 class NotSent extends Error {

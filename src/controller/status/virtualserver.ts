@@ -37,6 +37,8 @@ export interface ServerStatusInput {
   readonly program: Program | null;
   /** Why a decision could not be written down, and so is none yet; '' when it was. */
   readonly unwritten: string;
+  /** Why the API server does not take the program; '' when it has it. */
+  readonly refused: string;
   readonly directors: readonly DirectorReport[];
   readonly holders: ReadonlyMap<string, Holder>;
   /** The program changed a moment ago: directors that are about to follow are no news. */
@@ -154,7 +156,7 @@ function resolvedOf(verdict: Verdict): Said<'ResolvedRefs'> {
   return { status: 'True', reason: 'ResolvedRefs', message: '' };
 }
 
-function programmedOf({ verdict, program, directors, settling }: ServerStatusInput, live: readonly DirectorReport[], running: number): Said<'Programmed'> {
+function programmedOf({ verdict, program, directors, settling, refused }: ServerStatusInput, live: readonly DirectorReport[], running: number): Said<'Programmed'> {
   const no = (reason: ReasonOf<'Programmed'>, message: string): Said<'Programmed'> => ({ status: 'False', reason, message });
   if (verdict.accepted && verdict.program === null) return no('Suspended', verdict.message);
   if (program === null) return no('Pending', 'see the condition Accepted');
@@ -177,6 +179,7 @@ function programmedOf({ verdict, program, directors, settling }: ServerStatusInp
       `served in mode ${program.spec.mode} until nodes receive in mode ${mode}; waiting for ${waiting}: is an agent running there?`);
   }
   if (running === live.length) return { status: 'True', reason: 'Programmed', message: '' };
+  if (refused !== '') return no('Pending', `the API server does not take its program, so no director knows of it: ${refused}`);
   const behind = live.filter((d) => d.hash !== program.spec.contentHash);
   // Directors follow one after the other; as long as they have time for it, that is one state and not several.
   return no(running === 0 || settling ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);

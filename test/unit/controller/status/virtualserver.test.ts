@@ -30,7 +30,7 @@ const held = (node = 'e1', more: Partial<Holder> = {}): ReadonlyMap<string, Hold
 const refused = (reason: string, message = `${reason}: do something`): Verdict => ({ ...SERVED, accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, program: null });
 
 function statusOf(input: Partial<ServerStatusInput> = {}): VirtualServerStatus {
-  const status = virtualServerStatus({ server: shop(), verdict: SERVED, program: PROGRAM, unwritten: '', directors: [runs('e1'), runs('e2')], holders: held(), settling: false, now: NOW, ...input });
+  const status = virtualServerStatus({ server: shop(), verdict: SERVED, program: PROGRAM, unwritten: '', refused: '', directors: [runs('e1'), runs('e2')], holders: held(), settling: false, now: NOW, ...input });
   assert.deepEqual(readShape(STATUS_SHAPES.VirtualServer, status).problems, [], 'the CRD takes it');
   return status;
 }
@@ -109,6 +109,10 @@ const CASES: Case[] = [
   { name: 'the kernel cannot do it', input: { directors: [fails('e1', 'KernelFeatureMissing')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False KernelFeatureMissing', Ready: 'False NotProgrammed', Stalled: 'True KernelFeatureMissing' }, message: ['Stalled', /e1: KernelFeatureMissing here/] },
   { name: 'something of somebody else is in the way', input: { directors: [fails('e1', 'ForeignConflict')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False ForeignConflict', Ready: 'False NotProgrammed', Stalled: 'True ForeignConflict' } },
   { name: 'nobody runs it yet', input: { directors: [runs('e1', ''), runs('e2', 'old')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False Pending', Ready: 'False NotProgrammed' }, message: ['Programmed', /0 of 2 directors run it; waiting for e1, e2/] },
+  {
+    name: 'the API server does not take its program', input: { directors: [runs('e1', ''), runs('e2', 'old')], refused: 'POST /apis/x: exceeded quota: few' },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False Pending', Ready: 'False NotProgrammed' }, message: ['Ready', /the API server does not take its program, so no director knows of it: POST .*exceeded quota/],
+  },
   { name: 'the owner runs it, another does not', input: { directors: [runs('e1'), runs('e2', 'old')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'True Ready' }, message: ['Programmed', /1 of 2 directors run it; waiting for e2/] },
   { name: 'another runs it, the owner does not', input: { directors: [runs('e1', 'old'), runs('e2')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'False NotProgrammed' } },
   { name: 'nobody holds the address', input: { holders: held('', { live: false }) }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /no director holds 203\.0\.113\.1; look at kubectl get vip/] },
