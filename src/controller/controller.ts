@@ -62,6 +62,8 @@ export class Controller {
   readonly #reportAlarm: Alarm;
   #passes = 0;
   #passStarted: number | null = null;
+  /** When a pass last heard of a write, whatever became of it. */
+  #wroteAt = 0;
   /** What the last pass took. */
   #passMs = 0;
 
@@ -77,6 +79,10 @@ export class Controller {
     }, (node, vip, way) => this.#serving.sendsTo(node, vip, way), () => world.pods.synced);
     this.#writing = new Writing({
       ...options, budget, dirty: this.#dirty, serving: this.#serving, unread: () => this.#unread, reserved: () => this.#surroundings.ownAddresses,
+      count: (...write) => {
+        this.#wroteAt = now();
+        options.count(...write);
+      },
       onVirtualIP: (name) => this.#statuses.vip(name),
       onNode: (name, object) => { for (const key of this.#reports.update(name, object)) this.#statuses.server(key); },
       onUnwritten: (owner) => this.#statuses.server(owner),
@@ -90,10 +96,12 @@ export class Controller {
   /** Something changed: a pass is due. */
   wake(): void { this.#alarm.ring(); }
 
-  /** For metrics: programs in force, passes over what had changed, and when the one that runs began (null: none runs). */
+  /** For metrics: programs in force, and passes over what had changed. */
   get programs(): number { return this.#compiler?.programs.size ?? 0; }
   get compiles(): number { return this.#passes; }
-  get passStarted(): number | null { return this.#passStarted; }
+
+  /** Since when the pass that runs has neither begun nor written anything (null: none runs): one that has thousands to write is not stuck. */
+  get silentSince(): number | null { return this.#passStarted === null ? null : Math.max(this.#passStarted, this.#wroteAt); }
 
   /** Resolves when the signal aborts. What fails in a pass is repeated, later each time, and loses nothing. */
   async run(signal: AbortSignal): Promise<void> {

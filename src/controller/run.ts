@@ -16,7 +16,7 @@ import { CONTROLLER_LEASE, CONTROLLER_USAGE, readControllerOptions } from './opt
 import { transitions } from './transitions.ts';
 import { World } from './world.ts';
 
-/** A pass that takes longer than this is stuck. Milliseconds. */
+/** A pass that neither ends nor writes anything for so long is stuck. Milliseconds. */
 const STUCK_MS = 120_000;
 
 /** `worked` is called with each write: memory is given back when there was none for a while. */
@@ -49,8 +49,8 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   wake.call = () => control.wake();
   counters.watch(world, control, now);
   const live = () => {
-    const runs = control.passStarted === null ? 0 : now() - control.passStarted;
-    return runs > STUCK_MS ? `a reconcile has been running for ${Math.round(runs / 1000)} s` : null;
+    const silentMs = now() - (control.silentSince ?? now());
+    return silentMs > STUCK_MS ? `the reconcile that runs has written nothing for ${Math.round(silentMs / 1000)} s` : null;
   };
   const ready = () => (world.synced ? null : `waiting for ${world.missing.join(', ')}`);
   const health = await serveHealth({ listen: options.listen, metrics, live, ready, log, signal });

@@ -122,3 +122,29 @@ test('of what changes at the same time, removals are written first, then additio
   assert.deepEqual(order, [...Array(20).fill(2), ...Array(20).fill(1), ...Array(20).fill(0)]);
   await b.stopAll();
 });
+
+test('a pass that has much to write is not stuck, however long it takes; one whose write is not answered is', async () => {
+  const b = bench();
+  b.put(pool('big', { blocks: [{ cidr: '198.18.0.0/16' }], default: false }));
+  for (let i = 0; i < 150; i++) b.put(server(`s${i}`, { vip: { poolRef: { name: 'big' } } }));
+  const client = b.api.client('one');
+  let hangs = false;
+  const { controller } = b.start('one', { client: { ...client, create: async (resource, object, options) => {
+    await b.time.sleep(hangs ? 1_000_000 : 500, options!.signal!);
+    return await client.create(resource, object, options);
+  } } });
+  let [began, longest, silent] = [b.time.now(), 0, 0];
+  while (b.all('VirtualServerProgram').length < 150) {
+    await b.pass(100);
+    if (controller.silentSince === null) began = b.time.now();
+    else [longest, silent] = [Math.max(longest, b.time.now() - began), Math.max(silent, b.time.now() - controller.silentSince)];
+  }
+  assert.ok(longest > 5_000 && silent < 1_500, `a pass of ${longest} ms was silent for ${silent} ms`);
+  await b.settle();
+  assert.equal(controller.silentSince, null, 'nothing to do');
+  hangs = true;
+  b.put(server('one-more', { vip: { poolRef: { name: 'big' } } }));
+  await b.pass(60_000);
+  assert.ok(b.time.now() - controller.silentSince! > 50_000);
+  await b.stopAll();
+});
