@@ -6,7 +6,9 @@ import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { KubeObject, Resource } from '../kube/types.ts';
 
 export interface Service extends KubeObject {
-  readonly spec?: { readonly type?: string; readonly selector?: Readonly<Record<string, string>>; readonly ports?: readonly ServicePort[]; readonly clusterIPs?: readonly string[] };
+  readonly spec?: {
+    readonly type?: string; readonly selector?: Readonly<Record<string, string>>; readonly ports?: readonly ServicePort[]; readonly clusterIPs?: readonly string[];
+  };
 }
 
 export interface ServicePort {

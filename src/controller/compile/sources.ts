@@ -41,7 +41,7 @@ export function candidatesOf(server: VirtualServer, cluster: Cluster): Sources {
   const problems: SourceProblem[] = [];
   const keepsPort = keepsPorts(server);
   const fixed = server.spec.ports.map((p) => (keepsPort(p) ? 0 : targetPortOf(p)));
-  /** Ports, by their place in spec.ports, that no Service has so far; other backends have every port (and so may those that cli/explain-backends.ts leaves out). */
+  // Ports, by their place in spec.ports, that no Service has so far. Other backends have every port, and so may those that cli/explain-backends.ts leaves out.
   let without: readonly number[] = server.spec.backends.every((b) => b.serviceRef !== undefined) ? [...fixed.keys()] : [];
   for (const [i, backend] of server.spec.backends.entries()) {
     const { weight } = backend;
@@ -88,8 +88,14 @@ function keepsPorts(server: VirtualServer): (port: VirtualServerPort) => boolean
 /** Clients of the port would be refused, whoever serves the others. */
 function portNotFound({ metadata, spec: { ports, backends } }: VirtualServer, index: number): SourceProblem {
   const { name, port, protocol } = ports[index]!;
-  const names = [...new Set(backends.flatMap(({ serviceRef: ref }) => (ref ? [`${ref.namespace ?? metadata.namespace}/${ref.name}${ref.port === undefined ? '' : ` (port ${ref.port})`}`] : [])))].join(', ');
-  return { reason: 'PortNotFound', message: `spec.ports[${index}]: nobody serves ${name === undefined ? '' : `${name} `}${port}/${protocol}, for Service ${names} has no port of that name, number or protocol; give the port the name or the number that it has there, or name that in a backend's serviceRef.port` };
+  const refs = backends.flatMap(({ serviceRef: ref }) => (ref ? [ref] : []));
+  const names = refs.map((r) => `${r.namespace ?? metadata.namespace}/${r.name}${r.port === undefined ? '' : ` (port ${r.port})`}`);
+  const which = `${name === undefined ? '' : `${name} `}${port}/${protocol}`;
+  const fix = "give the port the name or the number that it has there, or name that in a backend's serviceRef.port";
+  return {
+    reason: 'PortNotFound',
+    message: `spec.ports[${index}]: nobody serves ${which}, for Service ${[...new Set(names)].join(', ')} has no port of that name, number or protocol; ${fix}`,
+  };
 }
 
 function endpointsOfService(server: VirtualServer, backend: number, cluster: Cluster): (Choice<Candidate> & { readonly wanted: readonly Wanted[] }) | SourceProblem {

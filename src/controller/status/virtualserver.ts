@@ -243,7 +243,10 @@ function degradedOf(input: ServerStatusInput): Said<'Degraded'> | null {
   }
   if (!verdict.accepted && program !== null) return { status: 'True', reason: 'UsingLastGood', message: verdict.message };
   const unserved = unservedOf(program);
-  if (unserved.length > 0) return { status: 'True', reason: 'PortsUnserved', message: `nobody serves ${unserved.join(', ')}: no real server there takes connections, and clients are refused; the other ports are served` };
+  if (unserved.length > 0) {
+    const message = `nobody serves ${unserved.join(', ')}: no real server there takes connections, and clients are refused; the other ports are served`;
+    return { status: 'True', reason: 'PortsUnserved', message };
+  }
   const ignored = witnessOf(input)?.backends;
   if (ignored && ignored.ignored > 0) {
     const message = `${ignored.ignored} real servers fail their health check and are kept: ${ignored.message}`;
