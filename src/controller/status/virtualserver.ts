@@ -210,7 +210,7 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
     const awaited = waiting.length > 0 ? `; waiting for ${waiting.slice(0, NAMES).join(', ')} to receive for the VIP: is an agent running there?` : '';
     const unhealthy = witnessOf(input)?.backends;
     const failing = unhealthy && unhealthy.unhealthy > 0 ? `every real server fails its health check: ${unhealthy.message}` : undefined;
-    const why = failing ?? problems[0]?.message ?? excluded[0]?.message ?? 'no real server has a weight above 0; new connections are refused';
+    const why = failing ?? problems[0]?.message ?? excluded[0]?.message ?? nobodyOf(input);
     return no('NoReadyBackends', `${why}${awaited}`);
   }
   if (orphans.length > 0) {
@@ -221,6 +221,20 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
       : `no director holds ${vips}; look at kubectl get vip`);
   }
   return { status: 'True', reason: 'Ready', message: '' };
+}
+
+/** Why nobody takes connections, where no reference is wrong and nobody was excluded. */
+function nobodyOf({ server: { metadata: { namespace }, spec }, program, verdict }: ServerStatusInput): string {
+  if (program?.spec.services.some((s) => s.realServers.length > 0)) return 'no real server has a weight above 0; new connections are refused';
+  // What they wait for is said beside it.
+  if (verdict.waiting.length > 0) return 'there is no real server yet';
+  const reasons = spec.backends.map(({ serviceRef: ref, nodes }) => {
+    const look = 'look at its Pods, or at its EndpointSlices where it has no selector';
+    if (ref) return `Service ${ref.namespace ?? namespace}/${ref.name} has no endpoint that is ready for this: ${look}`;
+    if (nodes) return `no node has the labels ${Object.entries(nodes.selector.matchLabels).map(([key, value]) => `${key}=${value}`).join(',')}`;
+    return 'a static backend has no endpoints';
+  });
+  return `there is no real server, so new connections are refused: ${[...new Set(reasons)].join('; ')}`;
 }
 
 const UNAVAILABLE: ReadonlySet<string> = new Set([

@@ -99,6 +99,13 @@ const CASES: Case[] = [
     says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'True Ready', Degraded: 'True PodsUnknown' }, message: ['Degraded', /cannot list Pods \(chart: rbac\.readPods\)/],
   },
   { name: 'every real server has weight 0', input: { program: compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!, directors: [runs('e1', compiled({ ...endpoints({ address: '10.0.0.1', weight: 0 }) }).program!.spec.contentHash)] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /weight above 0/] },
+  ...([
+    [{ backends: [{ serviceRef: { name: 'web' } }, { serviceRef: { name: 'web', port: 'http' } }] }, /refused: Service default\/web has no endpoint that is ready for this: look at its Pods.*selector$/],
+    [{ backends: [{ nodes: { selector: { matchLabels: { role: 'web', zone: 'a' } } } }, { static: { endpoints: [] } }] }, /refused: no node has the labels role=web,zone=a; a static backend has no endpoints$/],
+  ] as const).map(([spec, message]): Case => ({
+    name: `there is no real server: ${message.source.slice(9, 30)}`, input: { server: shop(spec), program: EMPTY, directors: [runs('e1', EMPTY.spec.contentHash)] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', message],
+  })),
   { name: 'nodes do not receive yet', input: { verdict: { ...SERVED, waiting: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'] }, program: EMPTY }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoReadyBackends' }, message: ['Ready', /waiting for n1, n2, n3, n4, n5 to receive for the VIP/] },
   { name: 'nodes do not receive in a new mode yet', input: { verdict: { ...SERVED, waiting: ['n1'], program: { ...SERVED.program!, spec: { ...SERVED.program!.spec, mode: 'DR' } } } }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False Pending', Ready: 'False NotProgrammed' }, message: ['Ready', /served in mode NAT until nodes receive in mode DR; waiting for n1: is an agent running there/] },
   { name: 'no group at all', input: { program: compiled({}, []).program!, directors: [] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False NoDirector', Ready: 'False NotProgrammed' }, message: ['Ready', /create one whose nodeSelector selects/] },
