@@ -54,12 +54,12 @@ async function resources(): Promise<Resource[]> {
   return [...all, { group: 'gateway.networking.k8s.io', name: 'referencegrants', namespaced: true }];
 }
 
-async function permits(user: string, verb: string, { group, name }: Resource, space: string): Promise<boolean> {
+async function permits(user: string, verb: string, { group, name }: Resource, space: string, objectName?: string): Promise<boolean> {
   const [resource, subresource] = name.split('/');
   const groups = ['system:serviceaccounts', `system:serviceaccounts:${NAMESPACE}`, 'system:authenticated'];
   const { status, body } = await cluster.request<{ status: { allowed: boolean } }>('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
     apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview',
-    spec: { user: `system:serviceaccount:${NAMESPACE}:${user}`, groups, resourceAttributes: { verb, group, resource, ...(subresource === undefined ? {} : { subresource }), ...(space === '' ? {} : { namespace: space }) } },
+    spec: { user: `system:serviceaccount:${NAMESPACE}:${user}`, groups, resourceAttributes: { verb, group, resource, ...(subresource === undefined ? {} : { subresource }), ...(space === '' ? {} : { namespace: space }), ...(objectName === undefined ? {} : { name: objectName }) } },
   });
   assert.equal(status, 201);
   return body.status.allowed;
@@ -88,26 +88,31 @@ async function allowed(user: string): Promise<{ own: string[]; elsewhere: string
 
 const each = (verbs: string, group: string, names: string): string[] => verbs.split(' ').flatMap((verb) => names.split(' ').map((name) => `${verb} ${group}/${name}`));
 const READ = 'get list watch';
-const LEASES = each('get list watch create update', 'coordination.k8s.io', 'leases');
-const EVENTS = each('create update patch', 'events.k8s.io', 'events');
+const LEASES = each('get list watch create', 'coordination.k8s.io', 'leases');
+const EVENTS = each('create update', 'events.k8s.io', 'events');
 
 test('the controller may do what it needs and, of all that the server has, nothing else', { timeout: 300_000 }, async () => {
   const { own, elsewhere } = await allowed('ipvs-operator-controller');
   const namespaced = [
     ...each(READ, '', 'services endpoints'), ...each(READ, 'discovery.k8s.io', 'endpointslices'), ...each(READ, 'gateway.networking.k8s.io', 'referencegrants'),
-    ...each(READ, GROUP, 'virtualservers'), ...each('update patch', GROUP, 'virtualservers/status'), ...each(`${READ} create update patch delete`, GROUP, 'virtualserverprograms'), ...EVENTS,
+    ...each(READ, GROUP, 'virtualservers'), ...each('update patch', GROUP, 'virtualservers/status'), ...each(`${READ} create update delete`, GROUP, 'virtualserverprograms'), ...EVENTS,
   ];
   assert.deepEqual(own, [
     ...namespaced, ...LEASES, ...each(READ, '', 'nodes namespaces'), ...each(READ, 'networking.k8s.io', 'servicecidrs'), ...each(READ, GROUP, 'vippools directorgroups'),
-    ...each('update patch', GROUP, 'vippools/status directorgroups/status virtualips/status'), ...each(`${READ} create update patch delete`, GROUP, 'virtualips ipvsnodes'),
+    ...each('update patch', GROUP, 'vippools/status directorgroups/status virtualips/status'), ...each(`${READ} create update delete`, GROUP, 'virtualips ipvsnodes'),
   ].sort());
   assert.deepEqual(elsewhere, namespaced.sort());
+  // Of Leases it writes its own only: others may be in its namespace.
+  const leases: Resource = { group: 'coordination.k8s.io', name: 'leases', namespaced: true };
+  assert.deepEqual(await Promise.all(['ipvs-operator-controller', 'director-n1', 'kube-controller-manager'].map((name) => permits('ipvs-operator-controller', 'update', leases, NAMESPACE, name))), [true, false, false]);
 });
 
 test('an agent may do what it needs and, of all that the server has, nothing else', { timeout: 300_000 }, async () => {
   const { own, elsewhere } = await allowed('ipvs-operator-agent');
   const namespaced = [...each(READ, GROUP, 'virtualserverprograms'), ...EVENTS];
-  assert.deepEqual(own, [...namespaced, ...LEASES, ...each(READ, GROUP, 'ipvsnodes directorgroups virtualips'), ...each('update patch', GROUP, 'ipvsnodes/status virtualips/status')].sort());
+  assert.deepEqual(own, [
+    ...namespaced, ...LEASES, ...each('update', 'coordination.k8s.io', 'leases'), ...each(READ, GROUP, 'ipvsnodes directorgroups virtualips'), ...each('update patch', GROUP, 'ipvsnodes/status'), ...each('patch', GROUP, 'virtualips/status'),
+  ].sort());
   assert.deepEqual(elsewhere, namespaced.sort());
 });
 
