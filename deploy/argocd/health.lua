@@ -2,7 +2,7 @@
 -- kstatus reads, too: status.observedGeneration and the conditions Ready and Stalled. argocd-cm.yaml beside it is made of this file.
 
 -- Reasons of Ready=False that only a person can change, on kinds without a condition Stalled.
-local waitsForSomebody = { InvalidSpec = true, DirectorGroupNotFound = true, PoolOverlap = true, NoMembers = true }
+local waitsForSomebody = { InvalidSpec = true, DirectorGroupNotFound = true, NoMembers = true }
 -- Reasons that say what somebody asked for.
 local wanted = { Suspended = true, Disabled = true }
 

@@ -60,7 +60,9 @@ for (const [what, one, wanted, message] of [
   ['one that works, though not as it should', object([ready, condition('Degraded', 'True', 'DuplicateAddress')]), 'Healthy', /DuplicateAddress/],
   ['one that was suspended by somebody', object([condition('Ready', 'False', 'Suspended')]), 'Suspended', /Suspended/],
   ['a pool that somebody disabled', object([condition('Ready', 'False', 'Disabled')]), 'Suspended', /Disabled/],
-  ['a pool that overlaps another', object([condition('Ready', 'False', 'PoolOverlap')]), 'Degraded', /PoolOverlap/],
+  ['a pool that overlaps another, as it is told', object([condition('Ready', 'True', 'PoolOverlap')]), 'Healthy', /PoolOverlap/],
+  ['a pool whose addresses are all in use', object([condition('Ready', 'True', 'PoolExhausted')]), 'Healthy', /PoolExhausted/],
+  ['a pool whose group is not there', object([condition('Ready', 'False', 'DirectorGroupNotFound')]), 'Degraded', /DirectorGroupNotFound/],
   ['a group without nodes', object([condition('Ready', 'False', 'NoMembers')]), 'Degraded', /NoMembers/],
   ['a group whose agents are not there yet', object([condition('Ready', 'False', 'NoLiveMember')]), 'Progressing', /NoLiveMember/],
 ] as const) {

@@ -97,7 +97,7 @@ export const CONDITIONS = {
 
 const VIP_POOL = {
   Ready: {
-    meaning: 'Addresses can be taken from the pool.',
+    meaning: 'The pool gives its addresses to those who may have them. True also when it has none left.',
     polarity: 'always',
     reasons: {
       Ready: 'Addresses can be taken from it.',
@@ -106,7 +106,7 @@ const VIP_POOL = {
       DirectorGroupNotFound: 'The DirectorGroup it names does not exist, or it names none and there are several.',
       PoolOverlap: 'Another pool has some of its addresses.',
       AddressReserved: 'Some of its addresses belong to nodes or to the cluster; those are not given.',
-      PoolExhausted: 'Every address is in use.',
+      PoolExhausted: 'Every address is in use; who needs another one is told so.',
       Disabled: 'spec.disabled is true: claims stay, new ones are refused.',
     },
   },

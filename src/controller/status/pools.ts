@@ -62,7 +62,8 @@ export function poolStatus(pool: ServerObjects['VIPPool'], used: Used, remark: P
   for (const address of excluded) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
   const { generation } = pool.metadata;
   const full = BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
-  const exhausted: PoolRemark = { ready: false, reason: 'PoolExhausted', message: 'every address is in use; add a block, or free one' };
+  // It does what it is for: a pool of one address that is in use must not stop whoever waits until everything is Ready (Flux, Argo CD).
+  const exhausted: PoolRemark = { ready: true, reason: 'PoolExhausted', message: 'every address is in use; for another one add a block, or free one' };
   const said = full && remark?.ready !== false ? exhausted : remark;
   const conditions = setCondition(pool.status?.conditions as readonly Condition[] | undefined ?? [],
     { type: 'Ready', status: said?.ready === false ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);

@@ -34,11 +34,11 @@ describe('a pool', () => {
     ['names none of several', {}, NONE, { groups: new Set(['a', 'b']) }, /^False DirectorGroupNotFound: there are 2 DirectorGroups; name one/],
     ['needs none where there is none', {}, NONE, { groups: new Set() }, /^True Ready$/],
     ['is disabled', { disabled: true }, NONE, {}, /^False Disabled/],
-    ['is used up', {}, { ipv4: 6, ipv6: 0 }, {}, /^False PoolExhausted: every address is in use; add a block/],
-    ['is used up, and more', {}, { ipv4: 9, ipv6: 0 }, {}, /^False PoolExhausted/],
+    ['is used up', {}, { ipv4: 6, ipv6: 0 }, {}, /^True PoolExhausted: every address is in use; for another one add a block/],
+    ['is used up, and more', {}, { ipv4: 9, ipv6: 0 }, {}, /^True PoolExhausted/],
     ['is used up and disabled', { disabled: true }, { ipv4: 6, ipv6: 0 }, {}, /^False Disabled/],
     ['shares addresses with another', {}, NONE, { pools: [thePool({ blocks: [{ start: '203.0.113.7', stop: '203.0.113.9' }] }, 'second'), thePool({ blocks: [{ cidr: '2001:db8::/64' }] }, 'third'), thePool()] }, /^True PoolOverlap: VIPPool second has some/],
-    ['shares addresses and is used up', {}, { ipv4: 6, ipv6: 0 }, { pools: [thePool({}, 'second')] }, /^False PoolExhausted/],
+    ['shares addresses and is used up', {}, { ipv4: 6, ipv6: 0 }, { pools: [thePool({}, 'second')] }, /^True PoolExhausted/],
     ['has an address of a node', {}, NONE, { reserved: () => '203.0.113.1 is an address of node n1' }, /^True AddressReserved: 203\.0\.113\.1 is an address of node n1: it is never given/],
   ];
   for (const [name, spec, used, surroundings, expected] of cases) it(name, () => assert.match(poolSays(spec, used, surroundings), expected));
