@@ -1,9 +1,9 @@
 # One image for every role: `controller`, `agent`, `standalone` and the tools are arguments. Built and run by script in a test as far as
-# that goes without an engine (test/unit/deploy/image.test.ts).
+# that goes without an engine (test/cluster/image.test.ts).
 #
 # Debian slim and not distroless: the agent runs `nft` or `iptables-*-save|-restore` for source NAT and marks, and `modprobe` for the two
-# schedulers that the kernel must not load itself (src/kernel/net/command.ts, src/kernel/ipvs/scheduler-module.ts). Distroless has none of
-# them, nor a way to add them with their libraries. The version of Debian is that of the builder: one libc for node and koffi.
+# schedulers that the kernel must not load itself and `fou`, which it does not (src/kernel/net/command.ts, src/kernel/net/fou.ts,
+# src/kernel/ipvs/scheduler-module.ts). Distroless has none of them, nor a way to add them with their libraries. The version of Debian is that of the builder: one libc for node and koffi.
 
 ARG NODE=24
 ARG DEBIAN=trixie

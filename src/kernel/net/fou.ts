@@ -78,7 +78,7 @@ export class FouPorts {
     if (this.#id !== 0) return;
     throw new KernelError({
       code: 'MODULE_MISSING', errno: ERRNO.ENOENT, operation: 'FOU_CMD_ADD', object: `${fou.family} UDP port ${fou.port}`,
-      message: `this kernel has no fou family: \`modprobe fou\`${loaded.stderr ? ` (${loaded.stderr.trim().slice(0, 200)})` : ''}`,
+      message: `the module fou is not loaded, and no kernel loads it by itself: on the host, \`modprobe fou\`, now and at boot${loaded.stderr ? ` (tried here: ${loaded.stderr.trim().slice(0, 200)})` : ''}`,
     });
   }
 
