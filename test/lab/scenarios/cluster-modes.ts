@@ -2,10 +2,14 @@
 // clients that know nothing of it. One scenario a mode; each edited live under held connections.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { create, pod, service } from '../../cluster/objects.ts';
+import { difference } from '../difference.ts';
 import { scenario, type Lab } from '../lab.ts';
 import { basics, edge, startOperator, type NodeSpec } from '../operator.ts';
+import { LOAD } from '../theirs.ts';
 import { lan, vip } from '../topologies.ts';
 
 const directors: NodeSpec[] = [{ name: 'dir1', addresses: ['10.0.1.11'], labels: edge }, { name: 'dir2', addresses: ['10.0.1.12'], labels: edge }];
@@ -65,16 +69,24 @@ export const nat = scenario({
   },
 });
 
+/** The command of docs/install.md that shows whether something is left on a node. */
+function whatNodesHave(): string[] {
+  return /^kubectl (get ivn -o custom-columns=\S+)/m.exec(readFileSync(resolve(import.meta.dirname, '../../../docs/install.md'), 'utf8'))![1]!.split(' ');
+}
 
 const nodesMode = (mode: 'DR' | 'TUN') => scenario({
   name: `cluster-${mode.toLowerCase()}`,
-  about: `nodes as real servers in ${mode}: their agents receive for the VIP before any director sends, and clients are balanced`,
+  about: `nodes as real servers in ${mode}: their agents receive for the VIP before any director sends, and clients are balanced; what an agent left behind is taken away without one`,
   topology: lan,
   tags: mode === 'DR' ? ['cluster'] : ['cluster', 'long'],
   timeoutSeconds: 400,
   run: async (lab) => {
     await serve(lab, [80]);
-    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27'));
+    let empty = '';
+    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27'), { before: async () => {
+      await lab.host('rs1').sh(LOAD);
+      empty = await lab.snapshot('rs1');
+    } });
     await operator.cluster.apply(server(`mode: ${mode}, ports: [ { port: 80 } ], backends: [ { nodes: { selector: { matchLabels: { role: web } } } } ]`));
     await operator.ready('shop/web');
     await lab.eventually(async () => isDeepStrictEqual((await lab.get('c1', { address: vip, port: 80, count: 12 })).by, balanced), { withinMs: 60_000, what: 'all three serve' });
@@ -93,6 +105,19 @@ const nodesMode = (mode: 'DR' | 'TUN') => scenario({
 
     await operator.cluster.kubectl(['delete', 'ivs', '-n', 'shop', 'web', '--wait=true']);
     await lab.eventually(async () => !(await lab.host(other).addresses()).some((a) => a.includes(vip)), { withinMs: 30_000, what: 'the VIP is gone' });
+
+    // Uninstalled now, real servers would keep it: who uninstalls waits until no node says so, or cleans up there (docs/install.md).
+    await lab.eventually(async () => (await operator.get('virtualips', vip)) === null, { withinMs: 30_000, what: 'the address is given back' });
+    await lab.eventually(async () => {
+      const { stdout } = await operator.cluster.kubectl(whatNodesHave());
+      const left = Object.fromEntries(stdout.trim().split('\n').map((line) => line.split(/ +/)).map(([name, ...rest]) => [name, rest.join(' ')]));
+      assert.deepEqual([left[other], left['rs1']], ['0 [] []', `0 [] [${vip}]`], stdout);
+    }, { withinMs: 60_000, what: 'the director has nothing, rs1 receives' });
+    await operator.agents['rs1']!.kill();
+    assert.notDeepEqual(difference(empty, await lab.snapshot('rs1')), []);
+    const cleaned = await lab.cli('rs1', ['standalone', '--cleanup', '--state', lab.host('rs1').path('agent')]);
+    assert.equal(cleaned.code, 0, cleaned.stderr);
+    assert.deepEqual(difference(empty, await lab.snapshot('rs1')), [], 'rs1 is as it was before us');
   },
 });
 
