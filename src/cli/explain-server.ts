@@ -9,7 +9,7 @@ export function specStep({ facts, key, raw, server, problems }: Case): Step {
   const { namespace, name } = facts;
   if ('unread' in facts.server) {
     return facts.server.unread.why === 'noKind'
-      ? wrong('spec', '', 'the cluster does not know VirtualServers: the CRDs are not installed', 'kubectl apply --server-side -f crds/, and install the operator')
+      ? wrong('spec', '', 'the cluster does not know VirtualServers: the CRDs are not installed', 'kubectl apply -f crds/, and install the operator')
       : unread('spec', '', facts.server.unread);
   }
   if (raw === null) return wrong('spec', '', `there is no VirtualServer ${key}`, 'kubectl get ivs -A lists those that are there');

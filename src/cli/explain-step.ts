@@ -50,7 +50,7 @@ export function unsure(step: StepName, about: string, text: string, fix: string,
 /** What could not be read. */
 export function unread(step: StepName, about: string, { why, text, permission }: Unread, needed = true): Step {
   const fix = why === 'forbidden' ? `kubectl auth can-i ${permission}, and ask an administrator for that permission`
-    : why === 'noKind' ? 'kubectl apply --server-side -f crds/ installs the kinds of this operator'
+    : why === 'noKind' ? 'kubectl apply -f crds/ installs the kinds of this operator'
       : `kubectl ${permission.replace(/^list /, 'get ')}`;
   return unsure(step, about, why === 'forbidden' ? `not looked at, for want of permission to ${permission}` : `not looked at: ${text}`, fix, needed);
 }

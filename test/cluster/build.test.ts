@@ -117,6 +117,10 @@ test('an old Go is not used, and etcd is never built', async () => {
   assert.equal(code, 1);
   assert.match(stderr, /needs Go 1\.26 or later.*apt-get install -y python3-venv/);
   assert.deepEqual(old.builds(), []);
+  // Nor is one that is not there, and the message is the same.
+  rmSync(join(old.path, 'go'));
+  const none = await build(old, ['kube-apiserver']);
+  assert.deepEqual([none.code, none.stderr], [code, stderr]);
   assert.match((await build(old, ['etcd'])).stderr, /etcd is missing; type: sh tools\/bootstrap\.sh cluster/);
   assert.match((await build(old, ['docker'])).stderr, /no such tool: docker/);
 });

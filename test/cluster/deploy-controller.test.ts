@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { runCommand } from '../lab/process.ts';
 import { object, type Workload } from '../unit/deploy/files.ts';
 import { create, node, pod } from './objects.ts';
 import { lastLines, startServerProcess, type ServerProcess } from './process.ts';
@@ -71,6 +72,17 @@ test('it is live, ready and the leader, and counts its writes', async () => {
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   assert.match(metrics, /^ipvs_operator_controller_leader 1$/m);
   assert.match(metrics, /^ipvs_operator_controller_writes_total\{kind="VirtualServerProgram",verb="create",result="success"\} [1-9]/m);
+});
+
+test('in its pod `explain` may look at everything that it asks for', async () => {
+  for (const name of ['shop/web', 'ingress/ingress']) {
+    const { code, stdout, stderr } = await runCommand([process.execPath, join(root, 'src/main.ts'), 'explain', name, '--kubeconfig', cluster.writeKubeconfig('controller', token), '-o', 'json'], { timeoutMs: 120_000 });
+    // No agents run here, so nothing is served.
+    assert.equal(code, 1, stderr);
+    const { steps } = JSON.parse(stdout) as { steps: { text: string }[] };
+    assert.ok(steps.length >= 8);
+    assert.deepEqual(steps.filter(({ text }) => /for want of permission/.test(text)), []);
+  }
 });
 
 test('it was refused nothing', () => {

@@ -8,6 +8,7 @@ import { globSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, w
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { dump } from 'js-yaml';
+import { JUDGED_KINDS } from '../../tools/chart/argocd.ts';
 import { identity, kustomizeBase, readManifests, withoutHelm, type Manifest } from '../../tools/chart/manifests.ts';
 import { runCommand } from '../lab/process.ts';
 import { programPath } from './programs.ts';
@@ -35,11 +36,12 @@ const ALL_ON = {
   controller: {
     replicas: 3, port: 8080, logLevel: 'debug', writesPerSecond: 500, tolerations: [{ key: 'a', operator: 'Exists' }], podAnnotations: { a: 'b' }, podLabels: { c: 'd' },
     affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, podAffinityTerm: { topologyKey: 'zone', labelSelector: { matchLabels: { a: 'b' } } } }] } },
-    extraArgs: ['--no-leader-election'], extraEnv: [{ name: 'A', value: 'b' }],
+    extraArgs: ['--no-leader-election'], extraEnv: [{ name: 'A', value: 'b' }], priorityClassName: 'mine', nodeSelector: { disk: 'ssd' }, resources: { limits: { memory: '3Gi' } },
   },
   agent: {
     listen: { host: '', port: 9000 }, logLevel: 'trace', stateFolder: '/data/ipvs', modules: { load: true }, seLinuxOptions: { type: 'spc_t' }, appArmorProfile: { type: 'Unconfined' },
     podAnnotations: { a: 'b' }, podLabels: { c: 'd' }, extraArgs: ['--resync', '30'], extraEnv: [{ name: 'KUBERNETES_SERVICE_HOST', value: '192.0.2.1' }], minReadySeconds: 0,
+    priorityClassName: 'ours', nodeSelector: { rack: 'r1' }, resources: { limits: { memory: '2Gi' } }, tolerations: [{ key: 'e', operator: 'Exists' }], updateStrategy: { type: 'OnDelete' },
     affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }] } } },
   },
   podMonitor: { enabled: true, labels: { release: 'prometheus' }, interval: '15s' },
@@ -106,12 +108,17 @@ test('with everything on, every value is where it belongs', async () => {
   const text = (kind: string, name: string) => JSON.stringify(objects.find((one) => one.kind === kind && one.metadata.name === name));
   const controller = text('Deployment', 'ipvs-operator-controller');
   for (const part of [`"image":"registry.example.org/ipvs@${ALL_ON.image.digest}"`, '"imagePullSecrets":[{"name":"registry"}]', '"replicas":3', '"--listen",":8080"', '"--log-level","debug"', '"--writes-per-second","500"',
-    '"--no-leader-election"', '{"name":"A","value":"b"}', '"containerPort":8080', '"podAntiAffinity"', '"annotations":{"a":"b"}', '"c":"d"']) assert.ok(controller.includes(part), `${part} in ${controller}`);
+    '"--no-leader-election"', '{"name":"A","value":"b"}', '"containerPort":8080', '"podAntiAffinity"', '"annotations":{"a":"b"}', '"c":"d"', '"imagePullPolicy":"Always"', '"tolerations":[{"key":"a","operator":"Exists"}]',
+    '"priorityClassName":"mine"', '"nodeSelector":{"disk":"ssd",', '"limits":{"memory":"3Gi"}']) assert.ok(controller.includes(part), `${part} in ${controller}`);
   const agent = text('DaemonSet', 'ipvs-operator-agent');
   for (const part of ['"--listen",":9000"', '"hostPort":9000', '"path":"/data/ipvs"', '"add":["NET_ADMIN","NET_RAW","SYS_MODULE"]', '"mountPath":"/lib/modules","readOnly":true', '"seLinuxOptions":{"type":"spc_t"}',
-    '"appArmorProfile":{"type":"Unconfined"}', '"--resync","30"', '"minReadySeconds":0', '"nodeAffinity"']) assert.ok(agent.includes(part), `${part} in ${agent}`);
+    '"appArmorProfile":{"type":"Unconfined"}', '"--resync","30"', '"minReadySeconds":0', '"nodeAffinity"', '"--log-level","trace"', '{"name":"KUBERNETES_SERVICE_HOST","value":"192.0.2.1"}', '"annotations":{"a":"b"}', '"c":"d"',
+    '"imagePullPolicy":"Always"', '"imagePullSecrets":[{"name":"registry"}]', '"tolerations":[{"key":"e","operator":"Exists"}]', '"priorityClassName":"ours"', '"rack":"r1"', '"limits":{"memory":"2Gi"}',
+    '"type":"OnDelete"']) assert.ok(agent.includes(part), `${part} in ${agent}`);
   assert.doesNotMatch(agent, /"httpGet":\{"host"/, 'a probe of the node\'s address');
-  assert.equal(objects.filter(({ kind }) => kind === 'PodMonitor').length, 2);
+  const monitors = objects.filter(({ kind }) => kind === 'PodMonitor').map((one) => JSON.stringify(one));
+  assert.equal(monitors.length, 2);
+  for (const monitor of monitors) for (const part of ['"release":"prometheus"', '"interval":"15s"', '"port":"health"']) assert.ok(monitor.includes(part), `${part} in ${monitor}`);
   assert.match(text('Namespace', 'ipvs-system'), /"pod-security.kubernetes.io\/enforce":"privileged"/);
   assert.match(text('CustomResourceDefinition', 'virtualservers.ipvs-operator.dev'), /"helm.sh\/resource-policy":"keep"/);
 });
@@ -155,8 +162,18 @@ test('an old cluster is refused', async () => {
   assert.match(stderr, /1\.31/);
 });
 
-test('the API server takes install.yaml, all of it and strictly', async () => {
-  const { code, stdout, stderr } = await cluster.kubectl(['apply', '--server-side', '--validate=strict', '-f', join(root, 'deploy/install.yaml')]);
+test('plain kubectl apply does for crds/, for install.yaml and for the examples', async () => {
+  for (const path of ['crds', 'deploy/install.yaml']) {
+    const { code, stderr } = await cluster.kubectl(['apply', '-f', join(root, path)]);
+    assert.deepEqual([code, stderr], [0, ''], path);
+  }
+  await established();
+  const { code, stderr } = await cluster.kubectl(['apply', '-f', join(root, 'examples/kubernetes')]);
+  assert.deepEqual([code, stderr], [0, '']);
+});
+
+test('the API server takes install.yaml, all of it and strictly, and changes over from plain kubectl apply', async () => {
+  const { code, stdout, stderr } = await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '--validate=strict', '-f', join(root, 'deploy/install.yaml')]);
   assert.equal(code, 0, stderr);
   assert.equal(stderr, '', 'no warning');
   assert.equal(stdout.trim().split('\n').length, readManifests(readFileSync(join(root, 'deploy/install.yaml'), 'utf8')).length);
@@ -190,7 +207,7 @@ test('kubeconform agrees with every render and every example, by the schemas of 
 });
 
 test('the API server takes the examples, strictly', async () => {
-  const { code, stderr } = await cluster.kubectl(['apply', '--server-side', '--validate=strict', ...globSync('examples/kubernetes/*.yaml', { cwd: root }).sort().flatMap((file) => ['-f', join(root, file)])]);
+  const { code, stderr } = await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '--validate=strict', ...globSync('examples/kubernetes/*.yaml', { cwd: root }).sort().flatMap((file) => ['-f', join(root, file)])]);
   // Namespaces stand in the same files as what is in them.
   assert.equal(code, 0, stderr);
   const { stdout } = await cluster.kubectl(['get', 'ipvs', '-A', '-o', 'name']);
@@ -206,3 +223,24 @@ for (const [file, pick] of [
     assert.match(await rendered(pick(manifest)), /image: registry\.example\.org\/ipvs-operator:/);
   });
 }
+
+test('the command of deploy/argocd/README.md adds the health checks to what Argo CD has', async () => {
+  await cluster.apply('apiVersion: v1\nkind: Namespace\nmetadata: { name: argocd }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: argocd-cm, namespace: argocd }\ndata: { url: "https://argocd.example.org" }');
+  const [, command] = /^kubectl (.*patch configmap.*)$/m.exec(readFileSync(join(root, 'deploy/argocd/README.md'), 'utf8'))!;
+  const { code, stderr } = await cluster.kubectl(command!.replace('deploy/argocd', join(root, 'deploy/argocd')).split(' '));
+  assert.equal(code, 0, stderr);
+  const { body } = await cluster.request<{ data: Record<string, string> }>('GET', '/api/v1/namespaces/argocd/configmaps/argocd-cm');
+  assert.deepEqual(Object.keys(body.data).sort(), [...JUDGED_KINDS.map((kind) => `resource.customizations.health.ipvs-operator.dev_${kind}`), 'url'].sort());
+});
+
+test('uninstalled as docs/install.md says, everything of install.yaml is gone but the CRDs, and what people wrote is there', async () => {
+  const page = readFileSync(join(root, 'docs/install.md'), 'utf8');
+  const commands = [...page.matchAll(/^kubectl (delete (?:clusterroles,\S+|namespace) .*)$/gm)].map(([, command]) => command!.split(' '));
+  assert.equal(commands.length, 2);
+  // Nobody empties a namespace here: there is no controller manager.
+  for (const command of commands) assert.equal((await cluster.kubectl([...command, '--wait=false'])).code, 0, command.join(' '));
+  const { stdout } = await cluster.kubectl(['get', '-f', join(root, 'deploy/install.yaml'), '--ignore-not-found', '-o', 'json']);
+  const left = (JSON.parse(stdout) as { items: Manifest[] }).items.filter(({ metadata }) => metadata.namespace === undefined).map(({ kind }) => kind);
+  assert.deepEqual(left.sort(), ['Namespace', ...Array<string>(6).fill('CustomResourceDefinition')].sort());
+  assert.equal((await cluster.kubectl(['get', 'ipvs', '-A', '-o', 'name'])).stdout.trim().split('\n').length, 5);
+});

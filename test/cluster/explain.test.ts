@@ -71,7 +71,7 @@ const renewed = (name: string, wallMs: number, leaseDurationSeconds: number) => 
 test('before the CRDs are there it says so, and before the VirtualServer is', async () => {
   const bare = await explained();
   assert.equal(bare.code, 1, bare.stderr);
-  assert.match(bare.conclusion, /the CRDs are not installed\. Run: kubectl apply --server-side -f crds\//);
+  assert.match(bare.conclusion, /the CRDs are not installed\. Run: kubectl apply -f crds\//);
   await cluster.applyFile(new URL('../../crds/', import.meta.url).pathname);
   await create(cluster, namespace('tenant-a'), namespace('ipvs-system'));
   for (const deadline = performance.now() + 60_000; ; await sleep(100)) {

@@ -25,6 +25,17 @@ for (const one of ours) {
   });
 }
 
+test('the manifests of the README and of the examples for a host without a cluster have no problem', () => {
+  const inReadme = [...read('README.md').matchAll(/^```yaml\n([^]*?)^```/gm)].flatMap(([, text]) => readManifests(text!));
+  assert.deepEqual(inReadme.map(({ kind }) => kind), ['VIPPool', 'VirtualServer']);
+  const files = ['tutorial', 'web'].flatMap(filesOf);
+  assert.equal(files.length, 4);
+  for (const one of [...inReadme, ...files.flatMap((file) => readManifests(read(file)))]) {
+    const result = parseObject(one);
+    assert.ok(result.ok, result.ok ? '' : result.problems.map(formatProblem).join('\n'));
+  }
+});
+
 test('every VirtualServer of the examples is in a namespace that the pool admits, pins an address that it holds, and names a Service that is there', () => {
   const parsed = ours.map((one) => { const result = parseObject(one); assert.ok(result.ok); return result.object; });
   const pools = parsed.filter((one) => one.kind === 'VIPPool').map((one) => readPool(one as VIPPool));
@@ -39,6 +50,12 @@ test('every VirtualServer of the examples is in a namespace that the pool admits
   }
   const groups = new Set(of('DirectorGroup').map(({ metadata }) => metadata.name));
   for (const pool of pools) assert.ok(groups.has(pool.object.spec.directorGroupRef!.name));
+});
+
+test('an example with a slow start has weights that can rise', () => {
+  const rising = ours.filter(({ kind, spec }) => kind === 'VirtualServer' && (spec as VirtualServer['spec']).slowStart !== undefined).map(({ spec }) => spec as VirtualServer['spec']);
+  assert.ok(rising.length > 0);
+  for (const { backends } of rising) for (const { weight = 1 } of backends) assert.ok(weight > 10, 'of 1 there are no steps');
 });
 
 for (const folder of ['argocd', 'flux']) {

@@ -1,7 +1,17 @@
-/** The reference pages are what the tables in the source say, and what a page links to exists. */
+/** The reference pages are what the tables in the source say; and what a page links to, names or tells to type exists. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { AGENT_USAGE } from '../../../src/agent/cluster/options.ts';
+import { EXPLAIN_USAGE } from '../../../src/cli/explain.ts';
+import { IMPORT_USAGE } from '../../../src/cli/import.ts';
+import { PLAN_USAGE } from '../../../src/cli/plan.ts';
+import { PREFLIGHT_USAGE } from '../../../src/cli/preflight.ts';
+import { SAVE_USAGE } from '../../../src/cli/save.ts';
+import { STATUS_USAGE } from '../../../src/cli/status.ts';
+import { CONTROLLER_USAGE } from '../../../src/controller/options.ts';
+import { CATALOGUES } from '../../../src/observe/catalogue.ts';
+import { STANDALONE_USAGE } from '../../../src/standalone/options.ts';
 import { pages } from '../../../tools/docs.ts';
 
 const root = new URL('../../../', import.meta.url);
@@ -20,19 +30,71 @@ test('every code of every table of codes in the source is on the page of codes',
   }
 });
 
-test('every relative link in README and docs leads somewhere', () => {
-  const files = ['README.md', ...readdirSync(new URL('docs/', root)).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
-  for (const file of files) {
-    const text = readFileSync(new URL(file, root), 'utf8');
-    for (const [, target] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
-      assert.ok(existsSync(new URL(target!, new URL(file, root))), `${file} links to ${target}`);
-    }
+/** Every page of the repository, by its path. */
+const pagesOf = (...patterns: readonly string[]): [path: string, text: string][] => patterns.flatMap((pattern) => globSync(pattern, { cwd: root.pathname })).sort().map((path) => [path, readFileSync(new URL(path, root), 'utf8')]);
+const allPages = pagesOf('*.md', '{docs,deploy,examples,src,test}/**/*.md');
+
+test('every relative link of a page leads somewhere', () => {
+  assert.ok(allPages.length >= 14);
+  for (const [path, text] of allPages) {
+    for (const [, target] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) assert.ok(existsSync(new URL(target!, new URL(path, root))), `${path} links to ${target}`);
   }
 });
 
-test('every npm script that README and docs name exists', () => {
+test('every npm script that a page names exists', () => {
   const scripts = (JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { scripts: Record<string, string> }).scripts;
-  for (const file of ['README.md', ...readdirSync(new URL('docs/', root)).map((f) => `docs/${f}`)]) {
-    for (const [, script] of readFileSync(new URL(file, root), 'utf8').matchAll(/npm run ([a-z:]+)/g)) assert.ok(script! in scripts, `${file} names npm run ${script}`);
+  for (const [path, text] of allPages) for (const [, script] of text.matchAll(/npm run ([a-z:]+)/g)) assert.ok(script! in scripts, `${path} names npm run ${script}`);
+});
+
+test('every file of ours that a page, a manifest or the Dockerfile names exists', () => {
+  // One that a reader is told to make, and generated ones.
+  const others = new Set(['test/lab/scenarios/mine.ts', 'dist/main.js', 'values.yaml']);
+  const files = globSync('{src,test,tools}/**/*.{ts,sh,c,mod}', { cwd: root.pathname });
+  const named = [...allPages, ...pagesOf('Dockerfile', 'deploy/chart/templates/*', 'examples/**/*.yaml', 'crds/*')].flatMap(([path, text]) => [
+    ...[...text.matchAll(/(?<![\w/.~-])(?:[\w-]+\/)*[\w-]+(?:\.test)?\.ts\b/g)].map(([file]) => [path, file] as const),
+    ...[...text.matchAll(/(?<![\w/.~-])(?:src|test|tools|docs|deploy|examples|crds)\/[\w./-]*\w/g)].map(([file]) => [path, file] as const),
+  ]);
+  assert.ok(named.length > 100);
+  for (const [path, file] of named) if (!others.has(file)) assert.ok(existsSync(new URL(file, root)) || files.some((one) => one.endsWith(`/${file}`)), `${path} names ${file}`);
+});
+
+/** What each sub-command says of itself. */
+const USAGES: Readonly<Record<string, string>> = {
+  agent: AGENT_USAGE, controller: CONTROLLER_USAGE, explain: EXPLAIN_USAGE, import: IMPORT_USAGE, plan: PLAN_USAGE, preflight: PREFLIGHT_USAGE, save: SAVE_USAGE, standalone: STANDALONE_USAGE, status: STATUS_USAGE,
+};
+
+test('every command of ours that a page shows is one, with options that it has', () => {
+  const named = allPages.flatMap(([path, text]) => {
+    const code = [...text.matchAll(/^```\w*\n([^]*?)^```|`([^`\n]+)`/gm)].map(([, block, inline]) => block ?? inline!).join('\n').replace(/\\\n/g, ' ');
+    return [...code.matchAll(/(\S+ +)?(?:(?<![\w/.-])ipvs-operator|ipvs-operator:[\d.]+|dist\/main\.js(?! is missing)) +([a-z-]+)\b(?!\/)([^#|&;>\n]*)/g)]
+      .filter(([, before = '']) => !/^(install|template|upgrade|uninstall) /.test(before)).map(([, , command, rest]) => ({ path, command: command!, rest: rest! }));
+  });
+  assert.ok(named.length > 25);
+  for (const { path, command, rest } of named) {
+    const usage = USAGES[command];
+    assert.ok(usage !== undefined, `${path} shows ipvs-operator ${command}`);
+    for (const [option] of rest.matchAll(/(?<![\w-])--?[a-z][a-z-]*/g)) assert.match(usage, new RegExp(`(?<![\\w-])${option}(?![\\w-])`), `${path}: ${command} ${option}`);
   }
+});
+
+test('every value of the chart that a page names exists', () => {
+  const values = new Set<string>();
+  const walk = (schema: { properties?: Record<string, object> }, path: string): void => {
+    for (const [name, one] of Object.entries(schema.properties ?? {})) {
+      values.add(`${path}${name}`);
+      walk(one, `${path}${name}.`);
+    }
+  };
+  walk(JSON.parse(readFileSync(new URL('deploy/chart/values.schema.json', root), 'utf8')) as object, '');
+  const named = allPages.flatMap(([path, text]) => [...text.matchAll(/(?:`|--set )((?:agent|controller|image|crds|namespace|admission|rbac|podMonitor)(?:\.[a-zA-Z]+)+)/g)].map(([, value]) => ({ path, value: value! }))).filter(({ value }) => !value.endsWith('.ts'));
+  assert.ok(named.length > 40);
+  // A map is the user's below its name.
+  for (const { path, value } of named) assert.ok(values.has(value) || value.startsWith('agent.seLinuxOptions.'), `${path} names ${value}`);
+});
+
+test('every metric that a page names is one', () => {
+  const metrics = new Set(CATALOGUES.flatMap(({ metrics: all }) => Object.values(all as Readonly<Record<string, { readonly name: string }>>).map(({ name }) => name)));
+  const named = allPages.flatMap(([path, text]) => [...text.matchAll(/`(ipvs_operator_[a-z_]+)`/g)].map(([, name]) => ({ path, name: name! })));
+  assert.ok(new Set(named.map(({ path }) => path)).size > 1);
+  for (const { path, name } of named) assert.ok(metrics.has(name), `${path} names ${name}`);
 });
