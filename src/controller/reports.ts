@@ -18,7 +18,7 @@ interface Report {
 /** Real servers that are not as the program wrote them. */
 export type BackendReport = NonNullable<IPVSNodeStatus['backends']>[number];
 
-const NOBODY: Holder = { node: '', live: false, duplicate: '' };
+const NOBODY: Holder = { node: '', live: false, duplicate: '', why: '' };
 
 export class Reports {
   readonly #reports = new Map<string, Report>();
@@ -78,7 +78,8 @@ export class Reports {
     if (!vip?.status) return NOBODY;
     const { activeNode = '', conditions = [] } = vip.status;
     const duplicate = conditions.find((c) => c.type === 'DuplicateAddress' && c.status === 'True');
-    return { node: activeNode, live: this.#live.has(activeNode), duplicate: duplicate?.message ?? '' };
+    const unowned = conditions.find((c) => c.type === 'Owned' && c.status !== 'True');
+    return { node: activeNode, live: this.#live.has(activeNode), duplicate: duplicate?.message ?? '', why: unowned?.message ?? '' };
   }
 }
 

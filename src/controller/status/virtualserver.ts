@@ -28,6 +28,8 @@ export interface Holder {
   readonly live: boolean;
   /** Who else answers for it, in words; '' for nobody. */
   readonly duplicate: string;
+  /** What directors say of why nobody has it for certain, in words; '' for nothing. */
+  readonly why: string;
 }
 
 export interface ServerStatusInput {
@@ -201,9 +203,8 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
   const owners = new Set(verdict.addresses.map((a) => holders.get(a)?.node ?? ''));
   const hash = program?.spec.contentHash;
   const owning = input.directors.filter((d) => owners.has(d.node));
-  const run = orphans.length === 0 && owning.length > 0 && owning.every((d) => d.hash === hash);
-  const partly = programmed.reason === 'PartiallyProgrammed';
-  const enough = run ? programmed.reason === 'Pending' || partly : orphans.length === 0 && input.settling && partly;
+  const run = orphans.length === 0 && hash !== undefined && owning.length > 0 && owning.every((d) => d.live && d.hash === hash);
+  const enough = run || (orphans.length === 0 && input.settling && programmed.reason === 'PartiallyProgrammed');
   if (programmed.status !== 'True' && !enough) return no('NotProgrammed', programmed.message);
   if (readyServers === 0) {
     const { waiting, problems, excluded } = verdict;
@@ -214,6 +215,8 @@ function readyOf(input: ServerStatusInput, accepted: Said<'Accepted'>, programme
     return no('NoReadyBackends', `${why}${awaited}`);
   }
   if (orphans.length > 0) {
+    // They see more of it than can be seen from here, as that a dead director's kernel still answers: then no other takes over.
+    for (const a of orphans) if (holders.get(a)?.why) return no('NoOwner', `${a}: ${holders.get(a)!.why}`);
     const lost = [...new Set(orphans.flatMap((a) => holders.get(a)?.node || []))];
     const vips = orphans.join(', ');
     return no('NoOwner', lost.length > 0

@@ -74,10 +74,12 @@ test('a VIP is held by whom its status names, live or not, and may be somebody e
   r.setLive(new Set(['e1']));
   const vip = (status?: object): VirtualIP => ({ ...(status ? { status } : {}) }) as unknown as VirtualIP;
   const duplicate = (status: string) => vip({ activeNode: 'e1', conditions: [{ type: 'DuplicateAddress', status, message: '00:11 answers' }] });
-  assert.deepEqual(r.holder(undefined), { node: '', live: false, duplicate: '' });
-  assert.deepEqual(r.holder(vip()), { node: '', live: false, duplicate: '' });
-  assert.deepEqual(r.holder(vip({})), { node: '', live: false, duplicate: '' });
-  assert.deepEqual(r.holder(vip({ activeNode: 'e2' })), { node: 'e2', live: false, duplicate: '' });
-  assert.deepEqual(r.holder(duplicate('True')), { node: 'e1', live: true, duplicate: '00:11 answers' });
-  assert.deepEqual(r.holder(duplicate('False')), { node: 'e1', live: true, duplicate: '' });
+  assert.deepEqual(r.holder(undefined), { node: '', live: false, duplicate: '', why: '' });
+  assert.deepEqual(r.holder(vip()), { node: '', live: false, duplicate: '', why: '' });
+  assert.deepEqual(r.holder(vip({})), { node: '', live: false, duplicate: '', why: '' });
+  assert.deepEqual(r.holder(vip({ activeNode: 'e2' })), { node: 'e2', live: false, duplicate: '', why: '' });
+  assert.deepEqual(r.holder(duplicate('True')), { node: 'e1', live: true, duplicate: '00:11 answers', why: '' });
+  const owned = (status: string) => vip({ activeNode: 'e2', conditions: [{ type: 'Owned', status, reason: 'OwnerLost', message: 'its kernel still answers' }] });
+  assert.deepEqual([r.holder(owned('Unknown')).why, r.holder(owned('False')).why, r.holder(owned('True')).why], ['its kernel still answers', 'its kernel still answers', '']);
+  assert.deepEqual(r.holder(duplicate('False')), { node: 'e1', live: true, duplicate: '', why: '' });
 });

@@ -26,7 +26,7 @@ const shop = (spec: Record<string, unknown> = {}, status?: VirtualServerStatus, 
 /** `hash` '': it runs nothing. */
 const runs = (node: string, hash = HASH): DirectorReport => ({ node, live: true, hash: hash === '' ? undefined : hash });
 const fails = (node: string, code: string, message = `${code} here`): DirectorReport => ({ node, live: true, failure: { code, message } });
-const held = (node = 'e1', more: Partial<Holder> = {}): ReadonlyMap<string, Holder> => new Map([[VIP, { node, live: true, duplicate: '', ...more }]]);
+const held = (node = 'e1', more: Partial<Holder> = {}): ReadonlyMap<string, Holder> => new Map([[VIP, { node, live: true, duplicate: '', why: '', ...more }]]);
 const refused = (reason: string, message = `${reason}: do something`): Verdict => ({ ...SERVED, accepted: false, reason, message, addresses: [], pool: '', group: '', backends: 0, program: null });
 
 function statusOf(input: Partial<ServerStatusInput> = {}): VirtualServerStatus {
@@ -115,6 +115,10 @@ const CASES: Case[] = [
   { name: 'one of two has no NIC for it', input: { directors: [fails('e2', 'NoInterface'), runs('e1')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'True Ready' } },
   { name: 'the kernel cannot do it', input: { directors: [fails('e1', 'KernelFeatureMissing')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False KernelFeatureMissing', Ready: 'False NotProgrammed', Stalled: 'True KernelFeatureMissing' }, message: ['Stalled', /e1: KernelFeatureMissing here/] },
   { name: 'something of somebody else is in the way', input: { directors: [fails('e1', 'ForeignConflict')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False ForeignConflict', Ready: 'False NotProgrammed', Stalled: 'True ForeignConflict' } },
+  ...['KernelFeatureMissing', 'ForeignConflict'].map((reason): Case => ({
+    name: `a director that only stands by cannot have it (${reason}): clients are served all the same`, input: { directors: [runs('e1'), fails('e2', reason)] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: `False ${reason}`, Ready: 'True Ready', Stalled: `True ${reason}` }, message: ['Stalled', /^e2: /],
+  })),
   { name: 'nobody runs it yet', input: { directors: [runs('e1', ''), runs('e2', 'old')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False Pending', Ready: 'False NotProgrammed' }, message: ['Programmed', /0 of 2 directors run it; waiting for e1, e2/] },
   {
     name: 'the API server does not take its program', input: { directors: [runs('e1', ''), runs('e2', 'old')], refused: 'POST /apis/x: exceeded quota: few' },
@@ -123,6 +127,11 @@ const CASES: Case[] = [
   { name: 'the owner runs it, another does not', input: { directors: [runs('e1'), runs('e2', 'old')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'True Ready' }, message: ['Programmed', /1 of 2 directors run it; waiting for e2/] },
   { name: 'another runs it, the owner does not', input: { directors: [runs('e1', 'old'), runs('e2')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'False PartiallyProgrammed', Ready: 'False NotProgrammed' } },
   { name: 'nobody holds the address', input: { holders: held('', { live: false }) }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /no director holds 203\.0\.113\.1; look at kubectl get vip/] },
+  {
+    name: 'who holds the address is dead, and its kernel still answers: nobody takes over, which nobody is to wait for',
+    input: { holders: held('e1', { live: false, why: 'e1 does not renew its Lease and still answers for the address, so it is left alone; start its agent again' }), directors: [{ node: 'e1', live: false, hash: HASH }, runs('e2')] },
+    says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /^203\.0\.113\.1: e1 does not renew its Lease and still answers .*; start its agent again$/],
+  },
   { name: 'who holds the address is not live', input: { holders: held('e1', { live: false }), directors: [{ node: 'e1', live: false, hash: HASH }, runs('e2')] }, says: { Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed', Ready: 'False NoOwner' }, message: ['Ready', /e1, which held 203\.0\.113\.1, is not live any more/] },
   {
     name: 'every real server fails its check', input: { directors: [{ ...runs('e1'), backends: { unhealthy: 2, ignored: 0, draining: 0, message: '10.0.0.1:80 is down: Refused: connection refused' } }, runs('e2')] },
@@ -194,7 +203,7 @@ describe('the rest of the status', () => {
   it('names addresses with their holders, ranges, and directors', () => {
     const spec = { ...pin('203.0.113.1', '203.0.113.2'), ...ports([3000, 3010], { port: 53, protocol: 'UDP' }) };
     const verdict = compiled(spec);
-    const status = statusOf({ server: shop(spec), verdict, program: verdict.program, directors: [runs('e1', verdict.program!.spec.contentHash), { node: 'e3', live: false }], holders: new Map([...held(), ['203.0.113.2', { node: 'e2', live: true, duplicate: '' }]]) });
+    const status = statusOf({ server: shop(spec), verdict, program: verdict.program, directors: [runs('e1', verdict.program!.spec.contentHash), { node: 'e3', live: false }], holders: new Map([...held(), ['203.0.113.2', { node: 'e2', live: true, duplicate: '', why: '' }]]) });
     assert.deepEqual([status.addresses, status.summary, status.directors], [
       [{ value: '203.0.113.1', family: 'IPv4', activeNode: 'e1' }, { value: '203.0.113.2', family: 'IPv4', activeNode: 'e2' }],
       { addresses: '203.0.113.1,203.0.113.2', ports: '3000-3010/TCP,53/UDP', backends: '1/1', activeNode: 'e1,e2' }, { desired: 1, programmed: 1 },
