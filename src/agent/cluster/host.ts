@@ -146,7 +146,7 @@ export class ClusterHost {
 
   get usingSnapshot(): boolean { return this.#behindSince !== null && this.#options.now() - this.#behindSince >= this.#patienceMs; }
   get directing(): Pick<Directing, 'owned' | 'blocked' | 'counts'> { return this.#directing; }
-  get reporting(): Pick<Reporting, 'said' | 'silentMs'> { return this.#reporting; }
+  get reporting(): Pick<Reporting, 'said'> { return this.#reporting; }
   get inputs(): Pick<Inputs, 'reflectors' | 'synced'> { return this.#inputs; }
   get assignment(): Pick<Assignment, 'programs' | 'problems' | 'directs' | 'binds'> { return this.#assignment; }
 
@@ -156,6 +156,16 @@ export class ClusterHost {
     // Before there is a DirectorGroup no node has an IPVSNode: then there is nothing to do, and that is done. Whoever installs a chart waits for it.
     if (this.#begunAt === null) return this.#inputs.synced && this.#inputs.node.object === null ? null : 'waiting for the API server to say what this node is to do';
     return this.#reporting.problem ?? this.#directing.problem;
+  }
+
+  /**
+   * Why this process should be restarted: the kernel was not looked at for `mostMs`, whether it hangs at the first look or a later one. Null: it was,
+   * or there is nothing to look for. The API server is not asked: a restart would not bring it back.
+   */
+  notLive(mostMs: number): string | null {
+    const since = this.#reporting.reportedAt ?? this.#begunAt;
+    const silentMs = since === null ? 0 : this.#options.now() - since;
+    return silentMs > mostMs ? `the kernel was not looked at for ${Math.round(silentMs / 1000)} s` : null;
   }
 
   get #patienceMs(): number { return this.#options.patienceMs ?? PATIENCE_MS; }

@@ -103,8 +103,8 @@ export class Reporting {
     return this.#reconciled ? null : 'the kernel was not compared with what it should be yet';
   }
 
-  /** Milliseconds since the kernel was last compared; null before the first time. */
-  get silentMs(): number | null { return this.#reportedAt === null ? null : this.#options.now() - this.#reportedAt; }
+  /** When the kernel was last compared; null before the first time. Monotonic milliseconds. */
+  get reportedAt(): number | null { return this.#reportedAt; }
 
   #status(conditions: readonly Condition[]): ReturnType<typeof nodeStatus> {
     const { agent, health, assignment, directing, version, kernel, generation, usingSnapshot, clock } = this.#options;

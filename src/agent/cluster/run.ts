@@ -76,6 +76,7 @@ interface Parts {
 
 async function serve({ options, kernel, folder, transport, log, version, signal }: Parts): Promise<void> {
   const { node, namespace } = options;
+  const stuckMs = Math.max(STUCK_MS, STUCK_RESYNCS * options.resyncSeconds * 1000);
   const now = () => performance.now();
   const client = createClient(transport);
   const metrics = createMetrics({ onError: (err) => log.warn({ err }, 'metrics') });
@@ -103,7 +104,7 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
     },
   });
   counters.watch(host, worker, () => checks.watch, () => loop, kernel.ipvs, now, signal);
-  const health = await serveHealth({ listen: options.listen, metrics, live: () => stuck(host, options), ready: () => host.notReady(), log, signal });
+  const health = await serveHealth({ listen: options.listen, metrics, live: () => host.notLive(stuckMs), ready: () => host.notReady(), log, signal });
   let reconciling: Promise<void> | null = null;
   footprint.watch(signal);
   await host.run(signal, () => {
@@ -116,12 +117,6 @@ async function serve({ options, kernel, folder, transport, log, version, signal 
   host.flush();
   await events.flush(AbortSignal.timeout(LAST_WORDS_MS));
   await health.closed;
-}
-
-/** The API server is not asked: a restart would not bring it back. */
-function stuck(host: ClusterHost, { resyncSeconds }: AgentCommandOptions): string | null {
-  const silent = host.reporting.silentMs ?? 0;
-  return silent > Math.max(STUCK_MS, STUCK_RESYNCS * resyncSeconds * 1000) ? `the kernel was not looked at for ${Math.round(silent / 1000)} s` : null;
 }
 
 async function credentialsOf({ kubeconfig }: AgentCommandOptions): Promise<Credentials> {

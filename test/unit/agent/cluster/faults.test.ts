@@ -77,6 +77,32 @@ describe('faults of our own', { concurrency: 4 }, () => {
     await until('it takes the next one all the same', () => n1.has(SECOND), 12_000);
   });
 
+  test('a look at the kernel that never ends is a reason for a restart, also the first one, of which nothing was said', async (t) => {
+    const { bench, n1 } = await director(t);
+    assert.equal(n1.host.notLive(120_000), null);
+    n1.lost += 130_000;
+    assert.match(n1.host.notLive(120_000) ?? '', /^the kernel was not looked at for 1[34]\d s$/);
+    await until('it is looked at again', () => n1.host.notLive(120_000) === null);
+    await n1.stop();
+    const readAll = n1.kernel.ipvs.readAll.bind(n1.kernel.ipvs);
+    let reading = false;
+    n1.kernel.ipvs.readAll = (signal?: AbortSignal) => new Promise<never>((_, reject) => {
+      reading = true;
+      signal!.addEventListener('abort', () => reject(signal!.reason as Error));
+    });
+    n1.start();
+    await until('it reads', () => reading);
+    assert.equal(n1.host.notLive(120_000), null, 'not at once');
+    n1.lost += 130_000;
+    assert.match(n1.host.notLive(120_000) ?? '', /^the kernel was not looked at for 1[34]\d s$/);
+    await n1.stop();
+    n1.kernel.ipvs.readAll = readAll;
+    bench.away();
+    n1.start({ patienceMs: 600_000 });
+    n1.lost += 130_000;
+    assert.equal(n1.host.notLive(120_000), null, 'who waits for the API server has nothing to look for');
+  });
+
   for (const [what, away] of [['told by the API server', false], ['from its snapshot', true]] as const) {
     test(`a kernel that cannot be asked at the start is asked again: ${what}`, async (t) => {
       const { bench, n1 } = await director(t);
