@@ -18,6 +18,7 @@ export interface Flushes {
 }
 
 export class Tally {
+  /** Those that were done. */
   readonly operations = new Map<Operation['kind'], number>();
   readonly failures = new Map<string, number>();
   /** All operations. */
@@ -39,7 +40,11 @@ export class Tally {
       if (w.kind === 'addTable') add(this.operations, 'addDestination', w.destinations.length);
       else add(this.operations, w.kind);
     }
-    for (const { error } of failures) add(this.failures, error.code);
+    for (const { operation, error } of failures) {
+      add(this.failures, error.code);
+      // It was asked for, and not done.
+      add(this.operations, operation.kind, -1);
+    }
     const gone = this.#established ? missing(work, ledger, failed) : 0;
     if (gone > 0) this.flushes = { times: this.flushes.times + 1, services: gone, lastAt: now };
     this.#established ||= full;

@@ -174,6 +174,7 @@ test('services that somebody removed are counted; those that a reboot took, or t
   for (let i = 0; i < 3; i++) assert.ok((await agent.reconcile('full')).failures.length > 0);
   assert.equal(agent.tally.flushes.times, 1, 'it never stood');
   assert.ok(agent.tally.failures.get('KERNEL_REFUSED')! >= 3);
+  assert.equal(agent.tally.operations.get('addService'), 4, 'what the kernel refuses is no change made to it');
   host.kernel.refuse(null);
   const rebooted = host.start(two);
   host.kernel.ipvs.services.clear();
