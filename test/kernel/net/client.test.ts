@@ -249,7 +249,7 @@ describe('NetClient', () => {
     let calls = 0;
     net.watch(() => { calls++; }, stop.signal);
     const until = async (wanted: number): Promise<void> => {
-      for (let i = 0; i < 30 && calls < wanted; i++) await new Promise((resolve) => { setTimeout(resolve, 100); });
+      for (let i = 0; i < 200 && calls < wanted; i++) await new Promise((resolve) => { setTimeout(resolve, 100); });
       assert.ok(calls >= wanted, `${calls} calls`);
     };
     sh('ip addr add 10.9.0.220/32 dev t0');

@@ -204,11 +204,12 @@ describe('when the server refuses', () => {
     assert.equal(b.reflector.kindMissing, false);
     const missing: Answer = (response) => { response.writeHead(404).end('404 page not found'); };
     b.server.fault(isWatch, missing);
-    b.server.fault(isList, missing, 3);
+    b.server.fault(isList, missing, Infinity);
     b.endWatches();
-    await until('it is missing', () => b.reflector.kindMissing);
+    await until('it is missing, and was asked for again', () => b.reflector.kindMissing && b.reflector.stats.errors >= 4);
     assert.deepEqual([b.reflector.store.size, told], [3, 1]);
     b.put('a', 2);
+    b.server.faults.length = 0;
     await b.settled();
     assert.deepEqual([b.reflector.kindMissing, told, b.told().slice(3)], [false, 1, ['updated a 1>2']]);
   });

@@ -320,8 +320,8 @@ describe('a stream', () => {
     const transport = connect(t, server);
     server.fault(() => true, () => {});
     await assert.rejects(linesOf(transport.stream({ path: PATH, timeoutMs: 100 })), failsWith('TIMEOUT'));
-    server.fault(() => true, (response) => { response.writeHead(200).flushHeaders(); setTimeout(() => response.end('late\n'), 1_000); });
-    assert.deepEqual(await linesOf(transport.stream({ path: PATH, timeoutMs: 800 })), ['late']);
+    server.fault(() => true, (response) => { response.writeHead(200).flushHeaders(); setTimeout(() => response.end('late\n'), 2_500); });
+    assert.deepEqual(await linesOf(transport.stream({ path: PATH, timeoutMs: 2_000 })), ['late']);
   });
 
   test('gives no line after its signal aborted, also of those that had come already', async (t) => {

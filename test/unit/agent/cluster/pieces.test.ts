@@ -349,7 +349,7 @@ test('services of the kernel have the names that people gave them', () => {
 
 test('the agent measures what it does', async (t) => {
   const { bench, n1 } = await ClusterBench.startDirector(t);
-  await until('the VIP is held and reported', () => bench.nodeStatus('n1').ownedVIPs?.length === 1);
+  await until('the VIP is held and reported', () => bench.nodeStatus('n1').ownedVIPs?.length === 1 && bench.nodeStatus('n1').boundVIPs?.length === 1);
   n1.kernel.ipvs.statistics = async () => new Map([['TCP 10.0.1.200:80', { connections: 5n, inPackets: 6n, outPackets: 7n, inBytes: 8n, outBytes: 9n }], ['TCP 10.9.9.9:1', { connections: 1n, inPackets: 1n, outPackets: 1n, inBytes: 1n, outBytes: 1n }]]);
   const metrics = createMetrics({ process: false, onError: (error) => { throw error; } });
   const own = agentMetrics(metrics, '1.2.3');
