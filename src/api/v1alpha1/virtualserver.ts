@@ -29,7 +29,8 @@ const nat = z.strictObject({
 });
 
 const tun = z.strictObject({
-  encapsulation: z.enum(['IPIP', 'GUE', 'GRE']).default('IPIP').describe('How packets travel to the real server.'),
+  encapsulation: z.enum(['IPIP', 'GUE', 'GRE']).default('IPIP')
+    .describe('How packets travel to the real server. GUE: inside UDP; nodes that receive must have loaded the module fou.'),
   port: integer(1, 65535).optional().describe(`UDP port of the GUE receiver on the real server. Default ${GUE_PORT}. Only with GUE.`),
   checksum: z.enum(['None', 'Checksum', 'RemoteChecksum']).default('None')
     .describe('Checksum of the tunnel header: Checksum with GUE and GRE, RemoteChecksum with GUE only.'),
