@@ -26,7 +26,7 @@ Changes nothing. What you may not read is named, and the rest is looked at all t
   -n, --namespace NAME      when only a NAME is given (default that of the kubeconfig's context)
   --kubeconfig FILE         as kubectl has it: $KUBECONFIG, the pod's service account, ~/.kube/config
   --context NAME            of the kubeconfig
-  --system-namespace NAME   where the operator runs (default ${SYSTEM_NAMESPACE})
+  --system-namespace NAME   where the operator runs (default $POD_NAMESPACE, as in the pod of a controller, or ${SYSTEM_NAMESPACE})
   -o json                   for programs
 
 Exit code: 0 clients are served, 1 they are not, 2 it cannot be told.`;
@@ -53,7 +53,7 @@ export async function explainCommand(args: readonly string[], signal: AbortSigna
     const transport = new Transport(credentials, { userAgent: 'ipvs-operator-explain' });
     try {
       const facts = await readFacts(createClient(transport), {
-        name: target.name, namespace: target.namespace ?? credentials.namespace ?? 'default', systemNamespace: values['system-namespace'] ?? SYSTEM_NAMESPACE,
+        name: target.name, namespace: target.namespace ?? credentials.namespace ?? 'default', systemNamespace: systemNamespace(values['system-namespace']),
       }, {
         now: () => performance.now(), wallClock: Date.now, sleep, signal,
         onWait: (leases, seconds) => { process.stderr.write(`looking for up to ${seconds} s whether somebody renews ${leases.join(', ')}\n`); },
@@ -71,6 +71,11 @@ export async function explainCommand(args: readonly string[], signal: AbortSigna
     if (!isAbort(error)) process.stderr.write(`ipvs-operator explain: ${known ? `${error.code}: ${message}` : stack ?? message}\n`);
     return EXIT.unknown;
   }
+}
+
+/** Where the Leases are. In the pod of a controller its own namespace, which may be any. */
+export function systemNamespace(given: string | undefined, env: Readonly<Record<string, string | undefined>> = process.env): string {
+  return given ?? (env['POD_NAMESPACE'] || SYSTEM_NAMESPACE);
 }
 
 export function exitOf({ served }: Explanation): number {

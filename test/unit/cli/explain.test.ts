@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { MAX_APPLIED } from '../../../src/api/v1alpha1/index.ts';
 import { caseOf } from '../../../src/cli/explain-case.ts';
 import { valueOf, type Facts } from '../../../src/cli/explain-facts.ts';
-import { exitOf, readTarget } from '../../../src/cli/explain.ts';
+import { exitOf, readTarget, systemNamespace } from '../../../src/cli/explain.ts';
 import { explain } from '../../../src/cli/explain-judge.ts';
 import { seeLeases } from '../../../src/cli/explain-leases.ts';
 import { readFacts } from '../../../src/cli/explain-read.ts';
@@ -272,6 +272,12 @@ describe('the command line', () => {
     for (const [positionals, namespace] of [[[], undefined], [['a', 'b'], undefined], [['a/b/c'], undefined], [['/b'], undefined], [['a/'], undefined], [['a/b'], 'c']] as const) {
       assert.throws(() => readTarget(positionals, namespace), UsageError, positionals.join(' '));
     }
+  });
+
+  it('looks for the operator where it is told, else in the namespace of its pod, which a controller may have anywhere', () => {
+    assert.equal(systemNamespace('told', { POD_NAMESPACE: 'elsewhere' }), 'told');
+    assert.equal(systemNamespace(undefined, { POD_NAMESPACE: 'elsewhere' }), 'elsewhere');
+    assert.deepEqual([systemNamespace(undefined, {}), systemNamespace(undefined, { POD_NAMESPACE: '' })], ['ipvs-system', 'ipvs-system']);
   });
 
   it('says what it is for, what is wrong with an option, and that it cannot tell without a server', () => {
