@@ -246,3 +246,31 @@ export const noModule = scenario({
     }
   },
 });
+
+export const noFou = scenario({
+  name: 'bad-no-fou',
+  about: 'a real server of GUE that may not load the module fou, which no kernel loads by itself, says what to type, and receives as soon as it is there',
+  topology: lan,
+  tags: ['bad-input'],
+  timeoutSeconds: 120,
+  run: async (lab) => {
+    const rs1 = lab.host('rs1');
+    await rs1.sh('mkdir -p /etc/modprobe.d; echo "install fou /bin/false" > /etc/modprobe.d/lab-no-fou.conf');
+    try {
+      // As above.
+      const unload = '[ ! -e /sys/module/fou ] || modprobe -r $(lsmod | sed -n "s/^\\(fou6\\) .*/\\1/p") fou';
+      await lab.eventually(async () => (await rs1.run(unload)).code === 0, { withinMs: 30_000, what: 'fou is unloaded' });
+      const gue = server({ name: 'gue', mode: 'TUN', endpoints: ['10.0.1.21'], more: { tun: { encapsulation: 'GUE' } } });
+      const agent = await lab.agent('rs1', { manifests: { 'lab.yaml': file(pool(), gue) }, role: 'real-server', args: ['--resync', '1'] });
+      await lab.eventually(() => {
+        assert.match(JSON.stringify(agent.status()?.['failures']), /the module fou is not loaded, and no kernel loads it by itself: on the host, `modprobe fou`/);
+      }, { withinMs: 30_000, what: 'the missing module is named' });
+      assert.equal((await rs1.run('ip fou show')).stdout.trim(), '');
+      await rs1.sh('rm /etc/modprobe.d/lab-no-fou.conf; modprobe fou');
+      await lab.eventually(() => agent.status()!['ok'] === true, { withinMs: 30_000, what: 'all of it is done' });
+      assert.match((await rs1.run('ip fou show')).stdout, /port 6080 gue/);
+    } finally {
+      await rs1.sh('rm -f /etc/modprobe.d/lab-no-fou.conf');
+    }
+  },
+});
