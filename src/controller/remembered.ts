@@ -5,6 +5,7 @@
 import { joinSlices, type ServerObjects, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
 import type { Program } from '../api/v1alpha1/program.ts';
 import { asksFor } from './compile/claims.ts';
+import { firstMark } from './compile/marks.ts';
 import type { Memory } from './compile/memory.ts';
 import { portText } from './compile/occupancy.ts';
 
@@ -81,8 +82,8 @@ export function programsOf(objects: Iterable<VirtualServerProgram>): Map<string,
 }
 
 /**
- * Marks by the names of compile/marks.ts. A marked program of one port does not say whether its mark is that of a range or of
- * AllPorts, so both names get it; compile asks for one of them only.
+ * Marks by the names of compile/marks.ts. A marked program of one port does not say whether its mark is that of a range or of AllPorts: the
+ * mark itself does, unless names collided; then both names get it. Two controllers, one of them begun anew after an edit, must agree.
  */
 export function marksOf(programs: Iterable<Program>): Memory['marks'] {
   const marks: Record<string, number> = {};
@@ -90,8 +91,11 @@ export function marksOf(programs: Iterable<Program>): Memory['marks'] {
     for (const { mark, ports } of spec.services) {
       if (mark === 0) continue;
       const [first] = ports;
-      if (spec.services.length === 1) marks[`${owner}#all`] = mark;
-      if (ports.length === 1 && first) marks[`${owner}#${first.protocol}/${first.port}-${first.endPort}`] = mark;
+      const names: string[] = [];
+      if (spec.services.length === 1) names.push(`${owner}#all`);
+      if (ports.length === 1 && first) names.push(`${owner}#${first.protocol}/${first.port}-${first.endPort}`);
+      const told = names.find((name) => firstMark(name) === mark);
+      for (const name of told === undefined ? names : [told]) marks[name] = mark;
     }
   }
   return marks;

@@ -36,12 +36,17 @@ export function assignMarks(names: readonly string[], memory: Memory): ReadonlyM
   }
   for (const name of fresh) {
     if (used.size >= MARK_COUNT) break;
-    let slot = createHash('sha256').update(name).digest().readUInt16BE(0) % MARK_COUNT;
+    let slot = firstMark(name) - MARK_BASE;
     while (used.has(MARK_BASE + slot)) slot = (slot + 1) % MARK_COUNT;
     marks.set(name, MARK_BASE + slot);
     used.add(MARK_BASE + slot);
   }
   return marks;
+}
+
+/** The mark that a name gets where no other has it. */
+export function firstMark(name: string): number {
+  return MARK_BASE + createHash('sha256').update(name).digest().readUInt16BE(0) % MARK_COUNT;
 }
 
 /** Memory comes from a file: a number that is no mark of ours could be anybody's. */

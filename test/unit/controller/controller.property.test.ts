@@ -120,6 +120,24 @@ test('of a VirtualServer that waits for nodes to receive in its new mode two con
   }
 });
 
+test('of a range that became AllPorts two controllers, one begun anew meanwhile, had two marks, and wrote them over each other for ever', async () => {
+  const shop = (spec: Record<string, unknown>, anew: boolean): Written => ({ do: 'server', key: 'a/three', drop: false, anew, spec: { suspend: false, ...spec } });
+  const b = new Bench(10, 120);
+  begin(b);
+  b.start('left');
+  const right = b.start('right');
+  await b.pass(2_000);
+  await right.stop();
+  b.start('after 1');
+  write(b, shop({ ports: [{ port: 3000, endPort: 3010 }], backends: [{ static: { endpoints: [{ address: '10.0.0.3' }] } }] }, true));
+  b.report(...NODE_NAMES);
+  write(b, shop({ ports: [{ port: 80 }, { port: 81 }], persistence: { timeoutSeconds: 60, scope: 'AllPorts' }, backends: [{ serviceRef: { name: 'web' } }] }, false));
+  await b.pass(2_000);
+  await rest(b);
+  consistent(b);
+  await b.stopAll();
+});
+
 test('the same objects give the same result, in whatever order they were written and heard of', { timeout: 600_000 }, async () => {
   await fc.assert(fc.asyncProperty(seed, seed, fc.array(written, { minLength: 1, maxLength: 20 }), async (n, m, objects) => {
     const last = [...new Map(objects.map((o) => [JSON.stringify([o.do, 'key' in o ? o.key : 'name' in o ? o.name : o.n, 'hosts' in o && 'n' in o ? o.n : 0]), o])).values()];
