@@ -13,6 +13,7 @@ import { Announced } from './announced.ts';
 import { apply, type Failure, type Kernel } from './apply.ts';
 import { untilCut, type Wait } from './cut.ts';
 import { drainsByService, type DrainRecords } from './drain.ts';
+import { DriftLook } from './drift-look.ts';
 import type { Duties } from './duties.ts';
 import type { NodeIndex, RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
@@ -22,7 +23,7 @@ import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
 import { loadLedger } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { logWork, type PassKnowledge } from './kernel-log.ts';
-import { countOperations, formatOperation, isIpvs, unfold, type Operation } from './operation.ts';
+import { countOperations, formatOperation, unfold, type Operation } from './operation.ts';
 import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
@@ -109,8 +110,8 @@ export class Agent {
   #lookedAtNode = false;
   /** What the pass under way is about. */
   #changed: PassKnowledge['changed'] = { keys: new Set(), node: false };
-  /** Of the services as they were left; null after changes that it would show: then the next look takes it anew. */
-  #fingerprint: string | null = '';
+  /** The table as it was left. */
+  readonly #driftLook = new DriftLook();
   /** Services of others where ours should stand: key -> owner. */
   #conflicts: ReadonlyMap<string, string> = new Map();
   #refusals: readonly Refusal[] = [];
@@ -176,11 +177,7 @@ export class Agent {
 
   /** The cheap look of every second: whether services, their schedulers or sizes, or sysctls are not as we left them. */
   drifted(): boolean {
-    if (this.#usesIpvs() && !this.#known.lacksIpvs) {
-      const now = this.#kernel.ipvs.fingerprint();
-      if (this.#fingerprint !== null && now !== this.#fingerprint) return true;
-      this.#fingerprint = now;
-    }
+    if (this.#usesIpvs() && !this.#known.lacksIpvs && this.#driftLook.differs(this.#kernel.ipvs.fingerprint())) return true;
     return sysctlsDrifted(this.#kernel, this.#fragments.shared);
   }
 
@@ -291,8 +288,8 @@ export class Agent {
     this.#refusals = p.refusals;
     this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
-    const shows = full || p.operations.some((o) => isIpvs(o) && o.kind !== 'setDestination');
-    if (shows) this.#fingerprint = full && this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null;
+    if (full) this.#driftLook.left(this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null);
+    else this.#driftLook.changed(p.operations, failures);
     return { operations: countOperations(p.operations), failures, settled: p.complete && !p.unfinished && this.#settled() };
   }
 

@@ -153,7 +153,7 @@ export class FakeIpvs implements IpvsClient {
   fingerprint(): string {
     this.reads.fingerprint++;
     this.#need('GET_SERVICE');
-    return [...this.services].map(([key, { service, destinations }]) => `${key} ${service.scheduler} ${service.flags} ${destinations.size}`).sort().join('\n');
+    return [`${this.services.size}-`, ...[...this.services].map(([key, { service, destinations }]) => `${key} ${service.scheduler} ${service.flags} ${destinations.size}`).sort()].join('\n');
   }
 
   timeouts(): Timeouts {

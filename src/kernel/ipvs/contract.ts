@@ -97,7 +97,7 @@ export interface IpvsClient {
    * A cheap fingerprint of the list of services (keys, schedulers, flags, numbers of destinations), for the drift probe of
    * every second: two equal values mean that no service appeared, vanished or lost destinations. IPv6 is
    * looked at once this client saw or added an IPv6 service, and destinations are counted for the first 128 of them
-   * (fingerprint.ts says why).
+   * (fingerprint.ts says why). It begins with how many services that were: servicesIn().
    */
   fingerprint(): string;
 

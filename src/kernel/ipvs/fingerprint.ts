@@ -53,3 +53,8 @@ export class Fingerprint {
     for (let i = 0; i < text.length; i++) this.#mix(text.charCodeAt(i));
   }
 }
+
+/** How many services were looked at for a fingerprint. */
+export function servicesIn(fingerprint: string): number {
+  return Number.parseInt(fingerprint, 10);
+}

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fc from 'fast-check';
 import type { IpvsOperation } from '../../../src/kernel/ipvs/contract.ts';
+import { servicesIn } from '../../../src/kernel/ipvs/fingerprint.ts';
 import { destinationKey, serviceKey, type Destination, type Service } from '../../../src/kernel/ipvs/types.ts';
 import { anyDestination, anyService, destination, fwmark, service } from '../../unit/kernel/ipvs/values.ts';
 import { adding, applied, client, closeClients, freshNamespace, plain, saved, wanted } from './guest.ts';
@@ -79,9 +80,10 @@ describe('the fingerprint', () => {
         const ipvs = client({ netlinkOnly });
         await applied(ipvs, base);
         const before = ipvs.fingerprint();
-        assert.equal(ipvs.fingerprint(), before);
+        assert.deepEqual([ipvs.fingerprint(), servicesIn(before)], [before, 3]);
         await applied(client(), [operation]);
         assert.notEqual(ipvs.fingerprint(), before);
+        assert.equal(servicesIn(ipvs.fingerprint()), 3 + (operation.kind === 'addService' ? 1 : operation.kind === 'delService' ? -1 : 0));
       });
     }
   }
