@@ -11,7 +11,7 @@ import {
 import { ApiError } from '../kube/errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Reflector } from '../kube/reflector.ts';
-import type { KubeObject, Log, Resource } from '../kube/types.ts';
+import type { KubeObject, Log } from '../kube/types.ts';
 import type { Compiler } from './compiler.ts';
 import type { Budget } from './reconcile/budget.ts';
 import { OwnWrites, type Heard } from './reconcile/own-writes.ts';
@@ -95,16 +95,16 @@ export class Statuses {
     const { VirtualServer, VIPPool, DirectorGroup, VirtualIP } = RESOURCES;
     const own = <T extends KubeObject>({ store }: Reflector<T>): OwnWrites<T> => new OwnWrites(store, now);
     this.#servers = new StatusWriter<ServerObjects['VirtualServer'], VirtualServerStatus>({
-      ...common, resource: kubeResource(VirtualServer), objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS,
+      ...common, resource: VirtualServer, objects: own(world.virtualServers), urgent: flips, calmMs: CALM_MS,
     });
     this.#pools = new StatusWriter<ServerObjects['VIPPool'], VIPPoolStatus>({
-      ...common, resource: kubeResource(VIPPool), objects: own(world.pools), urgent: conditionsFlip, calmMs: CALM_MS,
+      ...common, resource: VIPPool, objects: own(world.pools), urgent: conditionsFlip, calmMs: CALM_MS,
     });
     this.#groups = new StatusWriter<ServerObjects['DirectorGroup'], DirectorGroupStatus>({
-      ...common, resource: kubeResource(DirectorGroup), objects: own(world.groups), urgent: conditionsFlip, calmMs: CALM_MS,
+      ...common, resource: DirectorGroup, objects: own(world.groups), urgent: conditionsFlip, calmMs: CALM_MS,
     });
     this.#vips = new StatusWriter<ServerObjects['VirtualIP'], VirtualIPStatus>({
-      ...common, resource: kubeResource(VirtualIP), objects: vips, urgent: () => true, calmMs: 0, part: claimedPart,
+      ...common, resource: VirtualIP, objects: vips, urgent: () => true, calmMs: 0, part: claimedPart,
     });
     this.#invalids = new InvalidWriter(common);
   }
@@ -301,18 +301,3 @@ function conditionsFlip(before: WithConditions, after: WithConditions): boolean 
   const text = (s: WithConditions) => JSON.stringify((s?.conditions ?? []).map(({ type, status, reason }) => [type, status, reason]));
   return text(before) !== text(after);
 }
-
-interface Description<T> {
-  readonly group: string;
-  readonly version: string;
-  readonly kind: string;
-  readonly plural: string;
-  readonly namespaced: boolean;
-  readonly parse: (value: unknown) => T;
-}
-
-/** api's descriptions are kube's resources: the rooms do not know each other's types. */
-export function kubeResource<T extends KubeObject>(description: Description<T>): Resource<T> {
-  return description;
-}
-
