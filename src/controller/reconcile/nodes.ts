@@ -35,6 +35,8 @@ export interface WantedNodes {
   readonly byName: ReadonlyMap<string, IPVSNode>;
   /** Whether some node only waits for directors to stop sending: to be looked at again when they were told. */
   readonly waiting: boolean;
+  /** By node, how many binds its object cannot hold. Directors send it nothing for those VIPs. */
+  readonly overfull: ReadonlyMap<string, number>;
 }
 
 /** Groups that select a node, sorted. A group without a selector has every node. */
@@ -58,6 +60,7 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
   }
   const all = [...groups].filter((g) => !unreadGroups.has(g.name));
   const byName = new Map<string, IPVSNode>();
+  const overfull = new Map<string, number>();
   let waiting = false;
   for (const node of nodes) {
     const { name, uid } = node.metadata;
@@ -72,13 +75,26 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
       if (!goesOn) waiting = true;
     }
     if (directorGroups.length === 0 && own.size === 0 && before === undefined) continue;
+    if (own.size > MAX_BINDS) overfull.set(name, own.size - MAX_BINDS);
     byName.set(name, {
       apiVersion: API_VERSION, kind: 'IPVSNode',
       metadata: { name, ...(uid === undefined ? {} : { ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name, uid }] }) },
-      spec: { directorGroups, realServer: { binds: [...own.values()].sort(byAddress).slice(0, MAX_BINDS) }, reservedAddresses: reserved.slice(0, MAX_RESERVED) },
+      spec: {
+        directorGroups, realServer: { binds: fitting([...own.values()].sort(byAddress), before) },
+        // Of more than that the agent's own look is not sure. The controller gives none of them away.
+        reservedAddresses: reserved.slice(0, MAX_RESERVED),
+      },
     });
   }
-  return { byName, waiting };
+  return { byName, waiting, overfull };
+}
+
+/** As many as an object may hold. Those that the node has already go first: a VIP that is new takes no other's place. */
+function fitting(binds: IPVSNodeBind[], before: IPVSNode['spec'] | undefined): IPVSNodeBind[] {
+  if (binds.length <= MAX_BINDS) return binds;
+  const had = new Set(before?.realServer.binds.map(identity));
+  const [old, fresh] = [true, false].map((known) => binds.filter((bind) => had.has(identity(bind)) === known));
+  return [...old!, ...fresh!].slice(0, MAX_BINDS).sort(byAddress);
 }
 
 export function sameNode(present: IPVSNode, wanted: IPVSNode): boolean {

@@ -4,7 +4,7 @@
  * be there is pure (virtualips.ts, nodes.ts, programs.ts); here it is compared, sent, and tried again.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { RESOURCES, sliceName, type ServerObjects } from '../../api/v1alpha1/index.ts';
+import { MAX_BINDS, RESOURCES, sliceName, type ServerObjects } from '../../api/v1alpha1/index.ts';
 import type { Program } from '../../api/v1alpha1/program.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
@@ -65,6 +65,8 @@ export class Writing {
   readonly #unwritten = new Map<string, string>();
   /** Why the program of a VirtualServer is not what it should be: the server refuses it. */
   readonly #refused = new Map<string, string>();
+  /** What was said of nodes with too many binds. */
+  #overfull: WantedNodes['overfull'] = new Map();
   /** Slices that the program of a VirtualServer has had at most. */
   readonly #slices = new Map<string, number>();
   /** Nodes or VirtualIPs wait until some program is another. */
@@ -184,8 +186,9 @@ export class Writing {
     const { dirty, onNode } = this.#options;
     if (!dirty.take('nodes')) return;
     const present = new Set(this.nodes.objects.keys());
-    const { byName, waiting } = this.#wantedNodes(compiler);
+    const { byName, waiting, overfull } = this.#wantedNodes(compiler);
     this.#wait('nodes', waiting);
+    this.#tellOverfull(overfull);
     const lost = (key: string, error: unknown): void => {
       this.#tell('IPVSNode', key, error);
       dirty.failed('nodes');
@@ -197,6 +200,14 @@ export class Writing {
     await inParallel([...present].filter((name) => !byName.has(name)), WIDTH, signal, async (name) => {
       if (await this.nodes.remove(name, signal)) onNode(name, undefined);
     }, lost);
+  }
+
+  #tellOverfull(overfull: WantedNodes['overfull']): void {
+    for (const [node, left] of overfull) {
+      if (this.#overfull.get(node) === left) continue;
+      this.#options.log.warn({ node, left, most: MAX_BINDS }, 'more VIPs than an IPVSNode holds: directors send this node nothing for those that are left out');
+    }
+    this.#overfull = overfull;
   }
 
   #wantedNodes(compiler: Compiler): WantedNodes {

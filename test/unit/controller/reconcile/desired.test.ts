@@ -168,9 +168,14 @@ describe('IPVSNodes', () => {
     assert.deepEqual(bindsOf({ present: existing('n2', [bind('203.0.113.1')]), sends: () => true, bindings: [['ns/a', binding({ n2: '192.0.2.2' }, ['203.0.113.1'], { mode: 'TUN' })]] }), ['203.0.113.1 TUN ns/a']);
   });
 
-  it('are told as much as an object may hold', () => {
+  it('are told as much as an object may hold: what is new does not take the place of what they have, and how much is left out is said', () => {
     const addresses = Array.from({ length: MAX_BINDS + 10 }, (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
-    assert.equal(bindsOf({ bindings: [['ns/a', binding({ n2: '192.0.2.2' }, addresses)]] })?.length, MAX_BINDS);
+    const had = addresses.slice(20);
+    const wanted = desiredNodes(input({ present: existing('n2', had.map((a) => bind(a))), bindings: [['ns/a', binding({ n2: '192.0.2.2' }, addresses)]] }));
+    const told = wanted.byName.get('n2')!.spec.realServer.binds.map((b) => b.address);
+    assert.deepEqual([told.length, had.filter((a) => !told.includes(a)), wanted.overfull], [MAX_BINDS, [], new Map([['n2', 10]])]);
+    assert.deepEqual(told, told.toSorted(), 'in one order');
+    assert.equal(desiredNodes(input({ bindings: [['ns/a', binding({ n2: '192.0.2.2' }, addresses.slice(10))]] })).overfull.size, 0);
   });
 
   it('are the same when their spec is', () => {
