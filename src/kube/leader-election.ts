@@ -47,6 +47,8 @@ export type ElectionOutcome = 'stopped' | 'lost' | 'failed';
 
 /** Jitter of the tries to acquire, as a part of retrySeconds: candidates that wait for the same moment must not all come at once. */
 const JITTER = 0.2;
+/** Between two renewals, however little time is left: a server that refuses at once is not asked without end. Milliseconds. */
+const LEAST_PAUSE_MS = 100;
 /** The Lease that was given back, for whoever reads it without looking at the holder. Seconds. */
 const RELEASED_SECONDS = 1;
 
@@ -147,7 +149,9 @@ export class LeaderElection {
   /** Waits for the time of the next renewal, and renews. Afterwards `leading` says how it went. */
   async #renewLater(signal: AbortSignal): Promise<void> {
     const { log, name, identity, now } = this.#options;
-    await this.#wait(Math.min(this.#retryMs, this.#leadingUntil - now()), signal);
+    const remaining = this.#leadingUntil - now();
+    // Not up to the last moment: a renewal takes its time, too, and the answer to the one before may have come late.
+    await this.#wait(Math.min(this.#retryMs, remaining, Math.max(remaining / 2, LEAST_PAUSE_MS)), signal);
     if (signal.aborted) return;
     try {
       // Half of the time for one try: a connection that is dead must not cost the lease.

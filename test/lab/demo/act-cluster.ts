@@ -91,6 +91,8 @@ async function install({ lab, stage, cluster, kubelets }: Scene): Promise<void> 
     { withinMs: 60_000, what: 'the controller manager has counted them' });
   const shown = await stage.type(lab, 'ops', `kubectl -n ${system} get deployments,daemonsets -o custom-columns=KIND:.kind,NAME:.metadata.name,WANTED:.spec.replicas,ON-NODES:.status.desiredNumberScheduled,READY:.status.readyReplicas,READY-NODES:.status.numberReady`);
   stage.claim('controllers and agents are ready', [/Deployment .* 2 +<none>$/m.test(shown.stdout), /DaemonSet .* 5$/m.test(shown.stdout)], [true, true]);
+  // One that had to begin again counts when it is there.
+  await lab.eventually(() => kubelets.running(system).every(({ process }) => process?.daemon.running), { withinMs: 60_000, what: 'each of them runs' });
   const found = kubelets.running(system).map(({ process }) => {
     const pid = process?.daemon.pid;
     const [node, main, ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);

@@ -172,6 +172,29 @@ describe('losing', () => {
     await race.end();
   });
 
+  test('nothing, when the answer that made it the leader came late: it renews before the rest of its time is over', async () => {
+    const race = new Race();
+    const a = race.enter('a');
+    a.leases.before = () => race.time.sleep(9_000, new AbortController().signal);
+    await race.time.pass(9_000);
+    assert.deepEqual([race.take(), a.election.leading], [['9000 a started'], true], 'one second is left');
+    a.leases.before = () => race.time.sleep(300, new AbortController().signal);
+    await race.time.pass(30_000);
+    assert.deepEqual([race.take(), a.election.leading], [[], true]);
+    await race.end();
+  });
+
+  test('is not put off by asking in vain: of who refuses at once not much is asked', async () => {
+    const race = new Race();
+    const a = race.enter('a');
+    await race.time.pass(4_500);
+    a.leases.take();
+    a.leases.link = 'broken';
+    await race.time.pass(9_500);
+    assert.equal(a.outcome, 'lost');
+    assert.ok(a.leases.take().length < 30);
+  });
+
   test('is told at once, whatever the work still does; the end waits for the work', async () => {
     const race = new Race();
     const work = Promise.withResolvers<void>();
