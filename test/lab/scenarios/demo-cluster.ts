@@ -15,7 +15,7 @@ export const cluster = scenario({
   name: 'demo-cluster-story',
   about: 'the chart and the examples on a real API server: balanced, scaled up and down, and the VIP moves when its director dies, as the demo says',
   topology,
-  tags: ['cluster'],
+  tags: ['cluster', 'long'],
   timeoutSeconds: clusterActSeconds,
   run: async (lab) => {
     const shared = mkdtempSync('/run/demo-');
