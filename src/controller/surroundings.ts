@@ -4,11 +4,11 @@
  */
 import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
-import { ADDRESS_BITS, canonical, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
+import { canonical, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
-import { inRanges, type Range } from './compile/pools.ts';
+import { inRanges, rangeOf, type Range } from './compile/pools.ts';
 import {
   SERVICE_NAME_LABEL,
   type Endpoints, type EndpointSlice, type Namespace, type Node, type Pod, type ReferenceGrant, type Service, type ServiceCIDR,
@@ -185,10 +185,7 @@ export class Surroundings implements Cluster {
   }
 
   #reserve(cidr: string, whose: string): void {
-    const prefix = parsePrefix(cidr);
-    if (!prefix) return;
-    const first = toBigInt(prefix.address);
-    this.#networks.push({ family: prefix.family, first, last: first | ((1n << BigInt(ADDRESS_BITS[prefix.family] - prefix.length)) - 1n), whose });
+    if (parsePrefix(cidr)) this.#networks.push({ ...rangeOf(cidr), whose });
   }
 
   /** Before Kubernetes 1.33 nobody says which network the Services have; the addresses that they have already are known all the same. */

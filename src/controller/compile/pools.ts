@@ -89,7 +89,8 @@ export function familiesOf(pool: Pool): Family[] {
   return (['IPv4', 'IPv6'] as const).filter((family) => pool.ranges.some((r) => r.family === family));
 }
 
-function rangeOf(cidr: string): Range {
+/** `cidr`: a valid prefix. */
+export function rangeOf(cidr: string): Range {
   const { family, address, length } = parsePrefix(cidr)!;
   const first = toBigInt(address);
   return { family, first, last: first | ((1n << BigInt(ADDRESS_BITS[family] - length)) - 1n) };
