@@ -200,6 +200,21 @@ export const host = scenario({
   },
 });
 
+/** Runs `work` while a module is not there and nobody can load it, until `load` is called. `users`: modules that hold it, as a basic regular expression. */
+async function withoutModule(lab: Lab, name: string, { module, users }: { module: string; users: string }, work: (load: () => Promise<void>) => Promise<void>): Promise<void> {
+  const host = lab.host(name);
+  const conf = `/etc/modprobe.d/lab-no-${module}.conf`;
+  await host.sh(`mkdir -p /etc/modprobe.d; echo "install ${module} /bin/false" > ${conf}`);
+  try {
+    // Namespaces of earlier scenarios are torn down in the background and hold the modules until then.
+    const unload = `[ ! -e /sys/module/${module} ] || modprobe -r $(lsmod | sed -n "s/^\\(${users}\\) .*/\\1/p") ${module}`;
+    await lab.eventually(async () => (await host.run(unload)).code === 0, { withinMs: 30_000, what: `${module} is unloaded` });
+    await work(async () => { await host.sh(`rm ${conf}; modprobe ${module}`); });
+  } finally {
+    await host.sh(`rm -f ${conf}`);
+  }
+}
+
 export const noModule = scenario({
   name: 'bad-no-module',
   about: 'without an ip_vs module the director\'s part is refused with the way out, the real server\'s part and cleanup work, and once the module is there all of it does',
@@ -214,10 +229,7 @@ export const noModule = scenario({
     const others = pool({ directorGroupRef: { name: 'away' }, default: false, blocks: [{ cidr: '10.0.1.128/26' }] }).replace('"lab"', '"others"');
     const text = file(pool({ directorGroupRef: { name: 'edge' } }), others, edge, away, good,
       server({ name: 'direct', mode: 'DR', vips: ['10.0.1.130'], endpoints: ['10.0.1.11'] }));
-    await dir1.sh(`mkdir -p /etc/modprobe.d; echo "install ip_vs /bin/false" > /etc/modprobe.d/lab-no-module.conf`);
-    try {
-      // Namespaces of earlier scenarios are torn down in the background and hold the modules until then.
-      await lab.eventually(async () => (await dir1.run('[ ! -e /sys/module/ip_vs ] || modprobe -r $(lsmod | sed -n "s/^\\(xt_ipvs\\|ip_vs_[a-z_]*\\) .*/\\1/p") ip_vs')).code === 0, { withinMs: 30_000, what: 'ip_vs is unloaded' });
+    await withoutModule(lab, 'dir1', { module: 'ip_vs', users: 'xt_ipvs\\|ip_vs_[a-z_]*' }, async (load) => {
       const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text }, args: ['--resync', '1'] });
       const status = await lab.eventually(() => {
         const now = agent.status();
@@ -238,12 +250,10 @@ export const noModule = scenario({
       assert.deepEqual(await dir1.addresses(), clean);
       await agent.start();
       await lab.eventually(() => assert.match(JSON.stringify(agent.status()?.['virtualServers']), /KernelFeatureMissing/), { withinMs: 30_000, what: 'once more without' });
-      await dir1.sh('rm /etc/modprobe.d/lab-no-module.conf; modprobe ip_vs');
+      await load();
       await lab.eventually(async () => assert.deepEqual(await dir1.ipvsSave(), goodTable), { withinMs: 30_000, what: 'the module is there and used' });
       await lab.eventually(() => agent.status()!['ok'] === true, { withinMs: 30_000, what: 'all of it is done' });
-    } finally {
-      await dir1.sh('rm -f /etc/modprobe.d/lab-no-module.conf');
-    }
+    });
   },
 });
 
@@ -255,22 +265,16 @@ export const noFou = scenario({
   timeoutSeconds: 120,
   run: async (lab) => {
     const rs1 = lab.host('rs1');
-    await rs1.sh('mkdir -p /etc/modprobe.d; echo "install fou /bin/false" > /etc/modprobe.d/lab-no-fou.conf');
-    try {
-      // As above.
-      const unload = '[ ! -e /sys/module/fou ] || modprobe -r $(lsmod | sed -n "s/^\\(fou6\\) .*/\\1/p") fou';
-      await lab.eventually(async () => (await rs1.run(unload)).code === 0, { withinMs: 30_000, what: 'fou is unloaded' });
+    await withoutModule(lab, 'rs1', { module: 'fou', users: 'fou6' }, async (load) => {
       const gue = server({ name: 'gue', mode: 'TUN', endpoints: ['10.0.1.21'], more: { tun: { encapsulation: 'GUE' } } });
       const agent = await lab.agent('rs1', { manifests: { 'lab.yaml': file(pool(), gue) }, role: 'real-server', args: ['--resync', '1'] });
       await lab.eventually(() => {
         assert.match(JSON.stringify(agent.status()?.['failures']), /the module fou is not loaded, and no kernel loads it by itself: on the host, `modprobe fou`/);
       }, { withinMs: 30_000, what: 'the missing module is named' });
       assert.equal((await rs1.run('ip fou show')).stdout.trim(), '');
-      await rs1.sh('rm /etc/modprobe.d/lab-no-fou.conf; modprobe fou');
+      await load();
       await lab.eventually(() => agent.status()!['ok'] === true, { withinMs: 30_000, what: 'all of it is done' });
       assert.match((await rs1.run('ip fou show')).stdout, /port 6080 gue/);
-    } finally {
-      await rs1.sh('rm -f /etc/modprobe.d/lab-no-fou.conf');
-    }
+    });
   },
 });
