@@ -5,7 +5,7 @@
 import { readShape } from '../api/shape.ts';
 import { STATUS_SHAPES } from '../api/shapes.generated.ts';
 import {
-  fromServer, joinSlices,
+  fromServer, joinSlices, portText,
   type DirectorGroup, type IPVSNode, type JoinedProgram, type Problem, type ServerObjects, type VirtualServerStatus,
 } from '../api/v1alpha1/index.ts';
 import { parseRealServer, realServersFor, type Mode, type Program, type RealServer } from '../api/v1alpha1/program.ts';
@@ -94,7 +94,7 @@ export interface ServedPort {
 export function servicesOf({ spec }: Program): ServedPort[] {
   return spec.addresses.flatMap(({ address, family }) => spec.services.map(({ ports, realServers }) => {
     const all = realServersFor(spec.mode, realServers.flatMap((text) => parseRealServer(text) ?? []), family);
-    const port = ports.map((p) => `${p.port}${p.endPort === p.port ? '' : `-${p.endPort}`}/${p.protocol}`).join(',');
+    const port = ports.map(portText).join(',');
     return { name: `${port} of ${address}`, all, ready: all.filter((r) => r.weight > 0) };
   }));
 }

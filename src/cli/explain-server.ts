@@ -1,5 +1,5 @@
 /** Steps about the VirtualServer itself: is it valid, did a controller look at it, what did it decide, what does it say now. Pure. */
-import { endPortOf, formatProblem } from '../api/v1alpha1/index.ts';
+import { formatProblem, portText } from '../api/v1alpha1/index.ts';
 import { CONTROLLER_LEASE } from '../controller/options.ts';
 import { conditionOf, type Case } from './explain-case.ts';
 import { valueOf } from './explain-facts.ts';
@@ -20,8 +20,7 @@ export function specStep({ facts, key, raw, server, problems }: Case): Step {
   }
   if (server === null) return wrong('spec', '', `it is not valid: ${problems.map(formatProblem).join('; ')}`, `kubectl -n ${namespace} edit ivs ${name}`);
   const { mode, ports, scheduler } = server.spec;
-  const list = ports.map((p) => `${p.port}${endPortOf(p) === p.port ? '' : `-${endPortOf(p)}`}/${p.protocol}`);
-  return good('spec', '', `valid: ${mode}, ${names(list)}, scheduler ${scheduler.name}`);
+  return good('spec', '', `valid: ${mode}, ${names(ports.map(portText))}, scheduler ${scheduler.name}`);
 }
 
 export function controllerStep({ facts, raw, status, current }: Case): Step | null {

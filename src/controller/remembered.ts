@@ -7,7 +7,7 @@ import type { Program } from '../api/v1alpha1/program.ts';
 import { asksFor } from './compile/claims.ts';
 import { firstMark } from './compile/marks.ts';
 import type { Memory } from './compile/memory.ts';
-import { portText } from './compile/occupancy.ts';
+import { rangeText } from './compile/occupancy.ts';
 
 /** A VirtualServer as it is now, by namespace/name. */
 export type ServerOf = (owner: string) => ServerObjects['VirtualServer'] | undefined;
@@ -43,7 +43,7 @@ export function withServed(claimed: Pick<Memory, 'claims' | 'ports'>, programs: 
     const lost = spec.addresses.map((a) => a.address).filter((a) => !taken.has(a));
     if (lost.length === 0) continue;
     claims[owner] = [...claims[owner] ?? [], ...lost];
-    ports[owner] ??= spec.services.flatMap((s) => s.ports.map((p) => portText({ protocol: p.protocol, first: p.port, last: p.endPort })));
+    ports[owner] ??= spec.services.flatMap((s) => s.ports.map((p) => rangeText({ protocol: p.protocol, first: p.port, last: p.endPort })));
   }
   return { claims, ports };
 }

@@ -3,7 +3,7 @@
  * by `ipvs-operator status`. Pure. Conditions and reasons are those of api/v1alpha1/conditions.ts, as they will stand on the objects
  * in a cluster.
  */
-import type { VirtualServer } from '../api/v1alpha1/index.ts';
+import { portText, type VirtualServer } from '../api/v1alpha1/index.ts';
 import { parseRealServer, type Program } from '../api/v1alpha1/program.ts';
 import type { AgentView } from '../agent/agent.ts';
 import { formatOperation } from '../agent/operation.ts';
@@ -178,7 +178,7 @@ function serverStatus(
   return {
     mode: spec.mode,
     addresses: verdict.addresses,
-    ports: spec.ports.map((p) => `${p.port}${p.endPort ? `-${p.endPort}` : ''}/${p.protocol}`).join(','),
+    ports: spec.ports.map(portText).join(','),
     scheduler: spec.scheduler.name,
     role: fragment?.role ?? 'none',
     backends: {
@@ -217,7 +217,7 @@ function snapshotStatus(
   const accepted: Condition = { type: 'Accepted', status: 'Unknown', reason: 'Pending', message };
   const role = view.fragments.get(owner)?.role ?? 'none';
   const weights = spec.services[0]?.realServers.map((r) => parseRealServer(r)?.weight ?? 0) ?? [];
-  const ports = spec.services.flatMap((s) => s.ports).map((p) => `${p.port}${p.endPort !== p.port ? `-${p.endPort}` : ''}/${p.protocol}`);
+  const ports = spec.services.flatMap((s) => s.ports).map(portText);
   return {
     mode: spec.mode, addresses: verdict.addresses, ports: ports.join(','), scheduler: spec.scheduler.name, role,
     backends: { total: verdict.backends, ready: weights.filter((w) => w > 0).length, draining: drainingOf(view, owner, draining), unhealthy: 0, ignored: 0 },

@@ -4,7 +4,7 @@
 export { API_VERSION, GROUP, GROUP_LABEL, WEIGHT_NAME, VERSION, VIRTUAL_SERVER_LABEL, objectKey, type OwnerReference, type ServerMetadata } from './metadata.ts';
 export { MAX_APPLIED, MAX_BINDS, MAX_FAILURES, MAX_RESERVED, MAX_SLICES, MAX_SLICE_REAL_SERVERS } from './vocabulary.ts';
 export { SCHEDULERS, DEFAULT_WEIGHT, GUE_PORT, type SchedulerName } from './vocabulary.ts';
-export { targetPortOf, endPortOf } from './virtualserver.ports.ts';
+export { targetPortOf, endPortOf, portText } from './virtualserver.ports.ts';
 export type { VirtualServer, VirtualServerSpec, VirtualServerPort, VirtualServerBackend, VirtualServerMode } from './virtualserver.ts';
 export type { VIPPool, VIPPoolSpec, VIPPoolBlock } from './vippool.ts';
 export type { DirectorGroup, DirectorGroupSpec } from './directorgroup.ts';

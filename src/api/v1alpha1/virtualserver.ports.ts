@@ -11,14 +11,14 @@ export function targetPortOf(p: VirtualServerPort): number {
 }
 
 /** The last port of a range; the port itself when it is none. */
-export function endPortOf(p: VirtualServerPort): number {
+export function endPortOf(p: Pick<VirtualServerPort, 'port' | 'endPort'>): number {
   return p.endPort ?? p.port;
 }
 
 const UDP_ONLY = "self.ports.all(p, p.protocol == 'UDP')";
 
-/** `80/TCP`, `30000-30100/UDP`. */
-function portText(p: VirtualServerPort): string {
+/** As people read it, here and in a program: `80/TCP`, `30000-30100/UDP`. */
+export function portText(p: Pick<VirtualServerPort, 'port' | 'endPort' | 'protocol'>): string {
   return `${p.port}${endPortOf(p) === p.port ? '' : `-${endPortOf(p)}`}/${p.protocol}`;
 }
 

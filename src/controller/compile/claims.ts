@@ -8,7 +8,7 @@ import { MAX_CLAIMS } from '../../api/v1alpha1/vocabulary.ts';
 import { familyOf, toBigInt, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
-import { Occupancy, portsOf, portText, readPorts, type PortRange } from './occupancy.ts';
+import { Occupancy, portsOf, rangeText, readPorts, type PortRange } from './occupancy.ts';
 import { admits, familiesOf, lowestFree, poolHolds, type Cursor, type Pool } from './pools.ts';
 
 export type ClaimReason =
@@ -82,10 +82,10 @@ function remember(byServer: ReadonlyMap<string, Claim>, { servers, memory, unrea
     const old = memory.claims[key];
     if (claim?.ok) {
       claims[key] = claim.addresses;
-      ports[key] = portsOf(servers.get(key)!).map(portText);
+      ports[key] = portsOf(servers.get(key)!).map(rangeText);
     } else if (old) {
       claims[key] = old;
-      const was = memory.ports[key] ?? (claim ? portsOf(servers.get(key)!).map(portText) : undefined);
+      const was = memory.ports[key] ?? (claim ? portsOf(servers.get(key)!).map(rangeText) : undefined);
       if (was) ports[key] = was;
     }
   }
@@ -106,8 +106,8 @@ class Round {
     this.#input = input;
     for (const [key, server] of input.servers) {
       const was = rememberedPorts(input.memory, key, server);
-      const asked = new Set(portsOf(server).map(portText));
-      const ports = staying.has(key) ? was : was.filter((p) => asked.has(portText(p)));
+      const asked = new Set(portsOf(server).map(rangeText));
+      const ports = staying.has(key) ? was : was.filter((p) => asked.has(rangeText(p)));
       for (const address of input.memory.claims[key] ?? []) {
         if (staying.has(key) || asksFor(server, address)) this.#reserved.take(address, key, server.metadata.namespace, ports);
       }

@@ -95,11 +95,11 @@ function rangeOfPort(p: VirtualServerPort): PortRange {
 }
 
 /** `TCP/80-80`: how memory writes it. */
-export function portText({ protocol, first, last }: PortRange): string {
+export function rangeText({ protocol, first, last }: PortRange): string {
   return `${protocol}/${first}-${last}`;
 }
 
-/** Reads portText's form; what is of another form is nothing. */
+/** Reads rangeText's form; what is of another form is nothing. */
 export function readPorts(texts: readonly string[]): PortRange[] {
   return texts.flatMap((text) => {
     const match = /^(TCP|UDP|SCTP)\/(\d+)-(\d+)$/.exec(text);

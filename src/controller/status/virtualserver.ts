@@ -2,7 +2,7 @@
  * Status of a VirtualServer: what was decided about it, and how far its directors are, as conditions and counts. Pure; the clock's only
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
-import { CONDITIONS, WEIGHT_NAME, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { CONDITIONS, WEIGHT_NAME, portText, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -114,10 +114,6 @@ export function virtualServerStatus(input: ServerStatusInput): VirtualServerStat
 
 function portsText(server: ServerObjects['VirtualServer']): string {
   return server.spec.ports.map(portText).join(',').slice(0, 1024);
-}
-
-function portText(p: { readonly port: number; readonly endPort?: number | undefined; readonly protocol: string }): string {
-  return `${p.port}${p.endPort === undefined || p.endPort === p.port ? '' : `-${p.endPort}`}/${p.protocol}`;
 }
 
 /** Whose word counts about real servers: that of the director whom clients reach; where nobody is, that of a live one. */

@@ -131,6 +131,10 @@ test('the summary says mode, address, ports, scheduler, role and real servers', 
   assert.equal(excluded.length, 1);
 });
 
+test('a port whose end is itself reads as one port', () => {
+  assert.equal(status({ shop: server('shop', { ports: [{ port: 80, endPort: 80 }] }) }).virtualServers[SHOP]!.ports, '80/TCP');
+});
+
 test('lists of strangers are cut, so that a status stays readable', () => {
   const services = Array.from({ length: 200 }, (_, i) => `TCP 10.0.0.1:${i}`);
   assert.equal(status({ view: { foreign: { services, destinations: [], addresses: [] } } }).foreign.services.length, 64);
