@@ -163,13 +163,16 @@ interface Merged {
   readonly address: string;
   node: string;
   pod: string;
-  ready: boolean;
+  readonly ready: boolean;
   /** Still answers, and is going. */
-  leaving: boolean;
+  readonly leaving: boolean;
   targets: (number | null)[];
 }
 
-/** One entry an address: a pod may be in several slices, with other ports in each, or twice while a slice is being split. */
+/**
+ * One entry an address: a pod may be in several slices, with other ports in each, or twice while a slice is being split. Two pods may have one
+ * address, one after the other or on the network of one host: what the one says that does not serve, or is going, is nothing to the other.
+ */
 function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonly EndpointSlice[]): Merged[] {
   const merged = new Map<string, Merged>();
   for (const slice of slices) {
@@ -187,19 +190,21 @@ function merge(server: VirtualServer, wanted: readonly Wanted[], slices: readonl
       const ready = conditions?.ready !== false;
       const leaving = conditions?.terminating === true && conditions.serving !== false;
       const old = merged.get(address);
-      const pod = podOf(endpoint);
-      if (!old) merged.set(address, { address, node: nodeName ?? '', pod, ready, leaving, targets: [...targets] });
-      else {
-        old.node ||= nodeName ?? '';
-        old.pod ||= pod;
-        old.ready ||= ready;
-        old.leaving ||= leaving;
+      const next: Merged = { address, node: nodeName ?? '', pod: podOf(endpoint), ready, leaving, targets: [...targets] };
+      const rank = old ? rankOf(next) - rankOf(old) : 1;
+      if (rank > 0) merged.set(address, next);
+      else if (old && rank === 0) {
+        old.node ||= next.node;
+        old.pod ||= next.pod;
         old.targets = old.targets.map((t, i) => t ?? targets[i]!);
       }
     }
   }
   return [...merged.values()];
 }
+
+/** Who serves comes before who is going and still answers, and both before who does neither. */
+function rankOf({ ready, leaving }: Merged): number { return ready ? 2 : leaving ? 1 : 0; }
 
 /**
  * The port of one slice's endpoints: named ports of a Service may be another number in each pod. spec.ports[].targetPort is for the other

@@ -69,6 +69,18 @@ describe('endpoints of a Service', () => {
     assert.deepEqual(realServers({}, { slices }), [['10.1.0.1|8080|1', '10.1.0.2|8080|1', '10.1.0.3|8080|1', '10.1.0.4|9090|1']]);
   });
 
+  it('at an address that two pods have, an old one that goes and its successor: on the port of the one that serves', () => {
+    const old = (conditions: SliceEndpoint['conditions']) => slice([pod('10.0.1.21', conditions)], [{ name: 'http', port: 8080 }]);
+    const next = (conditions: SliceEndpoint['conditions']) => slice([pod('10.0.1.21', conditions)], [{ name: 'http', port: 9090 }]);
+    for (const [before, after, expected] of [
+      [gone, ready, '9090'], [unready, ready, '9090'], [leaving, ready, '9090'], [ready, unready, '8080'], [leaving, unready, '8080'], [gone, leaving, '9090'],
+    ] as const) {
+      for (const slices of [[old(before), next(after)], [next(after), old(before)]]) {
+        assert.deepEqual(realServers({}, { slices }), [[`10.0.1.21|${expected}|1`]], JSON.stringify([before, after]));
+      }
+    }
+  });
+
   it('of a Service without slices come from its Endpoints object', () => {
     const endpoints: Endpoints = {
       apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'shop', namespace: 'default' },
