@@ -33,7 +33,7 @@ export interface Cluster {
   readonly podsKnown: boolean;
   /** Whether VirtualServers of one namespace may refer to a Service of another. */
   permits(fromNamespace: string, serviceKey: string): boolean;
-  /** Whose an address is, when it must be neither a VIP nor, `forVip` false, a real server; null when it is free. */
+  /** Whose an address is that must never become a VIP; null when it is free. */
   reserved(address: string): string | null;
   /** Where that ends: the last address of its network, or the address itself, as an integer; null when it is free. */
   reservedTo(address: string): bigint | null;
