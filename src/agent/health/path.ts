@@ -22,6 +22,11 @@ export function pathOf(program: Program, at: number, r: RealServer, index: NodeI
   return mark === undefined || source === null ? null : { kind: 'Forwarded', vip: vip.address, mark, source };
 }
 
+/** What of this node decides how the real servers of a program are reached, as text; '' where nothing does. */
+export function pathDependsOn(program: Program, { subnets }: NodeIndex): string {
+  return isForwarded(program) ? JSON.stringify(subnets) : '';
+}
+
 /** An address of this node that is no VIP: in the real server's network, or else in the VIP's, or else any. */
 function sourceFor(vip: string, realServer: string, family: Family, { subnets }: NodeIndex): string | null {
   const same = subnets.filter((s) => s.family === family);

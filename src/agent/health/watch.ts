@@ -12,7 +12,7 @@ import { Checker, NODE_TIMERS, type CheckerOptions, type Timers } from './checke
 import type { CheckCounts } from './counts.ts';
 import { massFailures, type GuardMember, type MassFailure } from './guard.ts';
 import { Newcomers } from './newcomers.ts';
-import { pathOf } from './path.ts';
+import { pathDependsOn, pathOf } from './path.ts';
 import { checkedHere, type HealthSource, type Ways } from './source.ts';
 import { UNKNOWN, type Health } from './verdict.ts';
 import { NOTHING_KNOWN, targetFor, weigh, weightKey, type Known, type Weights } from './weighing.ts';
@@ -30,6 +30,8 @@ interface Followed {
   readonly keys: readonly (readonly string[])[];
   readonly services: readonly (readonly RealServer[])[];
   readonly ways: Ways;
+  /** pathDependsOn(). */
+  readonly node: string;
 }
 
 interface Watched {
@@ -109,8 +111,9 @@ export class HealthWatch implements HealthSource {
       this.#forget(owner, before);
       return;
     }
-    // The same program on the same node has the same real servers.
-    if (before?.program === program) return;
+    // The same program on the same node has the same real servers, and they are reached as before.
+    const node = pathDependsOn(program, index);
+    if (before?.program === program && before.node === node) return;
     const services = checkedHere(program, index);
     const keys = services.map((realServers, at) => realServers.map((r) => {
       const target = this.#target(program, at, r, index, ways);
@@ -121,7 +124,7 @@ export class HealthWatch implements HealthSource {
       return target.key;
     }));
     if (before) this.#release(owner, before, new Set(keys.flat()));
-    this.#followed.set(owner, { program, keys, services, ways });
+    this.#followed.set(owner, { program, keys, services, ways, node });
     this.#ask();
   }
 

@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Agent } from '../../../../src/agent/agent.ts';
 import { HealthWatch } from '../../../../src/agent/health/watch.ts';
-import type { Program, ProgramHealthCheck } from '../../../../src/api/v1alpha1/program.ts';
+import type { GroupSettings, Program, ProgramHealthCheck } from '../../../../src/api/v1alpha1/program.ts';
 import { SCHEDULER_FLAG } from '../../../../src/kernel/ipvs/types.ts';
 import { only, program, silent, TestNode, type ProgramFields } from '../setup.ts';
 import { FakeNetwork } from './fake-sockets.ts';
@@ -287,6 +287,39 @@ test('forwarded checks go to the VIP from an address that is none, each with the
   const asked = new Set(node.network.log.map(({ to }) => JSON.stringify([to.address, to.port, to.source, to.mark])));
   assert.deepEqual([...asked].sort(), services.map((s) => JSON.stringify(['10.0.1.200', 80, '10.0.1.11', s.service.fwmark])).sort());
   assert.equal(node.node.kernel.net.readSysctl('net/ipv4/conf/e0/accept_local'), '1');
+});
+
+test('when the address that forwarded checks come from is another, they come from that one, and who dies then is seen', async (t) => {
+  const node = new Checked(t);
+  await node.start(forwarded());
+  await node.pass(5_000);
+  // A lease of DHCP that became another one. Nobody can be asked from an address that is not there (EADDRNOTAVAIL).
+  const { net } = node.node.kernel;
+  net.addresses = net.addresses.filter((a) => a.address !== '10.0.1.11');
+  net.address('e0', '10.0.1.99', 24);
+  await node.agent.reconcile('node');
+  const before = node.network.log.length;
+  await node.pass(5_000);
+  const sources = node.network.log.slice(before).map(({ to }) => to.source);
+  assert.ok(sources.length > 2, 'checks go on');
+  assert.deepEqual([...new Set(sources)], ['10.0.1.99']);
+});
+
+test('a real server that could not be asked for want of an address is asked as soon as there is one', async (t) => {
+  const node = new Checked(t);
+  const { net } = node.node.kernel;
+  net.addresses = net.addresses.filter((a) => a.family !== 'IPv4');
+  node.node.options = {};
+  const group: GroupSettings = { name: 'edge', nodeSelector: null, interface: { match: 'Name', name: 'e0' }, timeouts: null, connectionSync: null };
+  await node.start(forwarded({ directorGroup: 'edge' }));
+  node.agent.update(new Map(), new Map([['edge', group]]));
+  await node.agent.reconcile('full');
+  await node.pass(3_000);
+  assert.equal(node.network.log.length, 0, 'there is no address to ask from');
+  net.address('e0', '10.0.1.11', 24);
+  await node.agent.reconcile('node');
+  await node.pass(3_000);
+  assert.deepEqual([...new Set(node.network.log.map(({ to }) => to.source))], ['10.0.1.11']);
 });
 
 test('a way is there as long as a program wants it, and a restart takes none away', async (t) => {
