@@ -3,6 +3,7 @@
 // right and no admission. The product talks to it as to the real one, whose own time (etcd, RBAC, CEL) is what it leaves out.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { Edit } from '../../../src/kube/client.ts';
 import { Objects, Refused, type Entry, type Stored } from './stand-in-objects.ts';
 
@@ -57,12 +58,14 @@ export class StandIn {
     this.objects.onChange = (entry) => this.#tell(entry);
   }
 
-  async listen(address: string, port: number): Promise<void> {
+  /** Port 0 is one that is free; resolves to the port. */
+  async listen(address: string, port: number): Promise<number> {
     await new Promise<void>((done, failed) => {
       this.#server.once('error', failed);
       this.#server.listen(port, address, done);
     });
     this.#bookmarks = setInterval(() => this.#bookmark(), BOOKMARK_MS);
+    return (this.#server.address() as AddressInfo).port;
   }
 
   async close(): Promise<void> {

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSyn
 import { join } from 'node:path';
 import { Journal, journalFile, readJournal, removeJournals } from '../../../src/agent/journal.ts';
 import { StateFolder } from '../../../src/agent/state-folder.ts';
+import { turnsDuring } from '../turns.ts';
 import { tempFolder } from './setup.ts';
 
 function open(t: { after(fn: () => void): void }): StateFolder {
@@ -30,12 +31,10 @@ test('what was appended is read in its order; no file is an empty journal', asyn
 test('an append beyond blocks of 64 KiB is read as one, and the event loop has its turns in it', async (t) => {
   const folder = open(t);
   const entries = Array.from({ length: 5_000 }, (_, i) => ({ name: `web-${i}`, note: 'größer als 64 KiB → ok' }));
-  let turns = 0;
-  const timer = setInterval(() => { turns++; }, 0);
   const journal = new Journal(folder, 'x', 'aa');
-  await journal.append(texts(entries));
-  clearInterval(timer);
-  assert.ok(turns > 0);
+  const turns = await turnsDuring(() => journal.append(texts(entries)));
+  // One for each block.
+  assert.ok(turns >= 4, `${turns} turns`);
   assert.deepEqual(readJournal(folder, 'x', 'aa').appends, [entries]);
 });
 

@@ -16,8 +16,7 @@ const widget = (name: string, labels: Record<string, string> = {}, spec: object 
 
 async function standIn(t: { after(fn: () => Promise<void>): void }) {
   const api = new StandIn();
-  const port = 20_000 + process.pid % 10_000;
-  await api.listen('127.0.0.1', port);
+  const port = await api.listen('127.0.0.1', 0);
   const access = { server: `http://127.0.0.1:${port}`, tls: {}, headers: {} };
   const transport = new Transport({ source: 'test', namespace: 'default', problem: null, access: async () => access, refresh: async () => {} }, { userAgent: 'test n1' });
   t.after(async () => { transport.close(); await api.close(); });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { ApiError, type ApiErrorCode } from '../../../src/kube/errors.ts';
 import { isAbort } from '../../../src/kube/wait.ts';
 import { accessTo, connect, FakeCredentials, FIXTURES, MemoryLog, refusing, send, startServer, until, type Answer } from './fake-server.ts';
+import { refusingPort } from '../ports.ts';
 import { COLLECTION, widget } from './widgets.ts';
 
 const PATH = `${COLLECTION.replace('/widgets', '')}/namespaces/ns/widgets`;
@@ -72,16 +73,16 @@ describe('connections', () => {
     const transport = connect(t, server);
     await Promise.all([transport.request(get), transport.request(get), transport.request(get)]);
     const before = server.connections;
-    server.fault(() => true, () => {});
+    // All of them: one that ran out of its time before the server saw it is not the POST's to meet.
+    server.fault((a) => a.method === 'GET', () => {}, Infinity);
     await assert.rejects(transport.request({ ...get, timeoutMs: 50 }), failsWith('TIMEOUT'));
     await transport.request({ method: 'POST', path: PATH, body: widget('a') });
     assert.equal(server.connections, before + 1);
   });
 
   test('a server that is not there is UNREACHABLE, and named', async (t) => {
-    const server = await startServer(t);
-    const transport = connect(t, server);
-    await server.close();
+    await using nobody = await refusingPort();
+    const transport = connect(t, await startServer(t), { credentials: new FakeCredentials({ server: `http://127.0.0.1:${nobody.port}`, tls: {}, headers: {} }) });
     await assert.rejects(transport.request(get), failsWith('UNREACHABLE', /GET .*widgets: .*ECONNREFUSED/));
   });
 
@@ -318,9 +319,10 @@ describe('a stream', () => {
   test('has a deadline for its headers, and none for the rest', async (t) => {
     const server = await startServer(t);
     const transport = connect(t, server);
-    server.fault(() => true, () => {});
+    server.fault(() => true, () => {}, Infinity);
     await assert.rejects(linesOf(transport.stream({ path: PATH, timeoutMs: 100 })), failsWith('TIMEOUT'));
-    server.fault(() => true, (response) => { response.writeHead(200).flushHeaders(); setTimeout(() => response.end('late\n'), 2_500); });
+    server.faults.length = 0;
+    server.fault(() => true, (response) => { response.writeHead(200).flushHeaders(); setTimeout(() => response.end('late\n'), 2_500); }, Infinity);
     assert.deepEqual(await linesOf(transport.stream({ path: PATH, timeoutMs: 2_000 })), ['late']);
   });
 

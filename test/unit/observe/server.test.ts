@@ -2,11 +2,12 @@
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer, request, type IncomingHttpHeaders } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseListen } from '../../../src/observe/listen.ts';
 import { createMetrics, type Metrics } from '../../../src/observe/metrics.ts';
 import { serveHealth, type HealthOptions, type HealthServer } from '../../../src/observe/server.ts';
+import { refusingPort } from '../ports.ts';
 import { parseText } from './text.ts';
 
 const stop = new AbortController();
@@ -128,9 +129,10 @@ test('a client that goes away in the middle of a scrape is no error and ends the
 });
 
 test('a port that somebody else has is said with its code, does no harm, and is taken when it is free', async () => {
-  const other = createServer().listen(0, '127.0.0.1');
+  await using kept = await refusingPort();
+  const { port } = kept;
+  const other = createServer().listen(port, '127.0.0.1');
   await new Promise((done) => other.once('listening', done));
-  const port = (other.address() as AddressInfo).port;
   const { log, lines } = recorder();
   const server = await serve({ listen: `127.0.0.1:${port}`, log, retryMs: 20 });
   assert.equal(server.port, null);

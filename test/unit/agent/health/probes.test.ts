@@ -10,7 +10,8 @@ import type { Probe } from '../../../../src/agent/health/check.ts';
 import type { Reason } from '../../../../src/agent/health/outcome.ts';
 import { MAX_ANSWER } from '../../../../src/agent/health/probes/conversation.ts';
 import { RECORD } from '../../../../src/agent/health/probes/dns-message.ts';
-import { blackHole, checkOnce, closedPort, running, tcp, udp, type Running } from './servers.ts';
+import { refusingPort } from '../../ports.ts';
+import { blackHole, checkOnce, running, tcp, udp, type Running } from './servers.ts';
 
 const fixture = (name: string) => readFileSync(new URL(`../../kube/fixtures/${name}`, import.meta.url), 'utf8');
 const own = { cert: fixture('a.pem'), key: fixture('a.key') };
@@ -26,7 +27,7 @@ interface Case {
   readonly address?: string;
 }
 
-const nobody: () => Promise<Running> = async () => ({ port: await closedPort(), [Symbol.asyncDispose]: () => Promise.resolve() });
+const nobody: () => Promise<Running> = () => refusingPort();
 const hang = () => tcp(() => {});
 /** Answers `text` to whatever comes first. */
 const says = (text: string, then: (socket: Socket) => void = () => {}) => () => tcp((socket) => {
@@ -146,7 +147,7 @@ const datagram: readonly Case[] = [
   { name: 'answers without being asked to', probe: UDP, server: () => udp((d) => [d]), reason: 'Answered', message: /^answered$/ },
   { name: 'answers to the payload', probe: WANT_REPLY, server: () => udp((d) => (d.toString() === 'ping' ? [Buffer.from('pong')] : [])), reason: 'Answered', message: /^answered$/ },
   { name: 'does not answer and should', probe: WANT_REPLY, server: () => udp(() => []), timeoutMs: 400, reason: 'Timeout', message: /^no answer within 400 ms$/ },
-  { name: 'refuses', probe: UDP, server: async () => ({ port: await closedPort('udp'), [Symbol.asyncDispose]: () => Promise.resolve() }), reason: 'Refused', message: /refused/ },
+  { name: 'refuses', probe: UDP, server: () => refusingPort('udp'), reason: 'Refused', message: /refused/ },
 ];
 
 const DNS: Probe = { type: 'DNS', name: 'shop.example', record: 'A', expected: '' };
@@ -174,7 +175,7 @@ const dns: readonly Case[] = [
   { name: 'sends the question back', probe: DNS, server: () => udp((q) => [q]), reason: 'BadAnswer', message: /not DNS/ },
   { name: 'sends rubbish', probe: DNS, server: () => udp(() => [Buffer.from('hello')]), reason: 'BadAnswer', message: /not DNS/ },
   { name: 'says nothing', probe: DNS, server: () => udp(() => []), timeoutMs: 400, reason: 'Timeout', message: /no answer within 400 ms/ },
-  { name: 'refuses', probe: DNS, server: async () => ({ port: await closedPort('udp'), [Symbol.asyncDispose]: () => Promise.resolve() }), reason: 'Refused', message: /refused/ },
+  { name: 'refuses', probe: DNS, server: () => refusingPort('udp'), reason: 'Refused', message: /refused/ },
 ];
 
 for (const { name, probe, server, reason, message, timeoutMs, address } of [...accept, ...http, ...https, ...grpc, ...datagram, ...dns]) {

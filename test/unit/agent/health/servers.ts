@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { checkTarget, type HealthCheck, type Probe } from '../../../../src/agent/health/check.ts';
@@ -55,13 +56,6 @@ export async function udp(answers: (datagram: Buffer) => readonly Uint8Array[], 
   };
 }
 
-/** A port that nobody listens on: taken and given back. */
-export async function closedPort(kind: 'tcp' | 'udp' = 'tcp'): Promise<number> {
-  const server = kind === 'tcp' ? await tcp(() => {}) : await udp(() => []);
-  await server[Symbol.asyncDispose]();
-  return server.port;
-}
-
 /**
  * A port of all of 127.0.0.0/8 that lets every connection hang before it is made: a stopped process whose queue is full, so that the kernel
  * drops what comes. As far as a client can tell it is a host that is gone.
@@ -70,6 +64,9 @@ export async function blackHole(): Promise<Running> {
   const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['black-hole'], { execArgv: process.execArgv.filter((a) => !a.startsWith('--test')) });
   const [port] = await once(child, 'message') as [number];
   child.kill('SIGSTOP');
+  // A signal is sent before it is heard: what goes on running takes connections out of the queue that is filled here.
+  const state = (): string => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]![0]!;
+  while (state() !== 'T') await new Promise((resolve) => { setTimeout(resolve, 1); });
   const filling = Array.from({ length: 8 }, () => connect({ host: '127.0.0.1', port }).on('error', () => {}));
   for (let quiet = 0, before = -1; quiet < 3; await new Promise((resolve) => { setTimeout(resolve, 50); })) {
     const made = filling.filter((s) => !s.connecting).length;
