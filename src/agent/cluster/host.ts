@@ -223,7 +223,11 @@ export class ClusterHost {
     const { object } = this.#inputs.node;
     // Without the object nothing is untold: the controller makes it again.
     if (!object) return this.#inputs.node.kindMissing ? this.#untell() : undefined;
-    if (this.#uid !== undefined && object.metadata.uid !== this.#uid) this.#reporting.forget();
+    if (this.#uid !== undefined && object.metadata.uid !== this.#uid) {
+      this.#reporting.forget();
+      // Of another object: the new one begins at 1 again, whatever it says.
+      this.#generation = undefined;
+    }
     this.#uid = object.metadata.uid;
     if (object.ours === false) this.#reporting.spoiled();
     if (object.metadata.generation === this.#generation && this.#generation !== undefined) return;

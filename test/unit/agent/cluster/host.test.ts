@@ -77,6 +77,18 @@ describe('cluster host', { concurrency: 10 }, () => {
     assert.ok(n1.services().includes('TCP 10.9.9.9:1'), 'and what is foreign stays');
   });
 
+  test('an IPVSNode that was made anew is another one, although it has the generation that the old one had', async (t) => {
+    const { bench, n1 } = await director(t);
+    const nodes = '/apis/ipvs-operator.dev/v1alpha1/ipvsnodes';
+    const { apiVersion, kind, metadata: { name, generation } } = bench.server.cluster.get(nodes, 'n1');
+    const bind = { address: '10.0.1.210', family: 'IPv4', mode: 'DR', localAddress: '10.0.1.11', virtualServer: 'default/other' } as const;
+    bench.drop(RESOURCES.IPVSNode, 'n1');
+    const spec = { directorGroups: ['edge'], realServer: { binds: [bind] }, reservedAddresses: [] };
+    bench.server.cluster.create(nodes, { apiVersion, kind, metadata: { name, generation }, spec } as KubeObject);
+    await until('it receives for the VIP', () => n1.has('10.0.1.210', 'lo'));
+    assert.ok(n1.has(VIP, 'e0'));
+  });
+
   test('an incomplete program leaves the last one in force; a broken object is named and disturbs nobody', async (t) => {
     const { bench, n1 } = await director(t);
     const big = hashed(program({ directorGroup: 'edge', realServers: Array.from({ length: 1_500 }, (_, i) => `10.0.1.${i % 200}|${1000 + i}|1|`).filter((r) => !r.startsWith('10.0.1.11|')) }));
