@@ -20,16 +20,17 @@ import { Fragments } from './fragments.ts';
 import type { HealthSource } from './health/source.ts';
 import { KnownNode, type Reading } from './known-node.ts';
 import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
-import { loadLedger } from './load-ledger.ts';
+import { loadLedger, readDrains } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { logWork, type PassKnowledge } from './kernel-log.ts';
 import { countOperations, formatOperation, unfold, type Operation } from './operation.ts';
 import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
-import type { StateFolder } from './state-folder.ts';
+import { StateFolderError, type StateFolder } from './state-folder.ts';
 import type { DesiredService, Fragment, Refusal, SharedState } from './state.ts';
 import { Tally } from './tally.ts';
+import { upkeepOf } from './upkeep.ts';
 
 export interface AgentOptions {
   readonly node: string;
@@ -105,6 +106,7 @@ export class Agent {
   readonly #known: KnownNode;
   #ledger: Ledger;
   #drains: DrainRecords;
+  #drainsUnsaved = false;
   readonly #parting: Parting;
   #busy = false;
   #lookedAtNode = false;
@@ -135,8 +137,7 @@ export class Agent {
     this.#fragments = new Fragments(options.health);
     this.#parting = new Parting(options.partingMs ?? 0);
     this.#ledger = loadLedger(folder, options.log);
-    const drains = folder.read('drains');
-    this.#drains = drains.state === 'ok' ? drains.value as DrainRecords : {};
+    this.#drains = readDrains(folder);
   }
 
   /** Takes changed programs (null: gone) and, where they changed, the groups and the duties. Nothing is done until the next reconcile. */
@@ -168,7 +169,6 @@ export class Agent {
   }
 
   get tally(): Readonly<Tally> { return this.#tally; }
-
   /** What this node has, as the last reconcile found it; null before the first. */
   get index(): NodeIndex | null { return this.#known.index; }
 
@@ -262,7 +262,14 @@ export class Agent {
 
   async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
     const [ledger, drains] = [this.#ledger, this.#drains];
-    this.#save(p.ledgerBefore, p.drainsBefore);
+    this.#saveDrains(p.drainsBefore);
+    try {
+      this.#saveLedger(p.ledgerBefore);
+    } catch (error) {
+      const upkeep = upkeepOf(p.operations, ledger);
+      this.#driftLook.changed(upkeep, await apply(upkeep, this.#kernel, signal));
+      throw error;
+    }
     let failures: Failure[] = [];
     if (p.operations.length > 0) {
       const { services, shared } = this.#fragments;
@@ -276,7 +283,8 @@ export class Agent {
     }
     if (failures.length === 0) {
       const established = full && p.complete && p.ledgerAfter.fresh ? { ...p.ledgerAfter, fresh: false } : p.ledgerAfter;
-      this.#save(established, p.drainsAfter);
+      this.#saveLedger(established);
+      this.#saveDrains(p.drainsAfter);
     }
     if (full) {
       this.#foreign = p.foreign;
@@ -313,8 +321,7 @@ export class Agent {
   }
 
   #settled(): boolean {
-    if (this.#failures.length > 0 || this.#refusals.length > 0) return false;
-    return this.#fragments.refusals.length === 0;
+    return this.#failures.length + this.#refusals.length + this.#fragments.refusals.length === 0;
   }
 
   /** What this node cannot have although it serves without it. */
@@ -344,9 +351,8 @@ export class Agent {
 
   /** Asks the kernel what it can do where that is of use; returns what is known of the node now. */
   #probe(again: boolean): NodeIndex {
-    const known = this.#known;
-    known.probe(this.#fragments.unknownSchedulers(known.capabilities?.schedulers ?? new Set(), known.index!), again);
-    return known.index!;
+    this.#known.probe(this.#fragments.unknownSchedulers(this.#known.capabilities?.schedulers ?? new Set(), this.#known.index!), again);
+    return this.#known.index!;
   }
 
   #scope(keys: ReadonlySet<string>): Set<string> {
@@ -365,14 +371,23 @@ export class Agent {
     }
   }
 
-  #save(ledger: Ledger, drains: DrainRecords): void {
-    if (ledger !== this.#ledger) {
-      this.#folder.write('ledger', ledger);
-      this.#ledger = ledger;
-    }
-    if (drains !== this.#drains) {
+  /** Throws StateFolderError. */
+  #saveLedger(ledger: Ledger): void {
+    if (ledger !== this.#ledger) this.#folder.write('ledger', ledger);
+    this.#ledger = ledger;
+  }
+
+  /** Without their records drains begin anew after a restart, and that is all: where they cannot be written they count all the same. */
+  #saveDrains(drains: DrainRecords): void {
+    const unsaved = this.#drainsUnsaved;
+    if (drains === this.#drains && !unsaved) return;
+    [this.#drains, this.#drainsUnsaved] = [drains, true];
+    try {
       this.#folder.write('drains', drains);
-      this.#drains = drains;
+      this.#drainsUnsaved = false;
+    } catch (error) {
+      if (!(error instanceof StateFolderError)) throw error;
+      if (!unsaved) this.#options.log.error({ err: error.message }, 'drains not written; after a restart they would begin anew');
     }
   }
 

@@ -1,7 +1,7 @@
 /** The agent over the fake kernel: how little it does, what it reports, and what it leaves alone. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatOperation } from '../../../src/agent/operation.ts';
 import type { Program } from '../../../src/api/v1alpha1/program.ts';
@@ -393,6 +393,34 @@ test('a real server that comes back while it drains keeps its place and its conn
   assert.deepEqual(lines(host, before), ['set real server TCP 10.0.1.200:80 -> 10.0.1.22:80 masq weight 1 (weight)']);
   assert.equal(agent.draining, false);
 });
+
+for (const [what, files] of [['drains cannot', ['drains']], ['nothing can', ['drains', 'ledger']]] as const) {
+  test(`while the disk is full and ${what} be written, who died gets no clients and who came does; what is new waits`, async (t) => {
+    const host = new TestNode(t);
+    const KEY = 'TCP 10.0.1.200:80';
+    const agent = host.start([program()]);
+    await agent.reconcile('full');
+    host.kernel.ipvs.connections(KEY, '10.0.1.22:80', 2);
+    // A write begins with a file of this name.
+    for (const file of files) mkdirSync(join(host.path, `${file}.json.tmp`));
+    const pass = async () => { try { await agent.reconcile('changes'); } catch (error) { assert.equal((error as { code?: string }).code, 'STATE_UNUSABLE'); } };
+    const weights = () => [...host.kernel.ipvs.services.get(KEY)!.destinations.values()].map(({ destination: d }) => `${d.address} ${d.weight}`).sort();
+    agent.update(new Map([['default/shop', program({ realServers: ['10.0.1.21', '10.0.1.23'] })], ['default/new', program({ owner: 'default/new', vips: ['10.0.1.201'] })]]));
+    await pass();
+    await pass();
+    assert.deepEqual(weights(), ['10.0.1.21 1', '10.0.1.22 0', '10.0.1.23 1']);
+    assert.equal(host.kernel.ipvs.services.has('TCP 10.0.1.201:80'), files.length === 1, 'what no ledger remembers would be a stranger after a restart');
+    assert.equal(agent.draining, true);
+    host.now += 60_000;
+    await pass();
+    assert.deepEqual(weights(), ['10.0.1.21 1', '10.0.1.23 1'], 'a drain ends in its time');
+    for (const file of files) rmSync(join(host.path, `${file}.json.tmp`), { recursive: true });
+    agent.update(only(program({ realServers: ['10.0.1.21'] })));
+    assert.equal((await agent.reconcile('changes')).settled, true);
+    assert.ok(host.kernel.ipvs.services.has('TCP 10.0.1.201:80'));
+    assert.deepEqual(Object.keys((host.folder.read('drains') as { value: object }).value), [`${KEY} -> 10.0.1.23:80`]);
+  });
+}
 
 // ---- cleanup
 
