@@ -31,6 +31,8 @@ export interface RecordedDisk {
   refuse: (op: Step['op'], name: string) => Error | null;
   /** Milliseconds that an fsync takes which does not block; the name of the folder is empty. */
   delayMs: (name: string) => number;
+  /** Until when such an fsync is held up besides; null: it is not. */
+  holds: (name: string) => Promise<void> | null;
   /** What may be on the disk after the first `count` steps: what was done, and what a power failure may leave of it. */
   images(count: number): Image[];
   stop(): void;
@@ -74,7 +76,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
     step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: written.get(file.inode) ?? 0 });
   };
   const disk: RecordedDisk = {
-    steps, refuse: () => null, delayMs: () => 0,
+    steps, refuse: () => null, delayMs: () => 0, holds: () => null,
     images: (count) => imagesOf(start, steps.slice(0, count)),
     stop: () => { Object.assign(fs, real); syncBuiltinESMExports(); },
   };
@@ -102,7 +104,7 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
       const file = open.get(fd);
       if (file === undefined) return real.fsync(fd, done);
       const writes = file === 'folder' ? 0 : written.get(file.inode) ?? 0;
-      setTimeout(() => {
+      const end = (): void => {
         try {
           refused(file === 'folder' ? 'sync folder' : 'sync', nameOf(fd));
           note(steps.length);
@@ -111,7 +113,10 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
           return done(error as Error);
         }
         done(null);
-      }, disk.delayMs(nameOf(fd)));
+      };
+      const held = disk.holds(nameOf(fd));
+      if (held) void held.then(end);
+      else setTimeout(end, disk.delayMs(nameOf(fd)));
     },
     renameSync: (from: string, to: string) => {
       if (isHere(from)) { refused('rename', basename(to)); note(steps.length); }

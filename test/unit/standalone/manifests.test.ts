@@ -409,15 +409,20 @@ test('100,000 real servers are read in seconds, held in little memory, and looke
   const collect = (globalThis as { gc?: () => void }).gc;
   collect?.();
   const before = process.memoryUsage().heapUsed;
-  // CPU time, because other tests may run at the same time.
-  const start = process.cpuUsage();
+  // The time of this thread on a CPU: others run at the same time, also V8's own, which collect and compile what the first scan left.
+  const spent = (): number => process.threadCpuUsage().user / 1000;
+  const start = spent();
   const scan = f.scan();
-  const took = process.cpuUsage(start).user / 1000;
+  const took = spent() - start;
   assert.equal(scan.objects.size, 10_000, codes(scan)[0]);
   assert.ok(took < 10_000, `first scan ${took} ms`);
-  const again = process.cpuUsage();
-  f.scan();
-  assert.ok(process.cpuUsage(again).user < 100_000);
+  // A collection of garbage may lie in any of them.
+  const again = Array.from({ length: 5 }, () => {
+    const from = spent();
+    f.scan();
+    return spent() - from;
+  });
+  assert.ok(Math.min(...again) < 100, `second scan ${again.join()} ms`);
   if (collect !== undefined) {
     collect();
     const held = (process.memoryUsage().heapUsed - before) / 1024 / 1024;

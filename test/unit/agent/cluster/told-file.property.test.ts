@@ -145,7 +145,7 @@ for (const mood of ['good', 'refuses now and then', 'is full for a while'] as co
   });
 }
 
-/** A node whose second base has its name, but may lose it in a power failure: syncing the folder takes a while. */
+/** A node whose second base has its name, but may lose it in a power failure: syncing the folder takes until the test lets it. */
 async function betweenTwoBases(t: { after(fn: () => void): void }) {
   const path = join(root, 'between');
   fill(path, new Map());
@@ -162,7 +162,8 @@ async function betweenTwoBases(t: { after(fn: () => void): void }) {
     change(name);
     await until(() => file.saved === i + 1);
   }
-  disk.delayMs = (name) => (name === '' && renames() === 2 ? 1_000 : 0);
+  const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
+  disk.holds = (name) => (name === '' && renames() === 2 ? held : null);
   change('third');
   await until(() => renames() === 2);
   const isOnDisk = (): void => { for (const image of disk.images(disk.steps.length)) assert.equal(toldBy(image), textOf(told)); };
@@ -172,7 +173,10 @@ async function betweenTwoBases(t: { after(fn: () => void): void }) {
     file.flush();
     assert.equal(file.saved, saved);
     isOnDisk();
-    await wait(1_100);
+    const steps = disk.steps.length;
+    letGo();
+    await until(() => disk.steps.slice(steps).some((s) => s.op === 'sync folder'));
+    await wait(100);
     isOnDisk();
   };
   return { file, disk, until, change, ends };
