@@ -89,6 +89,9 @@ export interface AgentView {
  */
 export type Extent = 'changes' | 'node' | 'full';
 
+/** `unread`: NodeObservation.unread. */
+interface Planned { readonly plan: Plan; readonly full: boolean; readonly unread: readonly Failure[] }
+
 /** A plan for people. */
 export type Preview = Omit<Plan, 'operations'> & { readonly operations: readonly Operation[] };
 
@@ -186,7 +189,7 @@ export class Agent {
     this.#busy = true;
     try {
       const next = await this.#plan(extent, signal);
-      return next ? await this.#execute(next.plan, next.full, signal) : { operations: 0, failures: [], settled: this.#settled() };
+      return next ? await this.#execute(next, signal) : { operations: 0, failures: [], settled: this.#settled() };
     } catch (error) {
       // What this pass had taken up is not done.
       this.#fragments.touchAll();
@@ -207,14 +210,14 @@ export class Agent {
     }
   }
 
-  async #plan(extent: Extent, signal?: AbortSignal): Promise<{ plan: Plan; full: boolean } | null> {
+  async #plan(extent: Extent, signal?: AbortSignal): Promise<Planned | null> {
     const net = extent !== 'changes' || this.#fragments.allDirty || !this.#known.index ? this.#lookAtNode() : null;
     const index = this.#probe(extent === 'full' && this.#fragments.retryMissingFeatures());
     this.#lookedAtNode = false;
     const { keys, needsChanged: changed } = this.#fragments.refresh(index);
     const needsChanged = this.#parting.end(this.#options.clock()) || changed;
     this.#changed = { keys, node: needsChanged };
-    const some = this.#scope(keys);
+    const some = new Set([...keys, ...this.#suspects, ...drainsByService(this.#drains).keys()]);
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
@@ -223,7 +226,7 @@ export class Agent {
     const ipvs = this.#usesIpvs() ? await this.#readIpvs(scope, signal) : EMPTY;
     this.#lookedAtNode = node !== null;
     this.#readBack?.passed(some, node !== null);
-    return { plan: plan({ ...this.#basis(), observed: { ipvs, node }, scope }), full };
+    return { plan: plan({ ...this.#basis(), observed: { ipvs, node }, scope }), full, unread: node?.unread ?? [] };
   }
 
   #basis(): Basis {
@@ -243,8 +246,7 @@ export class Agent {
     if (!this.#known.complete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
     const sameFacts = (net: NetObservation) => this.#known.same(net, this.#reading());
     const means = { kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal };
-    this.#readBack = new ReadBack({ ...means, ...(stepMs !== undefined && { stepMs }) });
-    return this.#readBack;
+    return this.#readBack = new ReadBack({ ...means, ...(stepMs !== undefined && { stepMs }) });
   }
 
   /** Ends a comparison that is done: what it found is looked at, and put right. */
@@ -260,7 +262,7 @@ export class Agent {
     return { ...report, settled: report.settled && complete };
   }
 
-  async #execute(p: Plan, full: boolean, signal?: AbortSignal): Promise<Report> {
+  async #execute({ plan: p, full, unread }: Planned, signal?: AbortSignal): Promise<Report> {
     const [ledger, drains] = [this.#ledger, this.#drains];
     this.#saveDrains(p.drainsBefore);
     try {
@@ -270,16 +272,18 @@ export class Agent {
       this.#driftLook.changed(upkeep, await apply(upkeep, this.#kernel, signal));
       throw error;
     }
-    let failures: Failure[] = [];
+    let failures: readonly Failure[] = [];
     if (p.operations.length > 0) {
       const { services, shared } = this.#fragments;
       logWork(this.#options.log, p.operations, { services, shared, ledger: this.#ledger, drains, failures: this.#failures, changed: this.#changed });
       failures = await apply(p.operations, this.#kernel, signal);
-      for (const { operation, error: { code, errno, message } } of failures) {
-        this.#options.log.error({ operation: formatOperation(operation), code, errno, err: message }, 'operation failed');
-      }
       // Whatever asks for the next pass.
       if (p.unfinished) await untilCut(signal, this.#options.wait);
+    }
+    this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
+    failures = [...failures, ...unread];
+    for (const { operation, error: { code, errno, message } } of failures) {
+      this.#options.log.error({ operation: formatOperation(operation), code, errno, err: message }, 'operation failed');
     }
     if (failures.length === 0) {
       const established = full && p.complete && p.ledgerAfter.fresh ? { ...p.ledgerAfter, fresh: false } : p.ledgerAfter;
@@ -294,7 +298,6 @@ export class Agent {
     // Those that a narrow pass did not look at are as before; those that are through are in nobody's records.
     this.#remaining = new Map([...this.#remaining, ...p.remaining].filter(([id]) => id in this.#drains));
     this.#refusals = p.refusals;
-    this.#tally.reconciled(p.operations, failures, ledger, this.#failures, full, this.#options.clock());
     this.#failures = failures;
     if (full) this.#driftLook.left(this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null);
     else this.#driftLook.changed(p.operations, failures);
@@ -320,9 +323,7 @@ export class Agent {
     }
   }
 
-  #settled(): boolean {
-    return this.#failures.length + this.#refusals.length + this.#fragments.refusals.length === 0;
-  }
+  #settled(): boolean { return this.#failures.length + this.#refusals.length + this.#fragments.refusals.length === 0; }
 
   /** What this node cannot have although it serves without it. */
   #goesWithout(): string[] {
@@ -353,10 +354,6 @@ export class Agent {
   #probe(again: boolean): NodeIndex {
     this.#known.probe(this.#fragments.unknownSchedulers(this.#known.capabilities?.schedulers ?? new Set(), this.#known.index!), again);
     return this.#known.index!;
-  }
-
-  #scope(keys: ReadonlySet<string>): Set<string> {
-    return new Set([...keys, ...this.#suspects, ...drainsByService(this.#drains).keys()]);
   }
 
   /** Services of these keys; null: all. Without ip_vs there is none, ours or anybody's. */

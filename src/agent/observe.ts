@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { NO_RULES, type Address, type NetObservation } from '../kernel/net/types.ts';
-import { isModuleMissing } from '../kernel/netlink/errors.ts';
+import { isModuleMissing, KernelError } from '../kernel/netlink/errors.ts';
 import type { Kernel } from './apply.ts';
 import type { Ledger } from './ledger.ts';
 import type { NodeObservation } from './plan-node.ts';
@@ -15,10 +15,20 @@ import type { SharedState } from './state.ts';
 const AT_ONCE = 256;
 
 export function observeNode(kernel: Kernel, shared: SharedState, ledger: Ledger, net: NetObservation): NodeObservation {
-  return { ...net, rules: wantsRules(shared, ledger) ? kernel.net.readRules() ?? NO_RULES : null, ...readRest(kernel, shared, ledger, net) };
+  return { ...net, ...(wantsRules(shared, ledger) ? readRules(kernel, shared) : { rules: null }), ...readRest(kernel, shared, ledger, net) };
 }
 
-/** The same with turns of the event loop in between. Rejects with the signal's reason, and KernelError. */
+/** A packet filter whose programs fail must not keep dead real servers in the services of this node: they need none of its rules. */
+function readRules({ net }: Kernel, shared: SharedState): Pick<NodeObservation, 'rules' | 'unread'> {
+  try {
+    return { rules: net.readRules() ?? NO_RULES };
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return { rules: null, unread: [{ operation: { kind: 'setRules', rules: shared.rules }, error }] };
+  }
+}
+
+/** The same with turns of the event loop in between. Rejects with the signal's reason, and KernelError, also where rules cannot be read. */
 export async function observeNodeSlowly(kernel: Kernel, shared: SharedState, ledger: Ledger, signal: AbortSignal): Promise<NodeObservation> {
   const rules = wantsRules(shared, ledger) ? await kernel.net.readRulesSlowly() ?? NO_RULES : null;
   const net = await kernel.net.observeSlowly(signal);

@@ -9,6 +9,7 @@ import { isEmpty, sameRules, UNREADABLE } from '../kernel/net/rules.ts';
 import {
   ADDRESS_PROTOCOL, type Address, type FouPort, type NetfilterRules, type NetObservation, type NetOperation, type SourceNatRule, type Tunnel, type VipAddress,
 } from '../kernel/net/types.ts';
+import type { Failure } from './apply.ts';
 import type { Ledger } from './ledger.ts';
 import { deviceOf, planSysctls, type Serves } from './plan-sysctl.ts';
 import { keyOf, type SharedState } from './state.ts';
@@ -18,6 +19,8 @@ export interface NodeObservation extends NetObservation {
   readonly sysctls: ReadonlyMap<string, string | null>;
   /** null: not read in this pass, so not planned. */
   readonly rules: NetfilterRules | null;
+  /** What could not be read, as the operations that it keeps from being planned. Absent: nothing. */
+  readonly unread?: readonly Failure[];
   /** null: nobody wants any and none is remembered, or there is no ip_vs, with which they went. */
   readonly timeouts: Timeouts | null;
   readonly syncDaemons: readonly SyncDaemon[] | null;
@@ -234,6 +237,7 @@ function planSync(input: NodePlanInput, plan: NodePlan): void {
 function planRules(input: NodePlanInput, plan: NodePlan): void {
   const { shared, observed, ledger } = input;
   const current = observed.rules;
+  for (const { error } of observed.unread ?? []) plan.notes.push(`the packet-filter rules cannot be read, and so are left as they are: ${error.message}`);
   if (current === null) return;
   const wanted = withHeld(withOutlived(shared.rules, current, input), current, input);
   const empty = isEmpty(wanted);

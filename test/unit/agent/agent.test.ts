@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { failuresByOwner } from '../../../src/agent/failures.ts';
 import { formatOperation } from '../../../src/agent/operation.ts';
 import type { Program } from '../../../src/api/v1alpha1/program.ts';
 import { ERRNO, KernelError } from '../../../src/kernel/netlink/errors.ts';
@@ -356,6 +357,32 @@ for (const [name, spoil] of [
     assert.deepEqual([...host.kernel.ipvs.services.keys()], ['TCP 10.0.1.201:80']);
   });
 }
+
+test('a packet filter that cannot be read keeps nothing else from being done, and is said', async (t) => {
+  const host = new TestNode(t);
+  const KEY = 'TCP 10.0.1.200:80';
+  const shop = program({ sourceAddress: 'Masquerade' });
+  const agent = host.start([shop, program({ owner: 'default/dr', mode: 'DR', vips: ['10.0.1.201'] })]);
+  await agent.reconcile('full');
+  const { net } = host.kernel;
+  const { rules } = net;
+  const read = net.readRules.bind(net);
+  net.readRules = () => { throw refusal('nft list table', 0); };
+  agent.update(new Map([[shop.owner, program({ sourceAddress: 'Masquerade', realServers: ['10.0.1.23'] })], ['default/new', program({ owner: 'default/new', mode: 'DR', vips: ['10.0.1.202'] })]]));
+  const { failures, settled } = await agent.reconcile('full');
+  assert.deepEqual([failures.map((f) => [f.operation.kind, f.error.operation]), settled], [[['setRules', 'nft list table']], false]);
+  const weights = [...host.kernel.ipvs.services.get(KEY)!.destinations.values()].map(({ destination: d }) => `${d.address} ${d.weight}`).sort();
+  assert.deepEqual(weights, ['10.0.1.21 0', '10.0.1.22 0', '10.0.1.23 1']);
+  assert.ok(net.addresses.some((a) => a.address === '10.0.1.202'));
+  assert.deepEqual(net.rules, rules, 'what cannot be read is not written');
+  assert.deepEqual([...failuresByOwner(agent.view).keys()], [shop.owner]);
+  assert.match((await agent.preview()).notes.join(), /packet-filter rules cannot be read/);
+  net.readRules = read;
+  net.rules = null;
+  assert.equal((await agent.reconcile('full')).failures.length, 0);
+  assert.deepEqual(net.rules, rules);
+  assert.equal(agent.tally.operations.get('setRules'), 2);
+});
 
 // ---- drains
 
