@@ -180,9 +180,9 @@ test('10,000 VirtualServers with 10 real servers each are parsed in well under t
   const objects = Array.from({ length: 10_000 }, (_, i) => virtualServer(
     { vip: { addresses: [`10.1.${i >> 8}.${i & 255}`] }, backends: backends(...Array.from({ length: 10 }, (_, k) => `10.2.${i >> 8}.${(i + k) & 255}`)) }, { name: `s${i}` }));
   // CPU time, because other tests may run at the same time.
-  const start = process.cpuUsage();
+  const start = process.threadCpuUsage();
   for (const o of objects) assert.ok(parseObject(o).ok);
-  const took = process.cpuUsage(start).user / 1000;
+  const took = process.threadCpuUsage(start).user / 1000;
   t.diagnostic(`took ${Math.round(took)} ms`);
   assert.ok(took < 1500, `took ${Math.round(took)} ms`);
 });

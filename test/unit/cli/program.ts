@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 
 const MAIN = resolve(import.meta.dirname, '../../../src/main.ts');
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 120_000;
 
 export interface Outcome {
   readonly code: number | null;

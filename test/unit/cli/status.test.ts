@@ -185,7 +185,7 @@ test('as a process: one VirtualServer as JSON, exit code 1 when it is not as ask
 });
 
 test('as a process: the writer is gone when its pid is, and when its pid belongs to a younger process', async () => {
-  const child = spawn('sleep', ['60']);
+  const child = spawn('sleep', ['600']);
   try {
     const old = stateFolder('young', host({ pid: child.pid! }));
     const past = Date.now() / 1000 - 3600;

@@ -143,9 +143,10 @@ test('lists of strangers are cut, so that a status stays readable', () => {
 test('a thousand failures over a thousand VirtualServers take no quadratic time', () => {
   const servers = Array.from({ length: 1000 }, (_, i) => server(`s${i}`, { suspend: true }));
   const failures = Array.from({ length: 1000 }, (): Operation => ({ kind: 'addService', service: service() }));
-  const start = performance.now();
+  // Of this thread: others want the CPU, too.
+  const start = process.threadCpuUsage();
   status({ servers, failures });
-  assert.ok(performance.now() - start < 5000);
+  assert.ok(process.threadCpuUsage(start).user < 5_000_000);
 });
 
 test('a VirtualServer whose newest manifest is wrong is Degraded: its last good form is served, and the problem is in the message', () => {

@@ -251,8 +251,8 @@ export function hashed(p: Program): Program {
   return { ...p, spec: { ...p.spec, contentHash: createHash('sha256').update(JSON.stringify(p.spec)).digest('hex').slice(0, 16) } };
 }
 
-/** Resolves when `is` holds; rejects with `what` and what `is` said last after a while. */
-export async function until(what: string, is: () => boolean, ms = 15_000): Promise<void> {
+/** Resolves when `is` holds; rejects with `what` and what `is` said last after a while: far longer than it takes, also where twenty others want the CPU. */
+export async function until(what: string, is: () => boolean, ms = 60_000): Promise<void> {
   const deadline = performance.now() + ms;
   let last: unknown;
   while (performance.now() < deadline) {

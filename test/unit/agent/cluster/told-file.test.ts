@@ -68,7 +68,7 @@ class Node {
   }
 
   async saved(): Promise<void> {
-    for (const end = performance.now() + 20_000; this.file.saved < this.#asked; await wait(1)) assert.ok(performance.now() < end, `it is on disk: ${this.said.join()}`);
+    for (const end = performance.now() + 60_000; this.file.saved < this.#asked; await wait(1)) assert.ok(performance.now() < end, `it is on disk: ${this.said.join()}`);
   }
 
   get files(): string[] { return readdirSync(this.path).filter((name) => name !== 'lock').sort(); }

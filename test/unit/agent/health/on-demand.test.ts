@@ -29,8 +29,8 @@ class Refusing implements Sockets {
 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = performance.now() + 20_000; !holds();) {
-    if (performance.now() > end) throw new Error(`not within 20 s: ${what}`);
+  for (const end = performance.now() + 60_000; !holds();) {
+    if (performance.now() > end) throw new Error(`not within 60 s: ${what}`);
     await new Promise((resolve) => { setTimeout(resolve, 10); });
   }
 }

@@ -81,7 +81,8 @@ test('a network holds what ip.ts says it holds', () => {
 
 test('5,000 VIPs of eight dead directors are ranked in no time', () => {
   const nodes = Array.from({ length: 8 }, (_, i) => `edge-${i}`);
-  const started = performance.now();
+  // Of this thread: others want the CPU, too.
+  const started = process.threadCpuUsage();
   for (let i = 0; i < 5000; i++) ranked(nodes, `10.1.${i >> 8}.${i & 255}`);
-  assert.ok(performance.now() - started < 3000);
+  assert.ok(process.threadCpuUsage(started).user < 3_000_000);
 });
