@@ -1,7 +1,7 @@
 /** The manifest folder against real files: what is read, what is refused, and what stays in force whatever happens to the folder. */
 import { test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -34,6 +34,9 @@ function fixture(t: TestContext, files: Record<string, string> = {}): Fixture {
   for (const [file, text] of Object.entries(files)) f.write(file, text);
   return f;
 }
+
+/** The moment of its last change, in ms: a look at that moment finds it being written, however late it comes. */
+const writtenAt = (path: string): number => statSync(path).mtimeMs;
 
 const vs = (name: string, port = 80, more = '') => `apiVersion: ipvs-operator.dev/v1alpha1
 kind: VirtualServer
@@ -144,7 +147,7 @@ test('an object that moves to another file is never gone', (t) => {
   const past = new Date(Date.now() - 60_000);
   utimesSync(join(f.dir, 'b.yaml'), past, past);
   f.write('c.yaml', vs('a'));
-  const writing = f.folder.scan(Date.now());
+  const writing = f.folder.scan(writtenAt(join(f.dir, 'c.yaml')));
   assert.deepEqual([names(writing), writing.busy, writing.changed.size], [[key('a')], true, 0]);
   assert.equal(f.scan().objects.get(key('a'))!.origin.file, 'c.yaml');
 });
@@ -156,10 +159,11 @@ test('a file that is being written is left for the next pass, and delays no othe
   f.write('b.yaml', vs('b', 82));
   const past = new Date(Date.now() - 60_000);
   utimesSync(join(f.dir, 'b.yaml'), past, past);
-  const early = f.folder.scan(Date.now());
+  const written = writtenAt(join(f.dir, 'a.yaml'));
+  const early = f.folder.scan(written);
   assert.deepEqual([portOf(early, 'a'), portOf(early, 'b'), early.busy, early.complete], [80, 82, true, false]);
   assert.notEqual(early.fingerprint, folderName([['a.yaml', contentName(Buffer.from(vs('a', 81)))], ['b.yaml', contentName(Buffer.from(vs('b', 82)))]]));
-  const late = f.folder.scan(Date.now() + 1000);
+  const late = f.folder.scan(written + 1000);
   assert.deepEqual([portOf(late, 'a'), late.busy, late.complete], [81, false, true]);
 });
 
@@ -168,6 +172,7 @@ test('a file that is written all the time delays a removal for two seconds at mo
   const start = Date.now() + 1000;
   f.folder.scan(start);
   f.write('b.yaml', vs('b'));
+  utimesSync(join(f.dir, 'b.yaml'), start / 1000 - 1, start / 1000 - 1);
   const at = (ms: number) => {
     const now = start + ms;
     appendFileSync(join(f.dir, 'a.yaml'), '# more\n');
