@@ -11,7 +11,7 @@ export interface HostContext {
   readonly topology: Topology;
   readonly signal: AbortSignal;
   readonly log: (line: string) => void;
-  /** Multiplies every time limit: 1 on User-Mode Linux, more on a slower backend. */
+  /** Multiplies every time limit (suite.ts). */
   readonly slowness: number;
   /** Folder of this scenario, in RAM. */
   readonly folder: string;

@@ -89,7 +89,7 @@ export interface Lab {
   snapshot(host: string, options?: SnapshotOptions): Promise<string>;
   /**
    * Tries again every 100 ms, less often where `fn` itself takes long, until it neither throws nor returns false. Rejects with its last error and `what`.
-   * Three times as long on QEMU.
+   * `withinMs` on a free CPU: it is multiplied by the slowness of the guest (suite.ts). At least three tries.
    */
   eventually<T>(fn: () => Promise<T> | T, options: { withinMs: number; what: string }): Promise<T>;
   sleep(milliseconds: number): Promise<void>;
@@ -142,7 +142,7 @@ export interface Host {
 export interface RunOptions {
   readonly stdin?: string;
   readonly environment?: Readonly<Record<string, string>>;
-  /** Default 30 s (three times that on QEMU); then the process group is killed and the promise rejects. */
+  /** Default 30 s, times the slowness of the guest (suite.ts); then the process group is killed and the promise rejects. */
   readonly timeoutMs?: number;
 }
 export interface RunResult { readonly code: number; readonly stdout: string; readonly stderr: string }
@@ -190,7 +190,7 @@ export interface GetOptions {
   /** Default 1: one after the other. */
   readonly parallel?: number;
   readonly protocol?: 'tcp' | 'udp';
-  /** Per connection or datagram; default 1500. */
+  /** Per connection or datagram; default 5000: a guest that has no CPU for a second or two has lost nothing. Say less where nobody is to answer. */
   readonly timeoutMs?: number;
   readonly sourceAddress?: string;
   /** Only with count 1 or UDP. */
@@ -213,6 +213,8 @@ export interface HoldOptions {
   readonly count: number;
   /** Time between two lines on one connection. Default 10 ms times `count`, at least 200 ms. */
   readonly everyMs?: number;
+  /** How many are opened at a time, default 20. One: for schedulers that count, and count only those that are established. */
+  readonly parallel?: number;
   readonly sourceAddress?: string;
 }
 export interface HeldConnections {
@@ -255,7 +257,7 @@ export interface BigOptions {
   readonly bytes: number;
   /** As the client sees it. */
   readonly direction: 'download' | 'upload';
-  /** Default 3000. */
+  /** Default 10,000. Say less where it is to stall. */
   readonly stallMs?: number;
 }
 export interface BigResult { readonly bytes: number; readonly milliseconds: number; readonly stalled: boolean; readonly by: string }

@@ -19,7 +19,7 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Runs a command to its end. Rejects when it cannot start, takes longer than the timeout (30 s), or is aborted. */
+/** Runs a command to its end. Rejects when it cannot start, takes longer than the timeout (two minutes), or is aborted. */
 export async function runCommand(argv: readonly string[], options: CommandOptions = {}): Promise<RunResult> {
   options.signal?.throwIfAborted();
   const child = startProcess(argv, options.environment);
@@ -29,7 +29,7 @@ export async function runCommand(argv: readonly string[], options: CommandOption
   child.stderr!.setEncoding('utf8').on('data', (text: string) => { stderr += text; });
   child.stdin!.on('error', () => {}); // EPIPE: the command ended without reading its input, its exit code tells.
   child.stdin!.end(options.stdin ?? '');
-  const timeoutMs = options.timeoutMs ?? 30_000;
+  const timeoutMs = options.timeoutMs ?? 120_000;
   return new Promise((resolve, reject) => {
     const fail = (why: string) => (): void => {
       killProcess(child);

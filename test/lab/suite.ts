@@ -22,6 +22,9 @@ export const firstCpu = Number(process.env['LAB_CPU'] ?? 0);
 /** At most so many guests, where nobody says it otherwise: LAB_GUESTS, for a machine that has other work. */
 const mostGuests = process.env['LAB_GUESTS'] === undefined ? undefined : Number(process.env['LAB_GUESTS']);
 
+/** Multiplies every time limit, which is what a thing takes at most on a free CPU: guests share theirs, with each other and with who knows what. */
+const SLOWNESS: Readonly<Record<Backend, number>> = { uml: 3, qemu: 9 };
+
 export interface SuiteOptions {
   /** `auto`: QEMU for scenarios tagged `nft`, User-Mode Linux for all others. */
   readonly backend: Backend | 'auto';
@@ -60,10 +63,9 @@ export async function runSuite(scenarios: readonly Scenario[], options: SuiteOpt
   const machine = cpus().length;
   const pinned = Array.from({ length: Math.min(availableParallelism(), 4) }, (_, i) => (firstCpu + i) % machine);
   const lanes = planLanes(batches, { cpus: pinned, freeMegabytes: freeMemory(), most: options.guests ?? mostGuests });
-  const shared = lanes.length > pinned.length || first !== undefined;
   const running = new Map(batches.map((batch) => [batch, openBatch(batch, {
     shared: makeRunFolder('suite'), logFolder: labFolder, environment: passedOn(), signal, print,
-    slowness: (batch.backend === 'qemu' ? 3 : 1) * (shared ? 3 : 1), ...memoryFor(batch.megabytes),
+    slowness: SLOWNESS[batch.backend], ...memoryFor(batch.megabytes),
   })]));
   const isLarge = ({ backend, megabytes }: Batch): boolean => backend === 'uml' && megabytes > guestMegabytes;
   // Not beside QEMU, which is slow enough without it.

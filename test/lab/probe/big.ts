@@ -4,7 +4,7 @@ import type { BigOptions, BigResult } from '../lab.ts';
 import { open } from './dial.ts';
 
 export async function big(options: BigOptions): Promise<BigResult> {
-  const { bytes, direction, stallMs = 3000 } = options;
+  const { bytes, direction, stallMs = 10_000 } = options;
   const started = performance.now();
   const connection = await open({ ...options, timeoutMs: 5000 });
   if (typeof connection === 'string') throw new Error(`cannot connect to ${options.address}:${options.port}: ${connection}`);

@@ -4,7 +4,7 @@ import type { Answers, GetOptions } from '../lab.ts';
 import { dial } from './dial.ts';
 
 export async function get(options: GetOptions): Promise<Answers> {
-  const { count = 1, parallel = 1, timeoutMs = 1500, ...target } = options;
+  const { count = 1, parallel = 1, timeoutMs = 5000, ...target } = options;
   const outcomes: Awaited<ReturnType<typeof dial>>[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {

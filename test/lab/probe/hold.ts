@@ -21,11 +21,12 @@ interface HeldSet {
 const sets = new Map<number, HeldSet>();
 let nextSet = 1;
 
-/** Opens the connections, 20 at a time; rejects when one of them fails. Resolves to a number for the other operations. */
+/** Opens the connections, several at a time; rejects when one of them fails. Resolves to a number for the other operations. */
 export async function hold(options: HoldOptions): Promise<number> {
+  const { parallel = 20 } = options;
   const all: Held[] = [];
-  for (let first = 0; first < options.count; first += 20) {
-    const opened = await Promise.all(Array.from({ length: Math.min(20, options.count - first) }, () => open({ timeoutMs: 5000, ...options })));
+  for (let first = 0; first < options.count; first += parallel) {
+    const opened = await Promise.all(Array.from({ length: Math.min(parallel, options.count - first) }, () => open({ timeoutMs: 15_000, ...options })));
     for (const connection of opened) {
       if (typeof connection === 'string') {
         for (const held of all) held.connection.socket.destroy();
@@ -100,7 +101,8 @@ export async function closeHeld(options: { set: number }): Promise<void> {
   await Promise.all(all.map((one) => new Promise<void>((done) => {
     const { socket } = one.connection;
     if (socket.destroyed) return done();
-    const force = setTimeout(() => socket.destroy(), 500);
+    // What is on its way after the end would still pass the director, in the middle of what the scenario does next.
+    const force = setTimeout(() => socket.destroy(), 5_000);
     socket.once('close', () => { clearTimeout(force); done(); });
     socket.end();
   })));

@@ -163,8 +163,10 @@ export const host = scenario({
     assert.deepEqual(await lab.host('dir1').ipvsSave(), before);
 
     // A kernel without ip_vs_ovf: its module cannot be loaded here.
-    await lab.host('dir1').sh('rmmod ip_vs_ovf 2>/dev/null; mkdir -p /etc/modprobe.d; echo "install ip_vs_ovf /bin/false" > /etc/modprobe.d/lab-bad-host.conf');
+    await lab.host('dir1').sh('mkdir -p /etc/modprobe.d; echo "install ip_vs_ovf /bin/false" > /etc/modprobe.d/lab-bad-host.conf');
     try {
+      // Namespaces of earlier scenarios are torn down in the background and hold it until then.
+      await lab.eventually(async () => (await lab.host('dir1').run('[ ! -e /sys/module/ip_vs_ovf ] || rmmod ip_vs_ovf')).code === 0, { withinMs: 30_000, what: 'ip_vs_ovf is unloaded' });
       agent.write('bad.yaml', other({ mode: 'NAT', endpoints: ['10.0.1.22'], more: { scheduler: { name: 'ovf' } } }));
       const lacking = await agent.settled();
       assert.match(JSON.stringify(lacking['virtualServers']), /KernelFeatureMissing[^}]*ovf[^}]*modprobe ip_vs_ovf/);

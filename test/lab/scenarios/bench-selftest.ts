@@ -54,11 +54,13 @@ export const dr = scenario({
 
     // The probes see an outage: the director's table goes, held connections with it.
     const outage = await lab.stream('c1', { address: vip, port: 80, everyMs: 50 });
-    await lab.sleep(300);
+    await lab.eventually(async () => (await outage.report()).ok > 0, { withinMs: 20_000, what: 'somebody answers' });
     await lab.host('dir1').sh('ipvsadm -C; ip link set e0 down');
-    await lab.sleep(800);
-    const seen = await outage.stop();
-    assert.ok(seen.lost > 0 && seen.maxGapMs > 400, JSON.stringify(seen));
+    await lab.eventually(async () => {
+      const seen = await outage.report();
+      assert.ok(seen.lost > 0 && seen.maxGapMs > 400, JSON.stringify(seen));
+    }, { withinMs: 20_000, what: 'the outage is seen' });
+    await outage.stop();
     const after = await held.check();
     assert.equal(after.alive, 0);
     await held.close();

@@ -68,6 +68,14 @@ async function becomes(lab: Lab, agent: Agent, expected: Record<string, number>,
   }, { withinMs: 30_000, what });
 }
 
+/** On a busy machine a check may find somebody down who is well, for a second or two: asked again. */
+async function answers(lab: Lab, expected: Record<string, number>, what: string): Promise<void> {
+  await lab.eventually(async () => {
+    const { by, errors } = await lab.get('c1', { address: vip, port: 80, count: 4 });
+    assert.deepEqual({ by, errors }, { by: expected, errors: {} });
+  }, { withinMs: 20_000, what });
+}
+
 export const scenarios = types.map(({ name, protocol, check, faults, tags = [] }) => scenario({
   name: `health-type-${name}`,
   about: `${protocol}: a real server that ${Object.keys(faults).join(', ')} is found each time, gets no connections and is back when it is well; one that flaps below fallCount stays`,
@@ -91,8 +99,7 @@ export const scenarios = types.map(({ name, protocol, check, faults, tags = [] }
         assert.match(unhealthy(agent), /^10\.0\.1\.21 80: down: /);
         assert.match(unhealthy(agent), found);
       }, { withinMs: 20_000, what: 'the status says so' });
-      const { by, errors } = await lab.get('c1', { address: vip, port: 80, count: 4 });
-      assert.deepEqual({ by, errors }, { by: { rs2: 4 }, errors: {} }, fault);
+      await answers(lab, { rs2: 4 }, fault);
       await faulty.mood('well');
       await becomes(lab, agent, both, `rs1 is back after it ${fault}`);
     }
@@ -102,7 +109,6 @@ export const scenarios = types.map(({ name, protocol, check, faults, tags = [] }
       assert.deepEqual(await weights(lab), both, 'who flaps below fallCount is not down');
       return await faulty.asked() >= 7;
     }, { withinMs: 60_000, what: 'three times not well' });
-    const { by } = await lab.get('c1', { address: vip, port: 80, count: 4 });
-    assert.deepEqual(by, { rs1: 2, rs2: 2 });
+    await answers(lab, { rs1: 2, rs2: 2 }, 'both answer');
   },
 }));

@@ -124,13 +124,13 @@ function mss(family: 'IPv4' | 'IPv6', tun: Record<string, unknown>) {
       for (const agent of agents) await agent.settled();
       await lab.serve('rs1', { tcp: [80] });
       for (const host of ['gw', 'c1'] as const) await lab.host(host).sh(swallow[family][host]);
-      const upload = () => lab.big('c1', { address, port: 80, bytes: 300_000, direction: 'upload' });
+      const upload = (stallMs?: number) => lab.big('c1', { address, port: 80, bytes: 300_000, direction: 'upload', ...(stallMs === undefined ? {} : { stallMs }) });
       const clamped = await upload();
       assert.equal(clamped.stalled, false, JSON.stringify(clamped));
       for (const agent of agents) await agent.stop();
       await lab.host('rs1').sh(swallow[family].flush);
       await lab.host('c1').sh('ip route flush cache; ip -6 route flush cache');
-      const stalled = await upload();
+      const stalled = await upload(3_000);
       assert.equal(stalled.stalled, true, `the fault must show without the rule: ${JSON.stringify(stalled)}`);
     },
   });

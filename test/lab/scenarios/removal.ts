@@ -83,19 +83,23 @@ export const drainUdp = scenario({
   about: 'a UDP flow that never pauses ends at the deadline and moves to another real server',
   topology: lan,
   tags: ['removal', 'drain', 'udp'],
+  timeoutSeconds: 120,
   run: async (lab) => {
-    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 12 } } }));
+    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 30 } } }));
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { udp: [53] });
-    const probe = async () => Object.keys((await lab.get('c1', { address: vip, port: 53, protocol: 'udp', count: 1, localPort: 45_000, timeoutMs: 3000 })).by)[0];
+    const probe = async () => Object.keys((await lab.get('c1', { address: vip, port: 53, protocol: 'udp', count: 1, localPort: 45_000 })).by)[0];
     const first = await probe();
     const other = first === 'rs1' ? 'rs2' : 'rs1';
     agent.write('lab.yaml', text([first === 'rs1' ? '10.0.1.22' : '10.0.1.21']));
-    // Well before the deadline, however slow the machine.
     await agent.settled();
-    assert.equal(await probe(), first, 'weight 0 does not move a flow');
-    await lab.eventually(async () => assert.equal(await probe(), other), { withinMs: 45_000, what: 'the flow moves at the deadline' });
+    const [drain] = Object.values(agent.status()!['drains'] as Record<string, { deadline: number }>);
+    const now = await probe();
+    // An answer of after the deadline proves nothing.
+    assert.ok(now === first || Date.now() >= drain!.deadline, 'weight 0 does not move a flow');
+    await lab.eventually(async () => assert.equal(await probe(), other), { withinMs: 60_000, what: 'the flow moves at the deadline' });
+    assert.ok(Date.now() >= drain!.deadline, 'and not before');
   },
 });
 
@@ -106,7 +110,7 @@ export const drainRestart = scenario({
   tags: ['removal', 'drain', 'persistence', 'restart'],
   timeoutSeconds: 180,
   run: async (lab) => {
-    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', endpoints, more: { scheduler: { name: 'rr' }, persistence: { timeoutSeconds: 300 }, drain: { timeoutSeconds: 40 } } }));
+    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', endpoints, more: { scheduler: { name: 'rr' }, persistence: { timeoutSeconds: 300 }, drain: { timeoutSeconds: 50 } } }));
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { tcp: [80] });
@@ -127,21 +131,26 @@ export const drainRestart = scenario({
     await agent.kill();
     const weight = async (): Promise<string | undefined> => (await lab.host('dir1').ipvsSave()).map((l) => new RegExp(`-r ${leaving}:80 .*-w (\\d+)`).exec(l)?.[1]).find((w) => w !== undefined);
     await agent.start();
-    for (let i = 0; i < 20; i++) {
-      assert.equal(await weight(), '0');
+    // What was asked before the deadline may be answered after it on a slow machine: that look proves nothing.
+    let looks = 0;
+    for (; looks < 20; looks++) {
+      const now = await weight();
+      if (Date.now() >= deadline) break;
+      assert.equal(now, '0');
       await lab.sleep(100);
     }
+    assert.ok(looks > 0, 'looked while it drained');
     await agent.settled();
-    assert.deepEqual(deadlines(), [deadline], 'it drains on, until the same moment');
+    const draining = deadlines();
+    assert.ok(Date.now() >= deadline || draining.length === 1 && draining[0] === deadline, `it drains on, until the same moment: ${draining.join()}`);
     for (;;) {
       const { alive, broken } = await held.check();
-      // What was asked before the deadline may be answered after it on a slow machine: that look proves nothing.
       if (Date.now() >= deadline) break;
       assert.deepEqual({ alive, broken }, { alive: 4, broken: 0 });
       await lab.sleep(2_000);
     }
     await lab.eventually(async () => { assert.deepEqual(await held.check().then(({ alive, broken }) => ({ alive, broken })), { alive: 0, broken: 4 }); }, { withinMs: 40_000, what: 'at the deadline they are reset' });
-    assert.equal(await weight(), undefined);
+    await lab.eventually(async () => await weight() === undefined, { withinMs: 20_000, what: 'and the real server is deleted' });
     await held.close();
   },
 });
