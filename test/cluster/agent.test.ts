@@ -14,6 +14,7 @@ import { Transport } from '../../src/kube/transport.ts';
 import type { KubeObject } from '../../src/kube/types.ts';
 import { BenchNode, hashed, neighbour, type Surroundings } from '../unit/agent/cluster/bench.ts';
 import { program, type ProgramFields } from '../unit/agent/setup.ts';
+import { untilInstalled } from './installed.ts';
 import { startCluster, type Cluster } from './server.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -36,7 +37,7 @@ const connect = (kubeconfig: string): { client: KubeClient; close: () => void } 
 before(async () => {
   cluster = await startCluster({ folder });
   await cluster.applyFile(join(root, 'deploy/install.yaml'));
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+  await untilInstalled(cluster, 'ipvs-system/ipvs-operator-agent');
   const { client, close } = connect(cluster.kubeconfig);
   admin = client;
   ends.push(close);
@@ -86,18 +87,28 @@ async function eventually(what: string, holds: () => Promise<boolean> | boolean)
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
 }
+/** The same of assertions. Rejects with the last of them that did not hold. */
+async function comesToHold(what: string, check: () => Promise<void>): Promise<void> {
+  let last: unknown;
+  await eventually(what, () => check().then(() => true, (error: unknown) => {
+    last = error;
+    return false;
+  })).catch((error: unknown) => { throw last ?? error; });
+}
 const holders = (address: string) => nodes.filter((n) => n.has(address));
 
 test('of two directors one takes each VIP, and its name, time, epoch and MAC are there', async () => {
   for (const node of nodes) node.start();
   await eventually('both VIPs are held', () => holders(VIP).length === 1 && holders(VIP6).length === 1);
-  for (const address of [VIP, VIP6]) {
-    const { status } = await vip(address);
-    const [owner] = holders(address);
-    assert.deepEqual([status?.activeNode, status?.epoch, status?.mac], [owner!.name, 1, owner!.name === 'n1' ? '02:00:00:00:00:01' : '02:00:00:00:00:02']);
-    assert.deepEqual(status?.conditions?.map((c) => `${c.type}=${c.status}/${c.reason}`), ['Owned=True/Owned']);
-  }
-  assert.ok(nodes.every((n) => n.services().length === 2), 'the programs of their group, and no other');
+  await comesToHold('the VirtualIPs say so', async () => {
+    for (const address of [VIP, VIP6]) {
+      const { status } = await vip(address);
+      const [owner] = holders(address);
+      assert.deepEqual([status?.activeNode, status?.epoch, status?.mac], [owner!.name, 1, owner!.name === 'n1' ? '02:00:00:00:00:01' : '02:00:00:00:00:02']);
+      assert.deepEqual(status?.conditions?.map((c) => `${c.type}=${c.status}/${c.reason}`), ['Owned=True/Owned']);
+    }
+  });
+  await eventually('both have the programs of their group, and no other', () => nodes.every((n) => n.services().length === 2));
 });
 
 test('one that nobody has a use for is ready, as all are after the installation: who waits for them would wait for ever', async () => {
@@ -108,9 +119,10 @@ test('one that nobody has a use for is ready, as all are after the installation:
 
 test('what they report is accepted by the schema, and shown', async () => {
   const [owner] = holders(VIP);
-  await eventually('it is reported', async () => (await ivn(owner!.name)).status?.ownedVIPs?.includes(VIP) === true);
-  const { status, metadata } = await ivn(owner!.name);
-  assert.deepEqual([status?.observedGeneration, status?.programs?.applied, status?.applied?.length, status?.agentVersion], [metadata.generation, 1, 1, '1.2.3']);
+  await comesToHold('it is reported', async () => {
+    const { status, metadata } = await ivn(owner!.name);
+    assert.deepEqual([status?.ownedVIPs?.includes(VIP), status?.observedGeneration, status?.programs?.applied, status?.applied?.length, status?.agentVersion], [true, metadata.generation, 1, 1, '1.2.3']);
+  });
   const { stdout } = await cluster.kubectl(['get', 'ivn', owner!.name]);
   assert.match(stdout, new RegExp(`${owner!.name} +True +\\["edge"\\] +1 `), stdout);
 });
@@ -150,9 +162,12 @@ test('a report over which an administrator wrote is made again, and what he adde
   const { status } = await cluster.request('PATCH', `/apis/${API}/ipvsnodes/${owner!.name}/status`, { status: spoiled }, { contentType: 'application/merge-patch+json' });
   assert.equal(status, 200);
   await eventually('it is as it was', async () => JSON.stringify(await told()) === JSON.stringify(was));
-  const { metadata: { resourceVersion } } = await ivn(owner!.name);
-  await new Promise((resolve) => { setTimeout(resolve, 2_500); });
-  assert.equal((await ivn(owner!.name)).metadata.resourceVersion, resourceVersion, 'and is left alone then');
+  // Something else may have been on its way to be reported.
+  await eventually('and is left alone then', async () => {
+    const { metadata: { resourceVersion } } = await ivn(owner!.name);
+    await new Promise((resolve) => { setTimeout(resolve, 2_500); });
+    return (await ivn(owner!.name)).metadata.resourceVersion === resourceVersion;
+  });
 });
 
 const BY_HAND: readonly (readonly [name: string, fields: ProgramFields, code: string])[] = [

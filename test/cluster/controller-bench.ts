@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { joinSlices, reportApplied, type IPVSNode, type VirtualIP, type VirtualServerProgram, type VirtualServerStatus } from '../../src/api/v1alpha1/index.ts';
 import { lastLines, startServerProcess, type ServerProcess } from './process.ts';
+import { untilInstalled } from './installed.ts';
 import { startCluster, type ClusterPart } from './server.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -60,7 +61,7 @@ export async function startBench({ folder, account = false }: BenchOptions) {
   const running: Running[] = [];
   let kubeconfig = cluster.kubeconfig;
   await cluster.applyFile(join(root, account ? 'deploy/install.yaml' : 'crds'));
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=120s', 'crd', '--all'], { timeoutMs: 130_000 });
+  await untilInstalled(cluster, ...(account ? [`${SYSTEM}/ipvs-operator-controller`] : []));
   if (account) kubeconfig = cluster.writeKubeconfig('controller', await cluster.tokenFor(`${SYSTEM}/ipvs-operator-controller`));
   else await send('POST', pathOf('Namespace'), { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } });
 

@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runCommand } from '../lab/process.ts';
 import { object, type Workload } from '../unit/deploy/files.ts';
+import { untilInstalled } from './installed.ts';
 import { create, node, pod } from './objects.ts';
 import { lastLines, startServerProcess, type ServerProcess } from './process.ts';
 import { startCluster, type Cluster } from './server.ts';
@@ -24,7 +25,7 @@ let token: string;
 before(async () => {
   cluster = await startCluster({ folder, controllerManager: true });
   await cluster.applyFile(join(root, 'deploy/install.yaml'));
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+  await untilInstalled(cluster, 'ipvs-system/ipvs-operator-controller');
   for (const file of ['pool', 'nat', 'dr', 'tun']) await cluster.applyFile(join(root, `examples/kubernetes/${file}.yaml`));
   const web = pod({ namespace: 'shop', name: 'web-1', labels: { app: 'web' }, node: 'web-1', addresses: ['10.1.0.7'] });
   await create(cluster,

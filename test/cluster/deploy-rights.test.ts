@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ipvsNode, virtualIP, virtualServerProgram } from '../unit/api/cases-machines.ts';
+import { untilInstalled } from './installed.ts';
 import { create, namespace, node } from './objects.ts';
 import { startCluster, type Cluster } from './server.ts';
 import { tokenOnNode } from './tokens.ts';
@@ -23,7 +24,7 @@ let cluster: Cluster;
 before(async () => {
   cluster = await startCluster({ folder, controllerManager: true, users: { tenant: ['people'] } });
   await cluster.applyFile(resolve(import.meta.dirname, '../../deploy/install.yaml'));
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+  await untilInstalled(cluster, ACCOUNT, `${NAMESPACE}/ipvs-operator-controller`);
 });
 after(async () => {
   await cluster?.stop();

@@ -30,7 +30,7 @@ let cluster: Cluster;
 let client: KubeClient;
 
 function connect(kubeconfig: string): KubeClient {
-  const transport = new Transport(kubeconfigFileCredentials(kubeconfig), { userAgent: 'test', requestTimeoutMs: 3_000 });
+  const transport = new Transport(kubeconfigFileCredentials(kubeconfig), { userAgent: 'test', requestTimeoutMs: 20_000 });
   ends.push(() => transport.close());
   return createClient(transport);
 }

@@ -79,7 +79,7 @@ export interface Cluster {
   writeKubeconfig(name: string, token: string): string;
   /** Runs kubectl; never rejects because of its exit code. */
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<KubectlResult>;
-  /** `kubectl apply --server-side` of YAML documents; rejects with kubectl's words. */
+  /** `kubectl apply --server-side` of YAML documents; waits for a kind that is not found yet; rejects with kubectl's words. */
   apply(yaml: string): Promise<void>;
   /** The same of a file, or of all files in a folder. */
   applyFile(path: string): Promise<void>;
@@ -161,8 +161,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     { environment: { KUBERC: 'off' }, timeoutMs, ...(stdin === undefined ? {} : { stdin }), ...(signal === undefined ? {} : { signal }) },
   );
   const applied = async (file: string, stdin?: string): Promise<void> => {
-    const { code, stderr } = await kubectl(['apply', '--server-side', '-f', file], stdin === undefined ? {} : { stdin });
-    if (code !== 0) throw new Error(`kubectl apply: ${stderr.trim()}`);
+    for (const deadline = performance.now() + readyWithinMs; ; await sleep(500)) {
+      const { code, stderr } = await kubectl(['apply', '--server-side', '-f', file], stdin === undefined ? {} : { stdin });
+      if (code === 0) return;
+      // A kind that was made a moment ago is found a moment later.
+      if (!/no matches for kind|could not find the requested resource/.test(stderr) || performance.now() > deadline) throw new Error(`kubectl apply: ${stderr.trim()}`);
+    }
   };
 
   const onAbort = (): void => { void stop(); };

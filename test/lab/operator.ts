@@ -4,6 +4,7 @@
 
 import { resolve } from 'node:path';
 import { virtualIPName } from '../../src/api/v1alpha1/index.ts';
+import { untilInstalled } from '../cluster/installed.ts';
 import { create, namespace, node } from '../cluster/objects.ts';
 import { tokenOnNode } from '../cluster/tokens.ts';
 import type { Daemon, Lab, LabCluster, LabClusterOptions } from './lab.ts';
@@ -48,8 +49,13 @@ export interface Operator {
 /** Nodes that direct for the group `edge`. */
 export const edge = { role: 'edge' } as const;
 
-/** A group of all nodes labelled role=edge, and a default pool. */
-export const basics = (cidr: string, extra = ''): string => `
+/** A director that stands still, as everything does on a busy machine, must not look like a dead one: where nobody is to take over. */
+const PATIENT = ', failover: { leaseDurationSeconds: 60, renewSeconds: 5 }';
+/** As a DirectorGroup has it that says nothing. */
+export const USUAL_LEASE = ', failover: { leaseDurationSeconds: 6, renewSeconds: 2 }';
+
+/** A group of all nodes labelled role=edge, and a default pool. `extra`: more of the group's spec, default a Lease that a busy machine does not break. */
+export const basics = (cidr: string, extra = PATIENT): string => `
 apiVersion: ipvs-operator.dev/v1alpha1
 kind: DirectorGroup
 metadata: { name: edge }
@@ -67,6 +73,7 @@ export async function startOperator(lab: Lab, nodes: readonly NodeSpec[], object
   await cluster.applyFile(resolve(root, 'deploy/install.yaml'));
   await create(cluster, namespace('shop'), ...nodes.map((n) => node(n.name, n.addresses, n.labels ?? {})));
   await cluster.apply(objects);
+  await untilInstalled(cluster, `${system}/ipvs-operator-controller`, `${system}/ipvs-operator-agent`);
   const controllerConfig = cluster.writeKubeconfig('controller', await cluster.tokenFor(`${system}/ipvs-operator-controller`, { expirationSeconds: 86_400 }));
   const controllers: Daemon[] = [];
   for (let i = 0; i < count; i++) {

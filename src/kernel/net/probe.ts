@@ -53,7 +53,7 @@ interface Channel {
 }
 
 /**
- * Asks for each of the VIPs on its link. Resolves after `questions * everyMs` milliseconds, or as soon as every one was answered, with one
+ * Asks for each of the VIPs on its link. Resolves after at least `questions * everyMs` milliseconds, or as soon as every one was answered, with one
  * outcome an address. What this host itself says does not count. Rejects only with an AbortError.
  */
 export async function probe(vips: readonly VipAddress[], links: readonly ProbeLink[], options: ProbeOptions = {}): Promise<Map<string, ProbeOutcome>> {
@@ -67,16 +67,15 @@ export async function probe(vips: readonly VipAddress[], links: readonly ProbeLi
     for (const group of perLink(vips)) {
       guard(outcomes, group, () => channels.push(openChannel(group, links)));
     }
-    const deadline = performance.now() + questions * everyMs;
-    for (let asked = 0; channels.some((c) => c.vips.some(open)); ) {
-      const now = performance.now();
-      if (asked < questions && now >= deadline - (questions - asked) * everyMs) {
-        asked++;
-        for (const c of channels) for (const vip of c.vips) if (open(vip)) guard(outcomes, [vip], () => c.ask(vip));
+    const waiting = (): boolean => channels.some((c) => c.vips.some(open));
+    for (let asked = 0; asked < questions && waiting(); asked++) {
+      for (const c of channels) for (const vip of c.vips) if (open(vip)) guard(outcomes, [vip], () => c.ask(vip));
+      // From each question on, not from the first: a process that stood still for all of the time would ask the last ones and hear no answer.
+      const until = performance.now() + everyMs;
+      for (let left = everyMs; left > 0 && waiting(); left = until - performance.now()) {
+        await timer(Math.min(READ_MS, left), undefined, signal && { signal });
+        for (const c of channels) guard(outcomes, c.vips, () => listen(c, own, outcomes));
       }
-      if (now >= deadline) break;
-      await timer(Math.min(READ_MS, deadline - now), undefined, signal && { signal });
-      for (const c of channels) guard(outcomes, c.vips, () => listen(c, own, outcomes));
     }
   } finally {
     for (const { fd } of channels) close(fd);

@@ -109,17 +109,17 @@ for (const netlinkOnly of [false, true]) {
       const ipvs = openIpvs();
       const others = Array.from({ length: 300 }, (_, n) => (n % 2 ? ${JSON.stringify(S6)} : ${JSON.stringify(service())})).map((s, n) => ({ ...s, port: 1000 + n }));
       console.log('ready');
-      for (const until = Date.now() + 6000; Date.now() < until;) {
+      for (;;) {
         await ipvs.apply(others.map((service) => ({ kind: 'addService', service })));
         for (const service of others) await ipvs.apply([{ kind: 'delService', service }]);
-      }
-      process.exit(0);`;
+      }`;
     const other = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let running = true;
-    other.once('exit', () => { running = false; });
+    const exited = once(other, 'exit');
     await once(other.stdout, 'data');
     const counts = { complete: 0, incomplete: 0, disturbed: 0 };
-    for (; running; await new Promise(setImmediate)) {
+    // For a while, and until enough was seen: the two share a CPU, and who gets how much of it is nobody's promise.
+    const enough = (milliseconds: number): boolean => milliseconds > 60_000 || (milliseconds > 6_000 && counts.disturbed > 0 && counts.complete > 0);
+    for (const began = performance.now(); !enough(performance.now() - began); await new Promise(setImmediate)) {
       const all = await ipvs.readAll();
       counts[all.complete ? 'complete' : 'incomplete']++;
       if (all.services.size > stable.length) counts.disturbed++;
@@ -127,6 +127,8 @@ for (const netlinkOnly of [false, true]) {
       if (all.complete) assert.deepEqual(missing.map(serviceKey), []);
       for (const s of stable) if (all.services.get(serviceKey(s))?.complete) assert.equal(all.services.get(serviceKey(s))!.destinations.length, 1);
     }
+    other.kill('SIGKILL');
+    await exited;
     assert.ok(counts.disturbed > 0, `the other process was seen at work: ${JSON.stringify(counts)}`);
     assert.ok(counts.complete > 0, JSON.stringify(counts));
   });

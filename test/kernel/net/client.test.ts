@@ -150,20 +150,22 @@ describe('NetClient', () => {
     await ok({ kind: 'delAddress', vip: vip4('10.9.0.203') }, { kind: 'delAddress', vip: vip4('10.9.0.204') });
   });
 
-  it('binds 1000 VIPs in a few sends', async () => {
+  it('binds 1000 VIPs at once, and reads them without holding the event loop', async () => {
     const operations = Array.from({ length: 1000 }, (_, i): NetOperation => ({ kind: 'addAddress', vip: vip4(`10.77.${i >> 8}.${i & 255}`) }));
-    const started = performance.now();
     await ok(...operations);
-    const milliseconds = performance.now() - started;
     const seen = net.observe();
     assert.equal(seen.addresses.filter((a) => a.address.startsWith('10.77.')).length, 1000);
     assert.equal(seen.localRoutes.filter((r) => r.address.startsWith('10.77.')).length, 1000);
-    assert.ok(milliseconds < 3000, `${milliseconds} ms`);
     let turns = 0;
-    const [count, signal] = [setInterval(() => { turns++; }, 0), new AbortController().signal];
+    const signal = new AbortController().signal;
+    const count = (): void => {
+      turns++;
+      counting = setImmediate(count);
+    };
+    let counting = setImmediate(count);
     // Twice at a time: they share a socket.
     assert.deepEqual(await Promise.all([net.observeSlowly(signal), net.observeSlowly(signal)]), [seen, seen]);
-    clearInterval(count);
+    clearImmediate(counting);
     assert.ok(turns > 2, `${turns} turns of the event loop`);
     const left = new AbortController();
     const leaving = net.observeSlowly(left.signal);
@@ -257,11 +259,12 @@ describe('NetClient', () => {
     sh('ip addr del 10.9.0.220/32 dev t0');
     await until(2);
     // Late events of links that earlier tests made and deleted must not count.
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0, quiet = 0; i < 60 && quiet < 4; i++) {
       calls = 0;
       await new Promise((resolve) => { setTimeout(resolve, 500); });
-      if (calls === 0) break;
+      quiet = calls === 0 ? quiet + 1 : 0;
     }
+    calls = 0;
     sh('ip route add 10.99.0.0/16 via 10.9.0.7 dev t0; ip route del 10.99.0.0/16');
     await new Promise((resolve) => { setTimeout(resolve, 500); });
     assert.equal(calls, 0, 'routes that are not local do not concern us');

@@ -4,7 +4,7 @@
 
 import { create, pod, service } from '../../cluster/objects.ts';
 import type { LabCluster } from '../lab.ts';
-import { basics, edge, type NodeSpec } from '../operator.ts';
+import { basics, edge, USUAL_LEASE, type NodeSpec } from '../operator.ts';
 
 export const directors: readonly NodeSpec[] = [1, 2, 3].map((i) => ({ name: `dir${i}`, addresses: [`10.0.1.1${i}`], labels: edge }));
 export const realServers: readonly NodeSpec[] = [1, 2, 3, 4].map((i) => ({ name: `rs${i}`, addresses: [`10.0.1.2${i}`], labels: i < 4 ? { role: 'web' } : {} }));
@@ -44,8 +44,8 @@ function virtualServer(server: keyof typeof vips): string {
   return JSON.stringify({ apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'VirtualServer', metadata: { name: server, namespace: 'shop' }, spec });
 }
 
-/** A DirectorGroup and a pool. */
-export const group = basics('10.0.1.192/27');
+/** A DirectorGroup and a pool. Kills are longer than the Lease. */
+export const group = basics('10.0.1.192/27', USUAL_LEASE);
 
 const podOn = (rs: string, round: number) => pod({ namespace: 'shop', name: `web-${rs}-${round}`, labels: { app: 'web' }, node: rs, addresses: [address(rs)] });
 

@@ -13,9 +13,6 @@ const directors: NodeSpec[] = ['dir1', 'dir2', 'dir3'].map((name, i) => ({ name,
 const realServers: NodeSpec[] = ['rs1', 'rs2', 'rs3', 'rs4'].map((name, i) => ({ name, addresses: [`10.0.1.2${i + 1}`], labels: i < 3 ? { role: 'web' } : {} }));
 const clients = { c1: '10.0.9.100', lc: '10.0.1.50' } as const;
 
-/** A slow machine must not look like a dead director: nothing is to move here. */
-const patient = ', failover: { leaseDurationSeconds: 60, renewSeconds: 20 }';
-
 /** What of the VirtualServer is edited. */
 interface Form {
   readonly mode: 'NAT' | 'DR' | 'TUN';
@@ -93,7 +90,7 @@ export const edited = scenario({
   timeoutSeconds: 600,
   run: async (lab) => {
     for (const { name } of realServers) await lab.serve(name, { tcp: [80, 81] });
-    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27', patient));
+    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27'));
     let form: Form = { mode: 'DR', scheduler: 'rr', weight: 1, ports: [80], address: vip };
     await operator.cluster.apply(manifest(form));
     await operator.ready('shop/web');

@@ -115,7 +115,12 @@ export const families = scenario({
       // On the VIPs, since a socket on all addresses would answer from the wrong one.
       await lab.serve(name, { udp: [53], bind: turn });
     }
-    await lab.eventually(async () => (await lab.host(await operator.owner(turn[1])).ipvsSave()).filter((line) => line.includes(' -g ')).length === 16, { withinMs: 60_000, what: 'all four are used on four ports' });
+    // Ready with the first of them: the others may come later, nodes when they receive, pods when their slice has them.
+    for (const [vips, flag] of [[turn, '-g'], [web, '-m']] as const) {
+      for (const address of vips) {
+        await lab.eventually(async () => (await lab.host(await operator.owner(address)).ipvsSave()).filter((line) => line.includes(` ${flag} `)).length === 16, { withinMs: 60_000, what: `all four are used on four ports, by the owner of ${address}` });
+      }
+    }
 
     await balanced(lab, operator, web, even, 'director');
     await balanced(lab, operator, turn, even, 'client');

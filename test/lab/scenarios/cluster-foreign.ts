@@ -48,7 +48,7 @@ export const foreign = scenario({
   run: async (lab) => {
     for (const { name } of directors) await lab.host(name).sh(`modprobe -a ip_vs ip_vs_rr ip_vs_wlc ip_vs_mh; ${THEIRS} ${IN_OUR_PLACE}`);
     for (const { name } of realServers) await lab.serve(name, { tcp: [8080] });
-    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'));
+    const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'), { agentArgs: ['--resync', '30'] });
     const { cluster } = operator;
     await post(operator, ...serviceOf('shop/web', realServers.map((r) => r.addresses[0]!)), serverOf('shop/web', { vip: { addresses: [vip] }, mode: 'NAT', ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }] }));
     await operator.ready('shop/web');
@@ -72,7 +72,7 @@ export const foreign = scenario({
       lab.log(`${after} on ${host}: repaired after ${Math.round(performance.now() - began)} ms`);
     };
     const REMOVED = '"msg":"somebody removed our virtual services';
-    /** Of each removal by hand: whether the look of every second found it, by the agent's own word, and not the comparison of every ten, as would do for `repaired`. */
+    /** Of each removal by hand: whether the look of every second found it, by the agent's own word, and not the comparison of every thirty. */
     const byLook: boolean[] = [];
     const remove = async (host: string, command: string): Promise<void> => {
       const agent = operator.agents[host]!;
@@ -93,7 +93,7 @@ export const foreign = scenario({
     }
 
     // One of ours removed by hand, and all of the table, on who has the VIP and on who stands by.
-    const stream = await lab.stream('c1', { address: vip, port: 80, everyMs: 100 });
+    const stream = await lab.stream('c1', { address: vip, port: 80, everyMs: 100, timeoutMs: 10_000 });
     await remove(owner, `ipvsadm -D -t ${vip}:80`);
     await lab.eventually(async () => assert.match(await degraded(owner), /^True ForeignFlush: somebody removed 1 of our virtual services, and they were made again .*ipvsadm/), { withinMs: 30_000, what: 'the node says so' });
     assert.deepEqual(theirs(await tableOf(owner)), theirs(before), 'nothing of theirs was touched by the repair');
@@ -128,12 +128,13 @@ export const foreign = scenario({
     await fixed.end();
     const gaps = await stream.stop();
     lab.log(`clients: ${JSON.stringify(gaps)}`);
-    assert.ok(gaps.maxGapMs < 15_000, `clients waited ${gaps.maxGapMs} ms at most`);
+    // About a second, on a free CPU.
+    assert.ok(gaps.maxGapMs < 60_000, `clients waited ${gaps.maxGapMs} ms at most`);
     await balances(lab, [`${vip}:80`], 'it is served as before');
 
     // A service of others where one of ours should be.
     await remove(owner, `ipvsadm -C; ${THEIRS} ${IN_OUR_PLACE}`);
-    // Not all: the comparison may have been under way just then.
+    // Not all: the comparison may have come just then.
     assert.ok(byLook.filter(Boolean).length >= byLook.length / 2, `found by the look of every second: ${byLook.join()}`);
     await post(operator, serverOf('shop/late', { vip: { addresses: [LATE] }, mode: 'NAT', ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }] }));
     await lab.eventually(async () => {

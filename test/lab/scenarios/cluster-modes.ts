@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { create, pod, service } from '../../cluster/objects.ts';
 import { difference } from '../difference.ts';
 import { scenario, type Lab } from '../lab.ts';
-import { basics, edge, startOperator, type NodeSpec } from '../operator.ts';
+import { basics, edge, startOperator, USUAL_LEASE, type NodeSpec } from '../operator.ts';
 import { LOAD } from '../theirs.ts';
 import { lan, vip } from '../topologies.ts';
 
@@ -42,6 +42,8 @@ export const nat = scenario({
       ...realServers.map(({ name, addresses }) => pod({ namespace: 'shop', name: `web-${name}`, labels: { app: 'web' }, node: name, addresses })));
     await cluster.apply(server('mode: NAT, ports: [ { port: 80 } ], backends: [ { serviceRef: { name: web } } ]'));
     await operator.ready('shop/web');
+    // Ready with the first of them: the others may come a moment later.
+    await lab.eventually(async () => isDeepStrictEqual((await lab.get('c1', { address: vip, port: 80, count: 12 })).by, balanced), { withinMs: 60_000, what: 'all three serve' });
     for (const client of ['c1', 'lc']) assert.deepEqual((await lab.get(client, { address: vip, port: 80, count: 12 })).by, balanced);
     const owner = await operator.owner(vip);
     assert.deepEqual(await lab.arp('lc', vip), [lab.host(owner).mac()], 'only the owner answers for the VIP');
@@ -83,7 +85,7 @@ const nodesMode = (mode: 'DR' | 'TUN') => scenario({
   run: async (lab) => {
     await serve(lab, [80]);
     let empty = '';
-    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27'), { before: async () => {
+    const operator = await startOperator(lab, [...directors, ...realServers], basics('10.0.1.192/27', USUAL_LEASE), { before: async () => {
       await lab.host('rs1').sh(LOAD);
       empty = await lab.snapshot('rs1');
     } });

@@ -57,6 +57,8 @@ export const idle = scenario({
     await operator.cluster.apply(servers);
     for (const name of ['nat', 'mh', 'gue', 'range']) await operator.ready(`shop/${name}`);
     const state = async (): Promise<unknown> => Promise.all(nodes.map(async ({ name }) => [name, (await lab.host(name).ipvsSave()).sort(), (await lab.host(name).addresses()).sort()]));
+    // Ready with the first of its real servers: two of three VirtualServers, and one of the range.
+    for (const { name } of directors) await lab.eventually(async () => (await lab.host(name).ipvsSave()).filter((line) => line.startsWith('-a ')).length === 7, { withinMs: 60_000, what: `${name} has all real servers` });
     for (const { name } of nodes) await looked(lab, operator, name, await fullPasses(lab, name) + 2);
     const before = await state();
     const owners = await Promise.all([vip, '10.0.1.201', '10.0.1.202', '10.0.1.203'].map((address) => operator.owner(address)));
