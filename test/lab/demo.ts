@@ -46,7 +46,7 @@ interface Show {
 function machineShow(): Show {
   const guests = availableParallelism() > 1 && freeMemory() >= 2 * guestMegabytes ? twoGuests : oneGuest;
   return {
-    guests, chapters: chapterCount('machine'), megabytes: guestMegabytes, guestTimeoutMs: 200_000,
+    guests, chapters: chapterCount('machine'), megabytes: guestMegabytes, guestTimeoutMs: 600_000,
     introduction: 'layer-4 load balancing with Linux IPVS, in seven short chapters, about a minute.',
     opening: guests.length > 1 ? 'booting two Linux kernels' : 'booting a Linux kernel',
     lookAround: 'npm run lab -- --shell dr', page: 'What was done, step by step: docs/tutorial.md',
@@ -58,7 +58,7 @@ function renderChart(shared: string): void {
 }
 
 const clusterShow: Show = {
-  guests: [['cluster']], prepare: renderChart, chapters: chapterCount('cluster'), megabytes: clusterMegabytes, memoryMegabytes: 2 * clusterMegabytes, guestTimeoutMs: 430_000,
+  guests: [['cluster']], prepare: renderChart, chapters: chapterCount('cluster'), megabytes: clusterMegabytes, memoryMegabytes: 2 * clusterMegabytes, guestTimeoutMs: 1_290_000,
   introduction: 'Linux IPVS in a Kubernetes cluster, in six short chapters, about two minutes.',
   opening: 'booting a Linux kernel',
   lookAround: 'npm run lab -- --shell demo-cluster-story --run', page: 'Your own: docs/install.md',

@@ -82,7 +82,7 @@ async function kill(lab: Lab, stage: Stage, agent: Agent): Promise<void> {
   await lab.host('dir1').run('ipvsadm -Sn > /tmp/before');
   const first = agent.pid;
   await stage.turn(lab);
-  const stream = await lab.stream('c1', { address: vip, port: 80, everyMs: 50, timeoutMs: 2000 });
+  const stream = await lab.stream('c1', { address: vip, port: 80, everyMs: 50, timeoutMs: 10_000 });
   const scale = 60;
   await watchStream(lab, stage, stream, { milliseconds: 1000, servers, scale, caption: `process ${first} runs, ${held} connections held` });
   await stage.type(lab, 'dir1', `kill -9 ${first}`);

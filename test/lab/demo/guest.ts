@@ -15,6 +15,9 @@ import { acts, type ActName } from './story.ts';
 
 const play: Record<ActName, (stage: Stage, shared: string) => Scenario> = { dr, nat, tun, life, cluster };
 
+/** Multiplies every time limit: a busy machine is no failure. The host's own limit on a guest is in ../demo.ts. */
+const slowness = 3;
+
 prepareGuest();
 const [shared, ...names] = process.argv.slice(2) as [string, ...ActName[]];
 const print = (line: string): void => { process.stdout.write(`${line}\n`); };
@@ -25,7 +28,7 @@ for (const name of names) {
   const started = performance.now();
   const result = await runScenario(play[name](createStage(shared, print), shared), (line) => {
     appendFileSync(log, `${((performance.now() - started) / 1000).toFixed(2).padStart(7)}  ${line}\n`);
-  }, 1);
+  }, slowness);
   // The chapters that have ended already ignore this.
   if (result.error !== null) {
     const error = result.error.split('\n').slice(0, 6).join('\n');
