@@ -97,6 +97,13 @@ export class Loop {
     this.#wake?.();
   }
 
+  /** VIPs of this node are announced anew in a second, and in two: another one may have answered for them. */
+  announceAgain(): void {
+    this.#announcements.again(this.#options.now());
+    this.#announceDue = -Infinity;
+    this.#wake?.();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const { agent, now, lookEveryMs = LOOK_EVERY_MS } = this.#options;
     this.#options.net.watch(() => this.trigger('node'), signal);

@@ -83,6 +83,8 @@ export class Reflector<T extends KubeObject> {
   #synced = false;
   #kindMissing = false;
   #running = false;
+  /** Ends the watch or the wait that is under way. */
+  #interrupt: (() => void) | null = null;
 
   /** Throws TypeError when namespace and scope of the kind do not fit. */
   constructor(options: ReflectorOptions<T>) {
@@ -138,6 +140,12 @@ export class Reflector<T extends KubeObject> {
     }
   }
 
+  /**
+   * Asks the server now, instead of waiting for its next word on a connection that may be dead, or for the end of a pause: for who knows that it
+   * can be reached again. From the last version, so nothing is missed. Where a list is under way, that will do.
+   */
+  reopen(): void { this.#interrupt?.(); }
+
   async #recover(error: unknown, signal: AbortSignal): Promise<void> {
     const { now } = this.#options;
     this.#counts.errors += 1;
@@ -162,11 +170,16 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #wait(ms: number, signal: AbortSignal): Promise<void> {
+    const { controller, detach } = childOf(signal);
+    this.#interrupt = () => controller.abort();
     try {
-      await this.#sleep(ms, signal);
+      await this.#sleep(ms, controller.signal);
     } catch (error) {
-      // Stopped: the loop looks at the signal next.
+      // Stopped, or to go on: the loop looks at the signal next.
       if (!isAbort(error)) throw error;
+    } finally {
+      this.#interrupt = null;
+      detach();
     }
   }
 
@@ -209,11 +222,12 @@ export class Reflector<T extends KubeObject> {
     this.#guard(() => this.#options.onSynced?.(), 'synced');
   }
 
-  /** Follows the changes until the server ends it. 'short': it ended at once, which is worth a wait. 'silent': the watchdog ended it. */
+  /** Follows the changes until the server ends it, or reopen(). 'short': it ended at once, which is worth a wait. 'silent': the watchdog ended it. */
   async #watch(from: string, signal: AbortSignal): Promise<'done' | 'short' | 'silent'> {
     const { client, resource, now, random, idleMs = IDLE_MS } = this.#options;
     const { controller, detach } = childOf(signal);
     let idle = false;
+    let reopened = false;
     const started = now();
     // Not a timer that each event sets anew: in a rush that was a tenth of what taking it costs.
     let quiet = 0;
@@ -222,6 +236,10 @@ export class Reflector<T extends KubeObject> {
       idle = true;
       controller.abort();
     }, idleMs / IDLE_LOOKS);
+    this.#interrupt = () => {
+      reopened = true;
+      controller.abort();
+    };
     const timeoutSeconds = WATCH_SECONDS.min + Math.floor(random() * (WATCH_SECONDS.max - WATCH_SECONDS.min + 1));
     this.#counts.watches += 1;
     try {
@@ -232,11 +250,13 @@ export class Reflector<T extends KubeObject> {
         this.#take(event);
       }
     } catch (error) {
-      if (!idle || !isAbort(error)) throw error;
+      if (!(idle || reopened) || !isAbort(error)) throw error;
     } finally {
+      this.#interrupt = null;
       clearInterval(watchdog);
       detach();
     }
+    if (reopened) return 'done';
     if (idle) return 'silent';
     return this.#version !== from || now() - started >= SHORT_MS ? 'done' : 'short';
   }

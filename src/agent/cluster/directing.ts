@@ -39,6 +39,8 @@ export interface DirectingOptions {
   readonly random: () => number;
   /** Called when the VIPs that this node holds are others. */
   readonly onOwned: () => void;
+  /** Called when another director lives again that was taken for dead: it may have answered for VIPs that are this node's by now. */
+  readonly onReturned?: () => void;
 }
 
 /** Claims are looked at no more often, and no less while something is under way or the directors that live are others than before. Milliseconds. */
@@ -82,7 +84,7 @@ export class Directing {
     const { node, namespace, client, now, clock, random, log, onOwned } = options;
     this.#options = options;
     this.#members = new Members(node);
-    this.#heartbeat = new Heartbeat({ client, namespace, node, now, wallClock: clock, random, log });
+    this.#heartbeat = new Heartbeat({ client, namespace, node, now, wallClock: clock, random, log, onReturn: () => options.inputs.reopen() });
     this.#claimer = new Claimer({
       node, now, wallClock: clock, random, log, onOwned,
       probe: (vips, signal) => this.#probe(vips, signal),
@@ -119,12 +121,14 @@ export class Directing {
 
   lease(change: Change<Lease>): void {
     const now = this.#options.now();
-    const live = this.#members.live(now).length;
+    const before = new Set(this.#members.live(now).map((m) => m.node));
     if (change.type === 'deleted') this.#members.forget(change.object);
     else this.#members.observe(change.object, now);
     // A renewal alone is no news.
     const news = change.type !== 'updated' || JSON.stringify(change.old.metadata.annotations) !== JSON.stringify(change.object.metadata.annotations);
-    if (news || this.#members.live(now).length !== live) this.look();
+    const live = this.#members.live(now);
+    if (news || live.length !== before.size) this.look();
+    if (before.size > 0 && live.some((m) => !before.has(m.node))) this.#options.onReturned?.();
   }
 
   /**

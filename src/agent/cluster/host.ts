@@ -17,7 +17,7 @@ import { Reporting } from './reporting.ts';
 import { HELD_FILE, heldFile, loadBinds, loadSnapshot } from './snapshot.ts';
 import { ToldFile } from './told-file.ts';
 
-export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' | 'inputs' | 'before' | 'onOwned'> {
+export interface ClusterHostOptions extends Omit<DirectingOptions, 'assignment' | 'inputs' | 'before' | 'onOwned' | 'onReturned'> {
   readonly folder: StateFolder;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly version: string;
@@ -56,7 +56,7 @@ export class ClusterHost {
   /** Programs that vanished, and since when; monotonic milliseconds. */
   readonly #vanished = new Map<string, number>();
   #binds: Assignment['binds'] | null = null;
-  #loop: Pick<Loop, 'trigger'> | null = null;
+  #loop: Pick<Loop, 'trigger' | 'announceAgain'> | null = null;
   #signal: AbortSignal | null = null;
   /** Of the IPVSNode's spec that was taken, and of the one that the kernel was made to follow. */
   #generation: number | undefined;
@@ -102,6 +102,7 @@ export class ClusterHost {
     this.#directing = new Directing({
       ...options, assignment: this.#assignment, inputs: this.#inputs, before: snapshot?.owned ?? new Set(),
       onOwned: () => { this.#dirty.duties = true; this.#heldFile.ask(); this.#soon(); },
+      onReturned: () => this.#loop?.announceAgain(),
     });
     this.#reporting = new Reporting({
       ...options, health: options.health ?? (() => null), assignment: this.#assignment, inputs: this.#inputs, directing: this.#directing,
@@ -124,7 +125,7 @@ export class ClusterHost {
   }
 
   /** The loop that reconciles, once it runs. */
-  set loop(loop: Pick<Loop, 'trigger'>) { this.#loop = loop; }
+  set loop(loop: Pick<Loop, 'trigger' | 'announceAgain'>) { this.#loop = loop; }
 
   /** Takes what a reconcile reported; null when it could not be done at all. */
   report(report: Report | null, error: unknown): void {

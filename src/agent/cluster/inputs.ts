@@ -97,6 +97,12 @@ export class Inputs {
     for (const name of groups) if (!this.#programs.has(name)) this.#watch(name);
   }
 
+  /** The API server can be reached again: whatever happened meanwhile is asked for now. */
+  reopen(): void {
+    const programs = [...this.#programs.values()].map((p) => p.reflector);
+    for (const cache of [this.leases, this.virtualIPs, this.node, this.groups, ...programs]) cache.reopen();
+  }
+
   /** The objects of one VirtualServer's program. */
   slicesOf(virtualServer: string): VirtualServerProgram[] {
     return [...this.#programs.values()].flatMap(({ reflector }) => [...reflector.store.by(BY_SERVER, virtualServer)]);

@@ -80,6 +80,9 @@ export class OwnNode {
     this.#wake();
   }
 
+  /** See Reflector.reopen. */
+  reopen(): void { this.#reflector.reopen(); }
+
   /** Resolves when the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#reflector.run(signal), this.#read(signal)]);

@@ -41,6 +41,12 @@ export class Announcements {
     return { due, next: Math.min(...this.#queues.map((queue) => queue.values().next().value ?? Infinity)) };
   }
 
+  /** Somebody else may have been believed meanwhile: all of them as if they were just bound. */
+  again(now: number): void {
+    for (const queue of this.#queues) queue.clear();
+    for (const key of this.#vips.keys()) this.#queues[0]!.set(key, now + WAITS_MS[0]);
+  }
+
   #take(vips: ReadonlyMap<string, VipAddress>, now: number): void {
     for (const queue of this.#queues) for (const key of queue.keys()) if (!vips.has(key)) queue.delete(key);
     for (const key of vips.keys()) if (!this.#vips.has(key)) this.#queues[0]!.set(key, now + WAITS_MS[0]);

@@ -19,6 +19,8 @@ export interface HeartbeatOptions {
   /** 0 <= x < 1. */
   readonly random: () => number;
   readonly log: Log;
+  /** Called when a renewal worked after a silence so long that others may have taken this director for dead. */
+  readonly onReturn?: () => void;
   readonly sleep?: Sleep;
 }
 
@@ -91,9 +93,11 @@ export class Heartbeat {
         ...(last && { last }),
         signal: AbortSignal.any([signal, AbortSignal.timeout(Math.max(MIN_TIMEOUT_MS, renewSeconds * 1000))]),
       });
+      const silentMs = began - this.#renewedAt;
       this.#renewedAt = began;
       if (this.#failing) log.info({ lease: leaseName(node) }, 'Lease renewed again');
       this.#failing = false;
+      if (silentMs > durationSeconds * 1000 && silentMs < Infinity) this.#options.onReturn?.();
       return true;
     } catch (error) {
       if (signal.aborted) return false;

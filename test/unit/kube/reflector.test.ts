@@ -442,6 +442,24 @@ describe('when the connection breaks', () => {
     });
   }
 
+  test('who is told to ask again waits neither for a watch that is silent nor for the end of a pause, and misses nothing', async (t) => {
+    const b = await open(t, (s) => s.fault(isWatch, (response) => { response.writeHead(200).flushHeaders(); }), {
+      sleep: (_, signal) => new Promise((_resolve, reject) => { signal.addEventListener('abort', () => reject(new AbortError(signal)), { once: true }); }),
+    });
+    await until('the silent watch is open', () => b.server.asked.some(isWatch));
+    b.put('a', 2);
+    b.reflector.reopen();
+    await b.settled();
+    assert.deepEqual([b.told().slice(3), b.reflector.stats.lists, b.reflector.stats.errors], [['updated a 1>2'], 1, 0]);
+    b.server.fault(isWatch, refusing(503, 'ServiceUnavailable'));
+    b.endWatches();
+    await until('it waits after an error', () => b.reflector.stats.errors === 1);
+    b.drop('b');
+    b.reflector.reopen();
+    await b.settled();
+    assert.deepEqual(b.told(), ['deleted b 1']);
+  });
+
   test('a watch that says something now and then is not given up', async (t) => {
     const b = await open(t, () => {}, { idleMs: 1_000 });
     await b.settled();

@@ -75,7 +75,7 @@ test('a snapshot is what was written; that of another node, of another version, 
 // ---- heartbeat
 
 /** Runs it against a scripted server; the sleeps are recorded and end at once or when the test says so. */
-function heart(answer: () => void = () => {}) {
+function heart(answer: () => void = () => {}, onReturn: () => void = () => {}) {
   const state = { now: 0, leases: [] as Lease[], sleeps: [] as number[], go: null as (() => void) | null };
   const store = (lease: Lease): Lease => {
     answer();
@@ -89,7 +89,7 @@ function heart(answer: () => void = () => {}) {
       get: async () => { if (state.leases.length === 0) throw new ApiError({ code: 'NOT_FOUND', message: '', verb: 'GET', path: '' }); return state.leases.at(-1) as never; },
       create: async (_: unknown, object: KubeObject) => store(object as Lease) as never, update: async (_: unknown, object: KubeObject) => store(object as Lease) as never,
     },
-    namespace: 'ipvs-system', node: 'n1', now: () => state.now, wallClock: () => state.now, random: () => 0, log: silence,
+    namespace: 'ipvs-system', node: 'n1', now: () => state.now, wallClock: () => state.now, random: () => 0, log: silence, onReturn,
     sleep: (ms, signal) => new Promise((resolve, reject) => {
       state.sleeps.push(ms);
       state.go = resolve;
@@ -139,6 +139,26 @@ test('a heartbeat that fails tries again soon, and does not count as renewed', a
   away = false;
   await pass(1_000);
   assert.deepEqual([state.leases.length, heartbeat.renewedAt], [2, 4_000]);
+  await stop();
+});
+
+test('a heartbeat that was silent for longer than its Lease lasts says that it is back, once', async () => {
+  let away = false;
+  const returns: number[] = [];
+  const { state, heartbeat, settle, pass, stop } = heart(() => { if (away) throw new ApiError({ code: 'UNREACHABLE', message: '', verb: 'PUT', path: '' }); }, () => { returns.push(state.now); });
+  heartbeat.set(beat(['edge']));
+  await settle();
+  away = true;
+  await pass(2_000);
+  away = false;
+  await pass(1_000);
+  assert.deepEqual(returns, [], 'nobody has missed it, and its first renewal was no return');
+  away = true;
+  for (let i = 0; i < 7; i++) await pass(1_000);
+  away = false;
+  await pass(1_000);
+  await pass(2_000);
+  assert.deepEqual(returns, [11_000]);
   await stop();
 });
 

@@ -28,6 +28,15 @@ test('a VIP that left and came back begins anew', () => {
   assert.deepEqual(run((s) => (s === 30 ? new Map() : vips(1)), 34).map(([s]) => s), [1, 2, 32, 33]);
 });
 
+test('asked to say it again, all are announced in one second and in two, and then each minute', () => {
+  const announcements = new Announcements();
+  const held = vips(2);
+  const at = (now: number) => announcements.due(held, now).due.length;
+  assert.deepEqual([0, 1_000, 2_000, 30_000].map(at), [0, 2, 2, 0]);
+  announcements.again(30_000);
+  assert.deepEqual([30_500, 31_000, 32_000, 62_000, 92_000].map(at), [0, 2, 2, 0, 2]);
+});
+
 test('two thousand VIPs are spread over calls, and each of them is announced once a minute', () => {
   const said = Map.groupBy(run(() => vips(2000), 140), ([, address]) => address);
   assert.equal(said.size, 2000);
