@@ -90,6 +90,7 @@ export class Controller {
     this.#absent = new Absent({ ...options, known: (owner) => world.virtualServers.store.has(owner) || world.virtualServers.badObjects.has(owner) });
     this.#statuses = new Statuses({
       ...options, reports: this.#reports, budget, reserved: (ranges) => this.#surroundings.reservedIn(ranges),
+      deciding: () => this.#passStarted !== null,
     }, this.#writing.virtualIPs.objects);
   }
 

@@ -39,6 +39,8 @@ export interface StatusesOptions {
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
   readonly reserved: PoolSurroundings['reserved'];
+  /** Whether something is being decided and written: who directs for which group may be told to nodes just now. */
+  readonly deciding: () => boolean;
   /** Told of each condition that changed. */
   readonly onTransition: (server: ServerObjects['VirtualServer'], before: VirtualServerStatus | undefined, after: VirtualServerStatus) => void;
 }
@@ -54,6 +56,8 @@ const CLAIMED_MS = 8_000;
  * Milliseconds.
  */
 const ON_ITS_WAY_MS = 8_000;
+/** A group whose nodes are not told of its newest form yet is looked at again so soon. Milliseconds. */
+const UNDECIDED_MS = 100;
 /** After a failed write. Milliseconds. */
 const RETRY_MS = 1_000;
 const WIDTH = 16;
@@ -174,12 +178,13 @@ export class Statuses {
     });
     await this.#each('group', signal, async (name) => {
       const group = this.#groups.objects.get(name);
+      // Its members are those of the form before.
+      if (this.#options.deciding() || world.untaken.written.has(`DirectorGroup/${name}`)) return UNDECIDED_MS;
       return group && world.groups.store.has(name) ? await this.#groups.write(name, groupStatus(group, this.#members(name), time), signal) : 0;
     });
     // Last, for nobody is served by it.
     await this.#each('invalid', signal, async (key) => {
-      const problem = this.#invalid.get(key);
-      if (problem !== undefined) await this.#invalids.write(key, problem, time, signal);
+      if (this.#invalid.has(key)) await this.#invalids.write(key, time, signal);
       return 0;
     });
   }
@@ -188,14 +193,18 @@ export class Statuses {
     const { now, world, reports, onTransition } = this.#options;
     const server = world.virtualServers.store.get(key);
     const verdict = compiler.verdicts.get(key);
-    if (!server || !verdict || world.virtualServers.badObjects.has(key)) return 0;
+    // As it was decided upon: the cache may have a newer form, and nobody who waits for that is to be told of this one.
+    const decided = compiler.servers.get(key) as ServerObjects['VirtualServer'] | undefined;
+    if (!server || !verdict || !decided || world.virtualServers.badObjects.has(key)) return 0;
+    // Made anew: it is due again when it was looked at.
+    if (decided.metadata.uid !== server.metadata.uid) return 0;
     const known = this.#servers.objects.get(key) ?? server;
     const program = compiler.programs.get(key) ?? null;
     const changed = this.#changedAt.get(key);
     const settling = changed !== undefined && now() - changed < SETTLE_MS;
     if (!settling) this.#changedAt.delete(key);
     const next = virtualServerStatus({
-      server: { ...server, ...(known.status === undefined ? {} : { status: known.status }) },
+      server: { ...server, metadata: decided.metadata, spec: decided.spec, ...(known.status === undefined ? {} : { status: known.status }) },
       verdict, program, settling, now: time,
       unwritten: notWritten.claims.get(key) ?? '', refused: notWritten.programs.get(key) ?? '',
       directors: program ? reports.directors(program.spec.directorGroup, key) : [],

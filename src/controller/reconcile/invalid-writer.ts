@@ -30,17 +30,20 @@ export class InvalidWriter {
     this.#options = options;
   }
 
-  /** `objectKey`: Kind/namespace/name. Rejects with ApiError. Gone is well. */
-  async write(objectKey: string, problem: string, now: string, signal: AbortSignal): Promise<void> {
+  /** `objectKey`: Kind/namespace/name. Rejects with ApiError. Gone is well, and so is mended meanwhile: the caches are about to hear of it. */
+  async write(objectKey: string, now: string, signal: AbortSignal): Promise<void> {
     const { client, budget, count } = this.#options;
     const slash = objectKey.indexOf('/');
     const kind = objectKey.slice(0, slash) as PeopleKind;
     const { namespace, name } = partsOf(objectKey.slice(slash + 1));
     // Without its schema: what cannot be read as ours still has metadata.
-    const { parse: _, ...resource } = RESOURCES[kind];
+    const { parse, ...resource } = RESOURCES[kind];
     try {
       await budget.take(signal);
       const raw = await client.get(resource as Resource<Raw>, name, namespace, { signal });
+      // Of the form that there is now, or somebody who waits for that would be told of another.
+      const problem = problemOf(parse, raw);
+      if (problem === null) return;
       const before = readable(kind, raw.status);
       const status = saysInvalid(kind, before, raw.metadata.generation, problem, now);
       if (isDeepStrictEqual(raw.status, status)) return;
@@ -53,6 +56,16 @@ export class InvalidWriter {
       count(kind, 'status', false);
       throw error;
     }
+  }
+}
+
+/** What is wrong with an object as it was read; null: nothing. */
+function problemOf(parse: (value: unknown) => unknown, raw: Raw): string | null {
+  try {
+    parse(raw);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 
