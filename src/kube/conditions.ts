@@ -10,13 +10,17 @@ export interface Condition {
   readonly lastTransitionTime: string;
 }
 
+/** Longest message (meta/v1 Condition): a status with a longer one is refused, and would never be written. Characters. */
+const MAX_MESSAGE = 32_768;
+
 export type WantedCondition = Omit<Condition, 'lastTransitionTime'>;
 
 /**
  * The list with one condition set: in its old place, or last. lastTransitionTime is `now` (RFC 3339) only when the status is another
- * than before. Returns the very list it got when nothing changed, so that a caller can tell that there is nothing to write.
+ * than before. A message that is too long is cut. Returns the very list it got when nothing changed, so that a caller can tell that there is nothing to write.
  */
-export function setCondition(list: readonly Condition[], wanted: WantedCondition, now: string): readonly Condition[] {
+export function setCondition(list: readonly Condition[], { message: whole, ...rest }: WantedCondition, now: string): readonly Condition[] {
+  const wanted: WantedCondition = { ...rest, message: whole.slice(0, MAX_MESSAGE) };
   const index = list.findIndex((c) => c.type === wanted.type);
   const old = list[index];
   const same = old?.status === wanted.status && old.reason === wanted.reason && old.message === wanted.message

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { CONDITIONS_OF, type ConditionKind } from './conditions.ts';
 import { count, text, time } from './fields.ts';
-import { FAMILIES, MAX_ADDRESSES } from './vocabulary.ts';
+import { FAMILIES, MAX_ADDRESSES, MAX_MEMBERS } from './vocabulary.ts';
 
 /** Real servers named in status.excluded; more are only counted. */
 export const MAX_EXCLUDED_IN_STATUS = 16;
@@ -81,7 +81,7 @@ export const directorGroupStatus = z.strictObject({
     state: text(64).describe(`What it does: one of ${Object.keys(MEMBER_STATES).join(', ')}.`),
     since: time().optional().describe('Since when it is in this state.'),
     ownedVIPs: count().optional().describe('How many VIPs it holds.'),
-  })).max(1000).optional().describe('The directors of this group.'),
+  })).max(MAX_MEMBERS).optional().describe('The directors of this group.'),
   summary: z.strictObject({
     members: text(64).optional().describe("Live and all directors, as '2/3'."),
     ownedVIPs: count().optional().describe('VIPs that have an owner.'),

@@ -42,6 +42,9 @@ export const MAX_FAILURES = 64;
 /** VirtualServers of which an IPVSNode reports unhealthy or draining real servers. */
 export const MAX_BACKEND_REPORTS = 256;
 
+/** Directors that the status of a DirectorGroup names; more are only counted. */
+export const MAX_MEMBERS = 1000;
+
 /** Most labels in a selector: a bound that the CRD needs to price its rules. */
 export const MAX_LABELS = 64;
 

@@ -79,7 +79,7 @@ function readable(kind: PeopleKind, status: unknown): VirtualServerStatus | unde
 function saysInvalid(kind: PeopleKind, before: VirtualServerStatus | undefined, generation: number | undefined, problem: string, now: string): object {
   if (kind === 'VirtualServer') return invalidStatus(before, generation, problem, now);
   const observed = generation === undefined ? {} : { observedGeneration: generation };
-  const notReady = { type: 'Ready', status: 'False', reason: 'InvalidSpec', message: problem.slice(0, 32_000), ...observed } as const;
+  const notReady = { type: 'Ready', status: 'False', reason: 'InvalidSpec', message: problem, ...observed } as const;
   const conditions = setCondition((before?.conditions ?? []) as readonly Condition[], notReady, now);
   return { ...before, ...observed, conditions };
 }

@@ -5,8 +5,12 @@ import {
   claimedOf,
   type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP,
 } from '../../api/v1alpha1/index.ts';
+import { MAX_MEMBERS } from '../../api/v1alpha1/vocabulary.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
 import { readPool, type Range } from '../compile/pools.ts';
+
+/** Longest list of names in a message. */
+const NAMES = 20;
 
 type Conditions<S extends { conditions?: unknown }> = NonNullable<S['conditions']>;
 
@@ -98,13 +102,13 @@ export function groupStatus(group: ServerObjects['DirectorGroup'], members: read
     { type: 'Ready', status: said ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
   const lost = list.filter((m) => m.state === 'Lost').map((m) => m.node);
   const degraded = said ? null
-    : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${lost.join(', ')}` }
+    : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${lost.slice(0, NAMES).join(', ')}${lost.length > NAMES ? ` and ${lost.length - NAMES} more` : ''}` }
       : live === 1 && members.length > 1 ? { reason: 'NoRedundancy', message: 'only one director is live' } : null;
   conditions = degraded
     ? setCondition(conditions, { type: 'Degraded', status: 'True', ...degraded, ...meta(generation) }, now)
     : dropCondition(conditions, 'Degraded');
   return {
-    ...meta(generation), members: list,
+    ...meta(generation), members: list.slice(0, MAX_MEMBERS),
     summary: { members: `${live}/${members.length}`, ownedVIPs: list.reduce((n, m) => n + m.ownedVIPs, 0) },
     conditions: [...conditions] as Conditions<DirectorGroupStatus>,
   };

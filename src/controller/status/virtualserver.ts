@@ -3,6 +3,7 @@
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
 import { CONDITIONS, WEIGHT_NAME, portText, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
+import { quote } from '../../api/v1alpha1/problems.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -284,7 +285,7 @@ function unservedOf(program: Program | null): string[] {
 }
 
 function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' | 'Pod'): Said<'Degraded'> | null {
-  const list = badWeights.filter((b) => b.kind === kind).map((b) => `${b.name} (${JSON.stringify(b.text)})`).sort();
+  const list = badWeights.filter((b) => b.kind === kind).map((b) => `${b.name} (${quote(b.text)})`).sort();
   if (list.length === 0) return null;
   const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
   const whose = kind === 'Node' ? `label ${WEIGHT_NAME} of node` : `annotation ${WEIGHT_NAME} of Pod`;
@@ -332,7 +333,7 @@ export function invalidStatus(before: VirtualServerStatus | undefined, generatio
   const observed = generation === undefined ? {} : { observedGeneration: generation };
   let conditions: readonly Condition[] = before?.conditions as readonly Condition[] | undefined ?? [];
   const say = (type: ConditionType, status: 'True' | 'False', reason: string) => {
-    conditions = setCondition(conditions, { type, status, reason, message: problem.slice(0, 32_000), ...observed }, now);
+    conditions = setCondition(conditions, { type, status, reason, message: problem, ...observed }, now);
   };
   say('Accepted', 'False', 'InvalidSpec');
   say('Stalled', 'True', 'InvalidSpec');

@@ -81,6 +81,13 @@ describe('a group', () => {
     });
   }
 
+  it('of more nodes than its status has room for counts all, and names as many as the CRD takes', () => {
+    const members = Array.from({ length: 1_500 }, (_, i) => (i < 1_200 ? dead(`a-node-with-a-name-that-is-rather-long-${i}`) : live(`b-${i}`, 1)));
+    const status = groupStatus(theGroup(), members, NOW);
+    assert.deepEqual(readShape(STATUS_SHAPES.DirectorGroup, status).problems, []);
+    assert.deepEqual([status.members?.length, status.summary], [1_000, { members: '300/1500', ownedVIPs: 300 }]);
+    assert.match(status.conditions!.find((c) => c.type === 'Degraded')!.message, /^not live: a-node.*-0, .* and 1180 more$/);
+  });
   it('says since when, and keeps that while the state is the same', () => {
     const before = groupStatus(theGroup(), [live('e1'), live('e2')], '2026-05-01T10:00:00Z');
     const after = groupStatus(theGroup(before), [live('e1'), dead('e2')], NOW);

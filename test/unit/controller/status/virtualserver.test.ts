@@ -217,6 +217,18 @@ describe('the rest of the status', () => {
   });
 });
 
+describe('what is said to people', () => {
+  it('is no longer than the CRD takes, whoever wrote what is quoted: a status that is refused would never be written', () => {
+    // An annotation may have 256 KiB, and a tenant writes it.
+    const badWeights = [{ kind: 'Pod' as const, name: 'default/p', text: 'y'.repeat(200_000) }];
+    const status = statusOf({ verdict: { ...SERVED, badWeights } });
+    assert.match(messageOf(status, 'Degraded'), /^the annotation ipvs-operator\.dev\/weight of Pod default\/p \("yyy.*\) is no whole number from 0 to 65535/);
+    assert.ok(messageOf(status, 'Degraded').length < 400);
+    statusOf({ verdict: { ...SERVED, problems: Array.from({ length: 64 }, (_, i) => ({ reason: 'PortNotFound' as const, message: `spec.ports[${i}]: ${'z'.repeat(1_000)}` })) } });
+    statusOf({ unwritten: 'w'.repeat(100_000) });
+  });
+});
+
 describe('what is no news', () => {
   const before = statusOf();
   it('directors that are about to follow a changed program', () => {
