@@ -1,9 +1,10 @@
 // Which hosts have which VIPs on their NICs, at every moment: the kernel itself tells each address that comes or goes
-// (`ip monitor`), so nothing falls between two looks. Not for loopback or tunnel devices, where real servers have VIPs.
+// (`ip monitor`), so nothing falls between two looks, and through one socket for all hosts, so in the order in which it happened. Not for loopback
+// or tunnel devices, where real servers have VIPs.
 
 import { createInterface } from 'node:readline';
 import type { Lab } from './lab.ts';
-import { inHost, startProcess } from './process.ts';
+import { runCommand, startProcess } from './process.ts';
 
 export interface VipMove { readonly host: string; readonly vip: string; readonly kind: 'came' | 'went'; readonly atMs: number }
 
@@ -18,8 +19,11 @@ export interface VipWatch {
   caughtUp(): Promise<void>;
 }
 
-/** `ip -o monitor`: `3: e0    inet 10.0.1.200/32 scope global e0 ...`, with `Deleted ` in front when it went. */
-const addressLine = /^(Deleted )?\d+: (\S+)\s+inet ([0-9.]+)\/32 /;
+/**
+ * `ip -o monitor all-nsid`: `[nsid 1]3: ...    inet 10.0.1.200/32 scope global deprecated e0\ ...`, with `Deleted ` in front when it went. The name
+ * after the number is that of a link here with the same number; the last word before the line break is the one there.
+ */
+const addressLine = /^(Deleted )?\d+: \S+\s+inet ([0-9.]+)\/32 [^\\]*?(\S+)\\/;
 /** An address of nobody, whose neighbour entry marks a place in the stream of what is told; nobody else looks at those. */
 const marker = '192.0.2.98';
 const markLine = /^192\.0\.2\.98 .*lladdr ([0-9a-f:]+)/;
@@ -35,7 +39,7 @@ export async function watchVips(lab: Lab, hosts: readonly string[], link = 'e0')
   const take = (host: string, line: string): void => {
     const mark = markLine.exec(line)?.[1];
     if (mark !== undefined) seen.add(`${host} ${mark}`);
-    const [, gone, where, vip] = addressLine.exec(line) ?? [];
+    const [, gone, vip, where] = addressLine.exec(line) ?? [];
     if (where !== link) return;
     moves.push({ host, vip: vip!, kind: gone ? 'went' : 'came', atMs: Math.round(performance.now()) });
     const holders = held.get(vip!) ?? new Set();
@@ -44,11 +48,15 @@ export async function watchVips(lab: Lab, hosts: readonly string[], link = 'e0')
     else holders.add(host);
     if (holders.size > 1) overlaps.push(`${vip} on ${[...holders].join(' and ')}`);
   };
-  for (const host of hosts) {
-    const monitor = startProcess(inHost(host, ['ip', '-o', 'monitor', 'address', 'neigh']));
-    createInterface({ input: monitor.stdout! }).on('line', (line) => take(host, line));
-    monitor.stderr!.resume();
-  }
+  const numbers = await numberNamespaces(hosts);
+  // One process a host would tell what happened on two of them in the order in which they get the CPU.
+  const monitor = startProcess(['ip', '-o', 'monitor', 'address', 'neigh', 'all-nsid']);
+  createInterface({ input: monitor.stdout! }).on('line', (text) => {
+    const [, number, line] = /^\[nsid (\d+)\](.*)$/.exec(text) ?? [];
+    const host = number === undefined ? undefined : numbers.get(number);
+    if (host !== undefined) take(host, line!);
+  });
+  monitor.stderr!.resume();
   const caughtUp = async (): Promise<void> => {
     await Promise.all(hosts.map((host) => lab.eventually(async () => {
       const mac = `02:00:00:98:${(++marks >>> 8).toString(16).padStart(2, '0')}:${(marks & 0xff).toString(16).padStart(2, '0')}`;
@@ -59,4 +67,13 @@ export async function watchVips(lab: Lab, hosts: readonly string[], link = 'e0')
   };
   await caughtUp();
   return { moves, overlaps, caughtUp, holders: (vip) => [...held.get(vip) ?? []] };
+}
+
+/** Gives the hosts' namespaces numbers here, without which nobody hears of them; the hosts by number. */
+async function numberNamespaces(hosts: readonly string[]): Promise<Map<string, string>> {
+  for (const host of hosts) await runCommand(['ip', 'netns', 'set', host, 'auto']); // It fails where there is one: the list tells.
+  const { stdout } = await runCommand(['ip', 'netns', 'list-id']);
+  const numbers = new Map([...stdout.matchAll(/^nsid (\d+) \(iproute2 netns name: (\S+)\)$/gm)].filter(([, , name]) => hosts.includes(name!)).map(([, number, name]) => [number!, name!]));
+  if (numbers.size !== hosts.length) throw new Error(`not every host has a number: ${stdout}`);
+  return numbers;
 }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { scenario, type Lab } from '../lab.ts';
 import { lan, routed, twoArmed, vip, vip6 } from '../topologies.ts';
+import { watchVips } from '../vip-watch.ts';
 
 const servers = ['rs1', 'rs2', 'rs3'] as const;
 const even = { rs1: 4, rs2: 4, rs3: 4 };
@@ -129,6 +130,33 @@ export const tun = scenario({
     await Promise.all(servers.map((rs) => lab.host(rs).sh(`iptables-legacy -t mangle -A OUTPUT -s ${vip} -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440`)));
     const clamped = await lab.big('c1', { address: vip, port: 80, bytes: 300_000, direction: 'upload' });
     assert.equal(clamped.stalled, false);
+  },
+});
+
+export const vipMoves = scenario({
+  name: 'bench-selftest-vip-watch',
+  about: 'a VIP that goes from one host to the other was never on both, and one that is on both is seen',
+  topology: lan,
+  tags: ['bench-selftest'],
+  run: async (lab) => {
+    const watch = await watchVips(lab, ['dir1', 'dir2']);
+    const move = (host: string, verb: 'add' | 'del', dev = 'e0') => lab.host(host).sh(`ip addr ${verb} ${vip}/32 dev ${dev}`);
+    for (let i = 0; i < 10; i++) {
+      await move('dir1', 'add');
+      await move('dir1', 'del');
+      await move('dir2', 'add');
+      await move('dir2', 'del');
+    }
+    await move('dir1', 'add', 'lo');
+    await move('rs1', 'add');
+    await watch.caughtUp();
+    assert.deepEqual(watch.moves.map(({ host, kind }) => `${host} ${kind}`), Array.from({ length: 10 }, () => ['dir1 came', 'dir1 went', 'dir2 came', 'dir2 went']).flat());
+    assert.deepEqual([watch.overlaps, watch.holders(vip)], [[], []]);
+    await move('dir2', 'add');
+    await move('dir1', 'del', 'lo');
+    await move('dir1', 'add');
+    await watch.caughtUp();
+    assert.deepEqual([watch.overlaps, watch.holders(vip)], [[`${vip} on dir2 and dir1`], ['dir2', 'dir1']]);
   },
 });
 
