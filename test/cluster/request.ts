@@ -13,7 +13,7 @@ export interface ApiRequest {
   readonly body?: unknown;
   /** Default `application/json`; for PATCH `application/merge-patch+json`. */
   readonly contentType?: string | undefined;
-  /** Default 30 s. */
+  /** Default two minutes. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -22,7 +22,7 @@ export interface ApiRequest {
 export interface ApiAnswer<T = unknown> { readonly status: number; readonly body: T }
 
 /** Resolves for every HTTP status; rejects when there is no answer: connection, certificate, time. */
-export function apiRequest<T = unknown>(method: string, path: string, { url, ca, token, body, contentType, timeoutMs = 30_000, signal }: ApiRequest): Promise<ApiAnswer<T>> {
+export function apiRequest<T = unknown>(method: string, path: string, { url, ca, token, body, contentType, timeoutMs = 120_000, signal }: ApiRequest): Promise<ApiAnswer<T>> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   const stop = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal === undefined ? [] : [signal])]);
   return new Promise((resolve, reject) => {

@@ -12,7 +12,7 @@ const PREFIX = '#/definitions/';
 
 /** Writes KIND-GROUP-VERSION.json for every kind into the folder; returns what kubeconform wants as -schema-location. */
 export async function writeSchemas(cluster: Pick<Cluster, 'request'>, folder: string): Promise<string> {
-  const { status, body } = await cluster.request<OpenApi>('GET', '/openapi/v2', undefined, { timeoutMs: 60_000 });
+  const { status, body } = await cluster.request<OpenApi>('GET', '/openapi/v2');
   if (status !== 200) throw new Error(`/openapi/v2: ${status}`);
   for (const [name, schema] of Object.entries(body.definitions)) {
     for (const { group, version, kind } of (schema['x-kubernetes-group-version-kind'] ?? []) as { group: string; version: string; kind: string }[]) {

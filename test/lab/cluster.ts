@@ -39,7 +39,7 @@ export function createClusterHolder(context: HostContext): ClusterHolder {
     return {
       ...cluster,
       kubectl: async (args, more = {}) => {
-        const result = await cluster.kubectl(args, { ...more, timeoutMs: (more.timeoutMs ?? 60_000) * slowness });
+        const result = await cluster.kubectl(args, { ...more, timeoutMs: (more.timeoutMs ?? 300_000) * slowness });
         log(`kubectl ${args.join(' ')}   [exit ${result.code}]\n${result.stdout}${result.stderr}`.trimEnd());
         return result;
       },

@@ -62,7 +62,7 @@ export function undisturbed({ controller, agents, tokens }: Operator, controller
 /** Creates objects of any kind, one after the other: kubectl costs a guest seconds. Rejects with the server's words. */
 export async function post(operator: Operator, ...objects: readonly ApiObject[]): Promise<void> {
   for (const object of objects) {
-    const { status, body } = await operator.cluster.request<{ message?: string }>('POST', collectionOf(object), object, { timeoutMs: 60_000 });
+    const { status, body } = await operator.cluster.request<{ message?: string }>('POST', collectionOf(object), object);
     if (status !== 201) throw new Error(`${object.kind} ${object.metadata.namespace ?? ''}/${object.metadata.name}: ${status} ${body.message ?? ''}`);
   }
 }

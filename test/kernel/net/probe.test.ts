@@ -86,8 +86,9 @@ describe('probe', () => {
       const asking = outcome(vip);
       // Not while the first is asked. Nothing of this process runs until the other host has the address.
       setTimeout(() => sh(`sleep 1; ip -n peer addr add ${vip.address}/${vip.family === 'IPv4' ? '32' : '128 nodad'} dev a1`), 50);
-      assert.deepEqual(await asking, { state: 'answered', mac: PEER, says: 'holds' });
+      const heard = await asking;
       sh(`ip -n peer addr del ${vip.address}/${vip.family === 'IPv4' ? 32 : 128} dev a1`);
+      assert.deepEqual(heard, { state: 'answered', mac: PEER, says: 'holds' });
     });
 
     it(`hears that another host is about to take an ${vip.family} address`, async () => {

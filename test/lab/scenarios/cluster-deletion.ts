@@ -61,7 +61,7 @@ const bystander = serverOf('shop/web', {
 
 async function drop(operator: Operator, ...paths: readonly string[]): Promise<void> {
   for (const path of paths) {
-    const { status } = await operator.cluster.request('DELETE', path, undefined, { timeoutMs: 60_000 });
+    const { status } = await operator.cluster.request('DELETE', path);
     // The namespace, or the kind, was first and took it along; or it is on its way already.
     assert.ok([200, 202, 404, 409].includes(status), `DELETE ${path}: ${status}`);
   }
@@ -79,7 +79,7 @@ async function remove(operator: Operator, kind: Kind, { n }: Things): Promise<vo
 async function left(operator: Operator): Promise<string[]> {
   const found: string[] = [];
   for (const path of [...['virtualservers', 'virtualserverprograms', 'virtualips', 'vippools', 'directorgroups'].map((r) => `${API}/${r}`), '/api/v1/namespaces']) {
-    const { status, body } = await operator.cluster.request<{ items: { metadata: { namespace?: string; name: string; deletionTimestamp?: string } }[] }>('GET', path, undefined, { timeoutMs: 60_000 });
+    const { status, body } = await operator.cluster.request<{ items: { metadata: { namespace?: string; name: string; deletionTimestamp?: string } }[] }>('GET', path);
     assert.equal(status, 200, path);
     for (const { metadata: { namespace, name, deletionTimestamp } } of body.items) {
       if (/^d\d+$/.test(namespace ?? name) || /^10\.0\.1\.1\d\d$/.test(name) || deletionTimestamp !== undefined) found.push(`${path} ${namespace ?? ''}/${name}`);

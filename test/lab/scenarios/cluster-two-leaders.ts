@@ -20,7 +20,7 @@ interface VIP { readonly metadata: { readonly name: string; readonly generation:
 interface Program { readonly metadata: { readonly name: string; readonly resourceVersion: string }; readonly spec: { readonly addresses: readonly { readonly address: string }[] } }
 interface Any { readonly metadata: { readonly name: string; readonly resourceVersion: string; readonly generation: number } }
 
-const list = async <T>({ cluster }: Operator, resource: string): Promise<readonly T[]> => (await cluster.request<{ items: T[] }>('GET', `${API}/${resource}`, undefined, { timeoutMs: 60_000 })).body.items;
+const list = async <T>({ cluster }: Operator, resource: string): Promise<readonly T[]> => (await cluster.request<{ items: T[] }>('GET', `${API}/${resource}`)).body.items;
 
 /** What only controllers write, with its version. */
 async function written(operator: Operator): Promise<string[]> {
@@ -79,7 +79,7 @@ export const twoLeaders = scenario({
 
     const come = async (numbers: readonly number[]): Promise<void> => { await Promise.all(numbers.map((i) => post(operator, shop(i)))); };
     const go = async (numbers: readonly number[]): Promise<void> => {
-      await Promise.all(numbers.map(async (i) => assert.equal((await cluster.request('DELETE', `${API}/namespaces/shop/virtualservers/s${i}`, undefined, { timeoutMs: 60_000 })).status, 200)));
+      await Promise.all(numbers.map(async (i) => assert.equal((await cluster.request('DELETE', `${API}/namespaces/shop/virtualservers/s${i}`)).status, 200)));
     };
     const targetsOf = (own: ReadonlyMap<string, string>): string[] => [...own].flatMap(([name, address]) => (name === 'held' ? [] : [`${address}:${Number(name.slice(1)) % 3 === 2 ? 81 : 80}`]));
     const named = (numbers: readonly number[]): string[] => ['held', ...numbers.map((i) => `s${i}`)];
