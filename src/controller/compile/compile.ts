@@ -36,6 +36,8 @@ export interface Verdict {
   readonly message: string;
   readonly addresses: readonly string[];
   readonly pool: string;
+  /** Where its addresses are of several pools: `pools[i]` has `addresses[i]`. Absent: `pool` has all. */
+  readonly pools?: readonly string[];
   /** The DirectorGroup; '' where there is none. */
   readonly group: string;
   readonly backends: number;
@@ -130,11 +132,15 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
   });
   const { eligible, count, excluded, excludedCount, problems, badWeights, podsUnknown, binds, waiting } = endpoints;
   const verdict: Omit<Verdict, 'program'> = {
-    accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, pool: claim.pool.name, group: group.settings?.name ?? '',
+    accepted: true, reason: 'Accepted', message: '', addresses: claim.addresses, pool: claim.pool.name, ...poolsOf(claim), group: group.settings?.name ?? '',
     backends: count, excluded, excludedCount, problems, badWeights, podsUnknown, binds, waiting,
   };
   if (server.spec.suspend) return { ...verdict, reason: 'Suspended', message: 'spec.suspend is true: the address is kept, nothing is served', program: null };
   return { ...verdict, program: { owner: key, spec: programSpec(key, server, claim.addresses, eligible, group.settings?.name ?? '', context) } };
+}
+
+function poolsOf({ pool, pools }: Claim & { readonly ok: true }): Pick<Verdict, 'pools'> {
+  return pools.every((p) => p === pool) ? {} : { pools: pools.map((p) => p.name) };
 }
 
 /** Of one at which the second step failed for a reason that is ours: others must not wait for it, and it is told to whoever looks. */

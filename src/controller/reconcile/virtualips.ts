@@ -13,7 +13,7 @@ import { hasLabels } from './writer.ts';
 export interface ClaimedInput {
   readonly memory: Pick<Memory, 'claims' | 'ports'>;
   readonly servers: ReadonlyMap<string, Pick<ServerObjects['VirtualServer'], 'metadata'>>;
-  readonly verdicts: ReadonlyMap<string, Pick<Verdict, 'accepted' | 'pool' | 'group'>>;
+  readonly verdicts: ReadonlyMap<string, Pick<Verdict, 'accepted' | 'pool' | 'pools' | 'group'>>;
   /** VirtualIPs that there are. */
   readonly present: ReadonlyMap<string, VirtualIP>;
   /** The pool that has an address, where nothing else tells; '' where none has. */
@@ -35,10 +35,10 @@ export function desiredVirtualIPs({ memory, servers, verdicts, present, poolOf, 
     if (!server) continue;
     const verdict = verdicts.get(owner);
     const { namespace, name, uid = '' } = server.metadata;
-    for (const address of memory.claims[owner]!) {
+    for (const [i, address] of memory.claims[owner]!.entries()) {
       const entry = entryOf(address);
       entry.claims.push({ namespace, name, uid, ports: [...memory.ports[owner] ?? []] });
-      if (verdict?.pool) entry.pool = verdict.pool;
+      if (verdict?.pool) entry.pool = verdict.pools?.[i] ?? verdict.pool;
       if (verdict?.accepted) entry.group = verdict.group;
     }
   }

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { Bench, lease, node, service, slice } from './bench.ts';
-import { group, pool, server } from './compile/setup.ts';
+import { endpoints, group, pin, pool, server } from './compile/setup.ts';
 
 interface Said { readonly generation: number; readonly reason: string }
 
@@ -87,5 +87,17 @@ test('who mended an object a moment ago is not told that its newest form is inva
   assert.equal(b.get('VirtualServer', 'default/shop')!.metadata.generation, 3);
   assert.deepEqual(said(b, 'VirtualServer', 'Accepted').filter(({ generation }) => generation === 3).map(({ reason }) => reason).filter((reason) => reason === 'InvalidSpec'), []);
   assert.equal(b.condition('default/shop', 'Accepted'), 'True Accepted');
+  await b.stopAll();
+});
+
+test('an address is counted in the pool that it was taken from, also the second one of a VirtualServer with two pools', async () => {
+  const b = new Bench();
+  b.put(pool(), pool('six', { blocks: [{ cidr: '2001:db8::/124' }] }), group('edge'), node('e1', ['192.0.2.1']), lease('e1'));
+  b.put(server('shop', { ...pin('203.0.113.2', '2001:db8::2'), ...endpoints('10.0.0.1', 'fd00::1') }));
+  b.start();
+  await b.settle();
+  assert.equal(b.condition('default/shop', 'Accepted'), 'True Accepted');
+  assert.deepEqual(b.all('VirtualIP').map((v) => [v.spec.address, v.spec.poolRef.name]).sort(), [['2001:db8::2', 'six'], ['203.0.113.2', 'public']]);
+  assert.deepEqual(['public', 'six'].map((name) => b.get('VIPPool', name)?.status?.allocated), [{ ipv4: '1', ipv6: '0' }, { ipv4: '0', ipv6: '1' }]);
   await b.stopAll();
 });
