@@ -56,6 +56,11 @@ const IDLE_MS = 90_000;
 const IDLE_LOOKS = 8;
 /** Waits after errors, in milliseconds, and how long all must be well before the next error is a first one: client-go's. */
 const RETRY = { minMs: 800, maxMs: 30_000, resetMs: 120_000 };
+/**
+ * The longest wait that is obeyed. API servers ask for half of it at most; who asks for more is a proxy before them, which does not know when they
+ * are back, and a timer of more than 24 days would be none. Milliseconds.
+ */
+const MAX_ASKED_MS = 60_000;
 /** How long the server keeps a watch open: random between these, so that they do not all end at the same time. Seconds. */
 const WATCH_SECONDS = { min: 300, max: 600 };
 /** A watch that ends sooner than this and brought nothing is no healthy one, or it would be opened thousands of times a second. Milliseconds. */
@@ -159,7 +164,7 @@ export class Reflector<T extends KubeObject> {
       if (isFutureVersion(error)) this.#startAnew();
       else if (isExpired(error) || isInvalid(error) || isNotFound(error) || this.#refusals >= MAX_REFUSALS) this.#version = null;
     }
-    const asked = error instanceof ApiError ? error.retryAfterMs ?? 0 : 0;
+    const asked = error instanceof ApiError ? Math.min(error.retryAfterMs ?? 0, MAX_ASKED_MS) : 0;
     const waitMs = Math.round(Math.max(asked, (isExpired(error) ? this.#expiries : this.#backoff).next(now())));
     const next = from === null || this.#version === null ? 'list' : 'watch';
     const fields = { resource: this.#name, err: error, waitMs, next };

@@ -238,6 +238,15 @@ describe('when the server refuses', () => {
     assert.deepEqual([b.waits, b.reflector.stats.lists], [[17_000, 17_000], 1]);
   });
 
+  test('what somebody between us and the server asks for is obeyed for a minute and no longer: an hour, or a time that no timer knows', async (t) => {
+    const b = await open(t, (s) => {
+      s.fault(isList, refusing(503, 'ServiceUnavailable', { 'retry-after': '3600' }));
+      s.fault(isWatch, refusing(503, 'ServiceUnavailable', { 'retry-after': '99999999' }));
+    });
+    await b.settled();
+    assert.deepEqual([b.waits, b.reflector.stats.lists], [[60_000, 60_000], 1]);
+  });
+
   test('a watch that is refused goes on at its version, and misses nothing', async (t) => {
     const b = await open(t);
     await b.settled();
