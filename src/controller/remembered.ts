@@ -4,6 +4,7 @@
  */
 import { joinSlices, type ServerObjects, type VirtualIP, type VirtualServerProgram } from '../api/v1alpha1/index.ts';
 import type { Program } from '../api/v1alpha1/program.ts';
+import { canonical } from '../ip/ip.ts';
 import { asksFor } from './compile/claims.ts';
 import { firstMark } from './compile/marks.ts';
 import type { Memory } from './compile/memory.ts';
@@ -70,13 +71,17 @@ export function lostOf(
   return lost;
 }
 
-/** Programs as they are written, whole ones only, by `namespace/name`. */
+/**
+ * Programs as they are written, by `namespace/name`: whole ones, whose addresses are some. Whoever may write anything in a namespace of their own
+ * may write a program with a text that is none, and nothing that is decided for others must stumble over it.
+ */
 export function programsOf(objects: Iterable<VirtualServerProgram>): Map<string, Program> {
   const byOwner = Map.groupBy(objects, (o) => `${o.metadata.namespace}/${o.spec.virtualServer.name}`);
   const programs = new Map<string, Program>();
   for (const [owner, slices] of byOwner) {
     const joined = joinSlices(slices);
-    if (!('problem' in joined)) programs.set(owner, joined.program);
+    if ('problem' in joined || !joined.program.spec.addresses.every(({ address }) => canonical(address) === address)) continue;
+    programs.set(owner, joined.program);
   }
   return programs;
 }

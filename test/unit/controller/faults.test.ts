@@ -8,6 +8,7 @@ import type { KubeClient } from '../../../src/kube/client.ts';
 import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { ApiError } from '../../../src/kube/errors.ts';
+import { hashOf } from '../../../src/controller/compile/compile.ts';
 import { Refusal } from '../kube/fake-cluster.ts';
 import type { Call } from './fake-api.ts';
 import { Bench, lease, node, service, slice } from './bench.ts';
@@ -316,6 +317,26 @@ test('a namespace that is going refuses new programs; the rest goes on, and in t
   assert.deepEqual(b.all('VirtualIP').flatMap((v) => v.spec.claims.map((c) => `${c.namespace}/${c.name}`)).sort(), ['default/new', 'default/shop']);
   await b.stopAll();
 });
+
+for (const address of ['nonsense', '203.0.113.05', '2001:DB8::1', '::ffff:203.0.113.1']) {
+  test(`a program that somebody wrote with an address that is none stops nobody, and is written anew: ${address}`, async () => {
+    const b = bench(server('shop'), server('other'));
+    b.start();
+    await b.settle();
+    await b.stopAll();
+    const { spec, ...shop } = b.get('VirtualServerProgram', 'default/shop')!;
+    const wrong = { ...spec, addresses: [{ address, family: 'IPv4' as const }] };
+    b.put({ ...shop, spec: { ...wrong, contentHash: hashOf({ ...wrong, tunnel: null, persistence: null }) } });
+    b.drop('VirtualIP', spec.addresses[0]!.address);
+    b.start('two');
+    await b.settle();
+    b.put({ ...shop, spec: { ...wrong, contentHash: hashOf({ ...wrong, tunnel: null, persistence: null }) } });
+    b.put(server('third'));
+    await b.settle();
+    for (const name of ['shop', 'other', 'third']) assert.match(addressesOf(b.get('VirtualServerProgram', `default/${name}`)).join(), /^203\.0\.113\.[1-6]$/);
+    await b.stopAll();
+  });
+}
 
 test('an API server that is away is not asked for everything that is to be written, and afterwards all of it is', async () => {
   const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']));
