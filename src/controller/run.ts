@@ -2,12 +2,12 @@
  * `ipvs-operator controller`: the process. Caches from the start, so that a new leader begins warm; decisions only while it leads; and
  * when the Lease is lost the process ends, for a half leader is worse than none.
  */
-import { pino } from 'pino';
 import { createClient } from '../kube/client.ts';
 import { EventRecorder } from '../kube/events.ts';
 import { loadKubeConfig } from '../kube/kubeconfig.ts';
 import { LeaderElection } from '../kube/lease.ts';
 import { Transport } from '../kube/transport.ts';
+import { openLog } from '../observe/log.ts';
 import { createMetrics } from '../observe/metrics.ts';
 import { serveHealth } from '../observe/server.ts';
 import { Controller } from './controller.ts';
@@ -27,7 +27,7 @@ export async function controller(args: readonly string[], signal: AbortSignal, v
   }
   const options = readControllerOptions(args);
   const { namespace, identity } = options;
-  const log = pino({ level: options.logLevel, base: { component: 'controller', identity }, redact: ['token', 'authorization', '*.token', '*.authorization'] });
+  const log = openLog(options.logLevel, { component: 'controller', identity });
   const now = () => performance.now();
   const credentials = await loadKubeConfig({
     ...(options.kubeconfig === null ? {} : { path: options.kubeconfig }),

@@ -2,7 +2,7 @@
  * `ipvs-operator standalone`: a product without a cluster. Opens the state folder and the kernel, reads the manifests, and runs until
  * it is told to stop; or once; or only to clean up. Stopping leaves the kernel forwarding.
  */
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { Agent, type Report } from '../agent/agent.ts';
 import type { Kernel } from '../agent/apply.ts';
 import { Footprint } from '../agent/footprint.ts';
@@ -12,6 +12,7 @@ import { formatOperation, type Operation } from '../agent/operation.ts';
 import { StateFolder } from '../agent/state-folder.ts';
 import { openIpvs } from '../kernel/ipvs/client.ts';
 import { openNet } from '../kernel/net/client.ts';
+import { openLog } from '../observe/log.ts';
 import { BUSY_MS, untilSettled } from './first-read.ts';
 import { Host } from './host.ts';
 import { ManifestFolder, watchFolder } from './manifests.ts';
@@ -26,7 +27,7 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
     return 0;
   }
   const options = readOptions(args);
-  const log = pino({ level: options.logLevel, base: { node: options.node } });
+  const log = openLog(options.logLevel, { node: options.node });
   const folder = StateFolder.open(options.state);
   const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
   try {

@@ -12,7 +12,7 @@ const MAX_LINES = 400;
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['cli', 'standalone', 'controller', 'agent'],
   cli: ['standalone', 'agent', 'controller', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
-  standalone: ['agent', 'controller', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
+  standalone: ['agent', 'controller', 'observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   agent: ['observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   controller: ['observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   observe: [],

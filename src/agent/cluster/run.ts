@@ -3,7 +3,7 @@
  * runs until it is told to stop. Stopping leaves the kernel forwarding and the Lease as it is: whoever comes back in time loses nothing.
  */
 import { release } from 'node:os';
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { openIpvs } from '../../kernel/ipvs/client.ts';
 import { openNet } from '../../kernel/net/client.ts';
 import { probe } from '../../kernel/net/probe.ts';
@@ -11,6 +11,7 @@ import { createClient } from '../../kube/client.ts';
 import { inClusterCredentials, type Credentials } from '../../kube/credentials.ts';
 import { EventRecorder } from '../../kube/events.ts';
 import { Transport } from '../../kube/transport.ts';
+import { openLog } from '../../observe/log.ts';
 import { createMetrics } from '../../observe/metrics.ts';
 import { serveHealth } from '../../observe/server.ts';
 import { Agent } from '../agent.ts';
@@ -44,9 +45,7 @@ export async function agent(args: readonly string[], signal: AbortSignal, versio
     return 0;
   }
   const options = readAgentOptions(args);
-  const log: Logger = pino({
-    level: options.logLevel, base: { component: 'agent', node: options.node }, redact: ['token', 'authorization', '*.token', '*.authorization'],
-  });
+  const log = openLog(options.logLevel, { component: 'agent', node: options.node });
   const credentials = await credentialsOf(options);
   const folder = StateFolder.open(options.state);
   const kernel: Kernel = { ipvs: openIpvs(), net: openNet() };
