@@ -10,6 +10,7 @@ import { LEASES, type Lease } from '../kube/lease.ts';
 import { Reflector, type Change, type ReflectorOptions } from '../kube/reflector.ts';
 import { nameOf, type KubeObject, type Log, type Resource } from '../kube/types.ts';
 import { isAbort, sleep as realSleep, type Sleep } from '../kube/wait.ts';
+import { poolHolds, readPool } from './compile/pools.ts';
 import { asksPods, servicesOf } from './compile/sources.ts';
 import {
   ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, NODES, PODS, REFERENCE_GRANTS, SERVICE_CIDRS, SERVICE_NAME_LABEL, SERVICES,
@@ -121,7 +122,10 @@ export class World {
       onChange: (c) => hear(this.#changes.programs, c.key, c),
     });
     this.ipvsNodes = this.#reflect(RESOURCES.IPVSNode, { onChange: (c) => hear(this.#changes.ipvsNodes, c.key, c) });
-    this.services = this.#reflect(SERVICES, { trim: trimService, indexes: { clusterIP: serviceIPs }, onChange: (c) => this.#concern(c.key) });
+    this.services = this.#reflect(SERVICES, {
+      trim: trimService, indexes: { clusterIP: serviceIPs },
+      onChange: (c) => { this.#concern(c.key); this.#freed(c); },
+    });
     this.slices = this.#reflect(ENDPOINT_SLICES, {
       labelSelector: SERVICE_NAME_LABEL, trim: trimSlice, indexes: { service: sliceService },
       onChange: (c) => { for (const o of c.type === 'updated' ? [c.old, c.object] : [c.object]) for (const key of sliceService(o)) this.#concern(key); },
@@ -253,6 +257,14 @@ export class World {
   #concern(service: string): void {
     if (service === API_SERVER) this.#changes.everything = true;
     for (const { metadata } of this.virtualServers.store.by('service', service)) this.#changes.concerned.add(`${metadata.namespace}/${metadata.name}`);
+  }
+
+  /** The address that a Service had is one to be given, where it is of a pool: somebody may have been refused it. */
+  #freed(c: Change<Service>): void {
+    const old = c.type === 'deleted' ? serviceIPs(c.object) : c.type === 'updated' ? serviceIPs(c.old) : [];
+    const gone = c.type === 'updated' ? old.filter((ip) => !serviceIPs(c.object).includes(ip)) : old;
+    if (gone.length === 0) return;
+    for (const pool of this.pools.store.values()) if (gone.some((ip) => poolHolds(readPool(pool), ip))) this.#changes.everything = true;
   }
 
   #unlessHeartbeat<T extends KubeObject>(c: Change<T>): void {

@@ -101,3 +101,21 @@ test('an address is counted in the pool that it was taken from, also the second 
   assert.deepEqual(['public', 'six'].map((name) => b.get('VIPPool', name)?.status?.allocated), [{ ipv4: '1', ipv6: '0' }, { ipv4: '0', ipv6: '1' }]);
   await b.stopAll();
 });
+
+test('who was refused the address of a Service has it when the Service is gone, or has another', async () => {
+  for (const pinned of [true, false]) {
+    const b = new Bench();
+    const at = (...clusterIPs: string[]): object => ({ ...service('default/web'), spec: { ports: [{ port: 80 }], clusterIPs } });
+    // Before Kubernetes 1.33 nobody says which network the Services have.
+    b.put(pool('public', { blocks: [{ cidr: '203.0.113.3/32' }] }), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), at('203.0.113.3'));
+    b.put(server('shop', pinned ? pin('203.0.113.3') : {}));
+    b.start();
+    await b.settle();
+    assert.equal(b.condition('default/shop', 'Accepted'), pinned ? 'False AddressReserved' : 'False PoolExhausted');
+    if (pinned) b.drop('Service', 'default/web');
+    else b.put(at('10.96.0.7'));
+    await b.settle();
+    assert.equal(b.condition('default/shop', 'Accepted'), 'True Accepted');
+    await b.stopAll();
+  }
+});
