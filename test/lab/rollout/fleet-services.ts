@@ -37,7 +37,7 @@ function changing(server: keyof typeof vips, variant: Variant): object {
 
 function virtualServer(server: keyof typeof vips): string {
   const spec = {
-    vip: { addresses: [vips[server]] }, mode: server.toUpperCase(), ports: [{ name: 'http', port: ports.http }], scheduler: { name: 'wrr' },
+    vip: { addresses: [vips[server]] }, mode: server.toUpperCase(), ports: [{ name: 'http', port: ports.http }], scheduler: { name: 'wrr' }, drain: { timeoutSeconds: 3600 },
     ...(server === 'dr' ? { backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] } : {}),
     ...changing(server, 'A'),
   };

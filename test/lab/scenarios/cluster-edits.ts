@@ -30,6 +30,7 @@ metadata: { name: web, namespace: shop }
 spec:
   vip: { addresses: [ ${address} ] }
   mode: ${mode}
+  drain: { timeoutSeconds: 3600 }
   scheduler: { name: ${scheduler} }
   ports: [ ${ports.map((port) => `{ name: p${port}, port: ${port} }`).join(', ')} ]
   backends:
@@ -52,6 +53,8 @@ const oneEach = (by: Readonly<Record<string, number>>): boolean => isDeepStrictE
 
 /**
  * What an edit does to connections, and why:
+ *
+ * Who leaves drains for longer than all of this may take on a busy machine.
  *
  *   scheduler, weight    nothing: a connection keeps its real server
  *   mode                 nothing until spec.drain is over: a connection keeps the way in which it began, and what that way needs stays

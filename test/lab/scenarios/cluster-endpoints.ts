@@ -12,11 +12,12 @@ const directors: NodeSpec[] = ['dir1', 'dir2', 'dir3'].map((name, i) => ({ name,
 const realServers: NodeSpec[] = ['rs1', 'rs2', 'rs3', 'rs4'].map((name, i) => ({ name, addresses: [`10.0.1.2${i + 1}`] }));
 const [rs1, rs2, rs3, rs4] = realServers.map(({ addresses }) => addresses[0]!) as [string, string, string, string];
 
-const virtualServer = (mode: string, more = ''): string => `
+/** Who leaves drains for longer than all steps may take on a busy machine. */
+const virtualServer = (mode: string): string => `
 apiVersion: ipvs-operator.dev/v1alpha1
 kind: VirtualServer
 metadata: { name: web, namespace: shop }
-spec: { vip: { addresses: [ ${vip} ] }, mode: ${mode}, ports: [ { port: 80 } ], scheduler: { name: rr }, backends: [ { serviceRef: { name: web } } ] ${more} }
+spec: { vip: { addresses: [ ${vip} ] }, mode: ${mode}, ports: [ { port: 80 } ], scheduler: { name: rr }, backends: [ { serviceRef: { name: web } } ], drain: { timeoutSeconds: 3600 } }
 `;
 
 /** `True Ready`: status and reason of a condition; '' when it is absent. */

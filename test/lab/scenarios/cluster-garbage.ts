@@ -41,7 +41,7 @@ async function start(lab: Lab): Promise<Operator> {
   for (const { name } of realServers) await lab.serve(name, { tcp: [8080, 81] });
   const operator = await startOperator(lab, nodes, basics('10.0.1.192/27'));
   await post(operator, ...serviceOf('shop/web', realServers.map((r) => r.addresses[0]!)),
-    serverOf('shop/web', { vip: { addresses: [vip] }, mode: 'NAT', ports: [{ port: 80 }], backends: [{ serviceRef: { name: 'web' } }] }),
+    serverOf('shop/web', { vip: { addresses: [vip] }, mode: 'NAT', ports: [{ port: 80 }], drain: { timeoutSeconds: 3600 }, backends: [{ serviceRef: { name: 'web' } }] }),
     serverOf('shop/direct', { vip: { addresses: [direct] }, mode: 'DR', ports: [{ port: 81 }], backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] }));
   await allServe(lab, operator, targets);
   return operator;

@@ -19,7 +19,7 @@ const server = (spec: string): string => `
 apiVersion: ipvs-operator.dev/v1alpha1
 kind: VirtualServer
 metadata: { name: web, namespace: shop }
-spec: { vip: { addresses: [ ${vip} ] }, scheduler: { name: rr }, ${spec} }
+spec: { vip: { addresses: [ ${vip} ] }, scheduler: { name: rr }, drain: { timeoutSeconds: 3600 }, ${spec} }
 `;
 
 async function serve(lab: Lab, ports: readonly number[]): Promise<void> {

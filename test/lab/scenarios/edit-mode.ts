@@ -19,7 +19,7 @@ const edited = (name: string, filter: string, tags: readonly string[]) => scenar
   tags: ['dr', 'nat', 'modes', ...tags],
   timeoutSeconds: 120,
   run: async (lab) => {
-    const form = (mode: 'NAT' | 'DR'): string => file(pool(), server({ mode, endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'], more: { scheduler: { name: 'rr' } } }));
+    const form = (mode: 'NAT' | 'DR'): string => file(pool(), server({ mode, endpoints: ['10.0.1.21', '10.0.1.22', '10.0.1.23'], more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 3600 } } }));
     // Real servers receive for the VIP all the time: in a cluster they begin before directors send, and go on for a while.
     for (const rs of ['rs1', 'rs2', 'rs3']) {
       await lab.serve(rs, { tcp: [80] });

@@ -200,7 +200,7 @@ export const cluster = scenario({
 apiVersion: ipvs-operator.dev/v1alpha1
 kind: VirtualServer
 metadata: { name: web, namespace: shop }
-spec: { vip: { addresses: [ ${vip} ] }, mode: NAT, scheduler: { name: rr }, ports: [ { port: 80 } ], backends: [ { serviceRef: { name: web } } ], healthCheck: ${JSON.stringify(check())} }
+spec: { vip: { addresses: [ ${vip} ] }, mode: NAT, scheduler: { name: rr }, ports: [ { port: 80 } ], backends: [ { serviceRef: { name: web } } ], drain: { timeoutSeconds: 3600 }, healthCheck: ${JSON.stringify(check())} }
 `);
     await operator.ready('shop/web');
     await balanced(lab, everyone, 'all three serve');
