@@ -13,7 +13,7 @@ const program = resolve(import.meta.dirname, '../../dist/main.js');
 
 /** Runs a sub-command of the product to its end. */
 export async function runProduct(context: HostContext, host: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const result = await runCommand(inHost(host, ['node', program, ...args]), { signal: context.signal, ...options, timeoutMs: (options.timeoutMs ?? 30_000) * context.slowness });
+  const result = await runCommand(inHost(host, ['node', program, ...args]), { signal: context.signal, ...options, timeoutMs: (options.timeoutMs ?? 120_000) * context.slowness });
   context.log(`${host}$ ipvs-operator ${args.join(' ')}   [exit ${result.code}]\n${result.stdout}${result.stderr}`.trimEnd());
   return result;
 }

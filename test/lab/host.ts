@@ -24,7 +24,7 @@ export function createHost(context: HostContext, name: string): Host {
   }
 
   const run = async (command: string, options: RunOptions = {}): Promise<RunResult> => {
-    const result = await runCommand(inHost(name, ['sh', '-c', command]), { signal: context.signal, ...options, timeoutMs: (options.timeoutMs ?? 30_000) * context.slowness });
+    const result = await runCommand(inHost(name, ['sh', '-c', command]), { signal: context.signal, ...options, timeoutMs: (options.timeoutMs ?? 120_000) * context.slowness });
     const output = `${result.stdout}${result.stderr}`.trimEnd();
     context.log(`${name}$ ${command}${result.code === 0 ? '' : `   [exit ${result.code}]`}${output === '' ? '' : `\n${indent(output)}`}`);
     return result;

@@ -142,7 +142,7 @@ export interface Host {
 export interface RunOptions {
   readonly stdin?: string;
   readonly environment?: Readonly<Record<string, string>>;
-  /** Default 30 s, times the slowness of the guest (suite.ts); then the process group is killed and the promise rejects. */
+  /** Default two minutes, times the slowness of the guest (suite.ts); then the process group is killed and the promise rejects. */
   readonly timeoutMs?: number;
 }
 export interface RunResult { readonly code: number; readonly stdout: string; readonly stderr: string }
