@@ -96,7 +96,7 @@ export async function createAgent(context: HostContext, host: string, options: A
       await ending;
     },
     cleanup: () => runProduct(context, host, ['standalone', '--cleanup', ...arguments_]),
-    settled: async (timeoutMs = 60_000) => {
+    settled: async (timeoutMs = 120_000) => {
       const deadline = performance.now() + timeoutMs * context.slowness;
       for (;;) {
         context.signal.throwIfAborted();

@@ -294,7 +294,7 @@ export interface Agent {
   /** Writes a manifest file (atomically, by rename). */
   write(file: string, text: string): void;
   remove(file: string): void;
-  /** Waits until the product has reconciled what was last written and has nothing left to do. Default 60 s: a busy machine is no failure. */
+  /** Waits until the product has reconciled what was last written and has nothing left to do. Default two minutes, times the slowness of the guest: a busy machine is no failure. */
   settled(timeoutMs?: number): Promise<AgentStatus>;
   /** status.json; null before the first one is written. */
   status(): AgentStatus | null;
