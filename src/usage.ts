@@ -16,6 +16,11 @@ export function readArguments<const T extends ParseArgsConfig>(config: T): Retur
   }
 }
 
+/** Whether somebody wants to know what a command takes, rather than run it. */
+export function asksForHelp(args: readonly string[]): boolean {
+  return args.includes('--help') || args.includes('-h');
+}
+
 export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
 /** The value of `--log-level`. Throws UsageError. */

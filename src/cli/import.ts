@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import { text as streamText } from 'node:stream/consumers';
+import { reasonOf } from '../standalone/listing.ts';
 import { UsageError, readArguments } from '../usage.ts';
 import { formatLineProblem, parseIpvsadm } from './ipvsadm-parse.ts';
 import { MANIFEST_OPTIONS_USAGE, count, printList, printManifests, readManifestOptions } from './manifest-output.ts';
@@ -32,7 +33,15 @@ export async function importCommand(args: readonly string[], signal: AbortSignal
   if (positionals.length > 1) throw new UsageError(`import reads one file, not ${positionals.length}: ${positionals.join(', ')}`);
   const options = readManifestOptions(values);
   const file = positionals[0] ?? '-';
-  const text = await readText(file, signal);
+  let text: string;
+  try {
+    text = await readText(file, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    // 1 would say that something was made of it.
+    process.stderr.write(`${file === '-' ? 'stdin' : file} cannot be read: ${reasonOf(error)}; nothing is printed\n`);
+    return 2;
+  }
   const { entries, problems } = parseIpvsadm(text);
   if (problems.length > 0) {
     printList(problems.map(formatLineProblem), 'correct these first');

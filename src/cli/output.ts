@@ -20,6 +20,14 @@ export function print(text: string, stream: NodeJS.WritableStream = process.stdo
   });
 }
 
+/** For commands that leave their other options to somebody else: whether `-o json` is among the arguments, and the others. Throws UsageError. */
+export function takeJson(args: readonly string[]): { readonly json: boolean; readonly rest: readonly string[] } {
+  const at = args.indexOf('-o');
+  if (at < 0) return { json: false, rest: args };
+  if (args[at + 1] !== 'json') throw new UsageError(`-o ${args[at + 1] ?? ''}: must be json`);
+  return { json: true, rest: args.toSpliced(at, 2) };
+}
+
 /** One of the formats that a command has. Throws UsageError. */
 export function readFormat<F extends string>(given: string | undefined, formats: readonly F[]): F {
   if (given === undefined) return formats[0]!;

@@ -12,8 +12,10 @@ import { openNet } from '../kernel/net/client.ts';
 import { untilSettled } from '../standalone/first-read.ts';
 import { Host } from '../standalone/host.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
-import { readOptions, type StandaloneOptions } from '../standalone/options.ts';
+import { readLookOptions, type StandaloneOptions } from '../standalone/options.ts';
 import type { Condition } from '../standalone/status.ts';
+import { asksForHelp } from '../usage.ts';
+import { print, takeJson } from './output.ts';
 
 export const PLAN_USAGE = `ipvs-operator plan --manifests DIR [--state DIR] [--node NAME] [--role ROLE] [--label K=V] [-o json]
 
@@ -21,17 +23,16 @@ Prints what standalone would change on this host, and changes nothing.
 Exit code: 0 nothing to change, 2 something to change, 1 something asked for cannot be done (said on stderr).`;
 
 export async function planCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (args.includes('--help')) {
-    process.stdout.write(`${PLAN_USAGE}\n`);
+  if (asksForHelp(args)) {
+    await print(`${PLAN_USAGE}\n`);
     return 0;
   }
-  const at = args.indexOf('-o');
-  const json = at >= 0 && args[at + 1] === 'json';
-  const options = readOptions(json ? args.toSpliced(at, 2) : args);
+  const { json, rest } = takeJson(args);
+  const options = readLookOptions('plan', rest);
   const kernel = { ipvs: openIpvs(), net: openNet() };
   try {
     const { operations, problems } = await planHost(options, kernel, signal);
-    process.stdout.write(json ? `${JSON.stringify({ operations, problems })}\n` : operations.map((o) => `${formatOperation(o)}\n`).join(''));
+    await print(json ? `${JSON.stringify({ operations, problems })}\n` : operations.map((o) => `${formatOperation(o)}\n`).join(''));
     for (const problem of problems) process.stderr.write(`${problem}\n`);
     if (problems.length > 0) return 1;
     return operations.length > 0 ? 2 : 0;

@@ -11,9 +11,9 @@ import type { NetClient, NetObservation } from '../kernel/net/types.ts';
 import { Compiler } from '../controller/compiler.ts';
 import { settledScan } from '../standalone/first-read.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
-import { DEFAULT_STATE, readOptions, type StandaloneOptions } from '../standalone/options.ts';
-import { UsageError } from '../usage.ts';
-import { print } from './output.ts';
+import { DEFAULT_STATE, readLookOptions, type StandaloneOptions } from '../standalone/options.ts';
+import { asksForHelp } from '../usage.ts';
+import { print, takeJson } from './output.ts';
 import { preflightFindings } from './preflight-checks.ts';
 import type { Wants } from './preflight-facts.ts';
 import type { Finding } from './preflight-finding.ts';
@@ -32,14 +32,12 @@ With --manifests: what these manifests need of this host, and which settings the
 Exit code: 0 nothing stands in the way (there may be warnings), 1 something does.`;
 
 export async function preflightCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
+  if (asksForHelp(args)) {
     await print(`${PREFLIGHT_USAGE}\n`);
     return 0;
   }
-  const at = args.indexOf('-o');
-  const json = at >= 0;
-  if (json && args[at + 1] !== 'json') throw new UsageError(`-o ${args[at + 1] ?? ''}: must be json`);
-  const options = readOptions(json ? args.toSpliced(at, 2) : args, false);
+  const { json, rest } = takeJson(args);
+  const options = readLookOptions('preflight', rest, false);
   const findings = await preflight(options, signal);
   const failed = findings.filter((f) => f.level === 'fail').length;
   await print(json ? `${JSON.stringify({ ok: failed === 0, findings })}\n` : findingsText(findings));

@@ -64,6 +64,13 @@ export function readOptions(args: readonly string[], needManifests = true): Stan
   };
 }
 
+/** The same for a `command` that only looks: what would make standalone do something is not its to take. Throws UsageError. */
+export function readLookOptions(command: string, args: readonly string[], needManifests = true): StandaloneOptions {
+  const options = readOptions(args, needManifests);
+  if (options.once || options.cleanup) throw new UsageError(`${options.once ? '--once' : '--cleanup'}: ${command} only looks and changes nothing; it is an option of standalone`);
+  return options;
+}
+
 function readLabel(text: string): [string, string] {
   const at = text.indexOf('=');
   if (at < 1) throw new UsageError(`--label ${text}: must be KEY=VALUE`);

@@ -17,12 +17,13 @@ import { BUSY_MS, untilSettled } from './first-read.ts';
 import { Host } from './host.ts';
 import { ManifestFolder, watchFolder } from './manifests.ts';
 import { readOptions, STANDALONE_USAGE, type StandaloneOptions } from './options.ts';
+import { asksForHelp } from '../usage.ts';
 
 /** --once: reconciles at most; the first changes, the next verifies, the rest are for what a first try could not know. */
 const ONCE_TRIES = 5;
 
 export async function standalone(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (args.includes('--help')) {
+  if (asksForHelp(args)) {
     process.stdout.write(`${STANDALONE_USAGE}\n`);
     return 0;
   }

@@ -14,6 +14,7 @@ import { Transport } from '../../kube/transport.ts';
 import { openLog } from '../../observe/log.ts';
 import { createMetrics } from '../../observe/metrics.ts';
 import { serveHealth } from '../../observe/server.ts';
+import { asksForHelp } from '../../usage.ts';
 import { Agent } from '../agent.ts';
 import type { Kernel } from '../apply.ts';
 import { Footprint, growUpTo, optimize } from '../footprint.ts';
@@ -40,7 +41,7 @@ const LAST_WORDS_MS = 1_000;
 const PARTING_MS = 3_000;
 
 export async function agent(args: readonly string[], signal: AbortSignal, version: string): Promise<number> {
-  if (args.includes('--help')) {
+  if (asksForHelp(args)) {
     process.stdout.write(`${AGENT_USAGE}\n`);
     return 0;
   }

@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { hostname } from 'node:os';
-import { DEFAULT_STATE, readOptions, STANDALONE_USAGE } from '../../../src/standalone/options.ts';
+import { DEFAULT_STATE, readLookOptions, readOptions, STANDALONE_USAGE } from '../../../src/standalone/options.ts';
 import { UsageError } from '../../../src/usage.ts';
 
 test('a folder is enough: this host, its name as a label, both roles as they come', () => {
@@ -42,4 +42,10 @@ for (const [args, message] of wrong) {
 
 test('the usage names every option', () => {
   for (const option of ['manifests', 'state', 'node', 'label', 'role', 'once', 'cleanup', 'resync', 'log-level']) assert.match(STANDALONE_USAGE, new RegExp(`--${option}\\b`));
+});
+
+test('what only looks refuses what would do something', () => {
+  for (const option of ['--once', '--cleanup']) assert.throws(() => readLookOptions('plan', ['--manifests', 'm', option]), { code: 'USAGE', message: new RegExp(`^${option}: plan only looks`) });
+  assert.throws(() => readLookOptions('preflight', ['--cleanup'], false), { code: 'USAGE' });
+  assert.equal(readLookOptions('preflight', [], false).manifests, '');
 });
