@@ -7,7 +7,7 @@ import { address, clusterMetadata, count, groupName, integer, text, time } from 
 import { API_VERSION, type ObjectMetadata, type ServerMetadata } from './metadata.ts';
 import { conditionsOf } from './status.ts';
 import { programTunnel } from './virtualserverprogram.ts';
-import { FAMILIES, MAX_APPLIED, MAX_BACKEND_REPORTS, MAX_BINDS, MAX_FAILURES, MAX_OWNED_VIPS, MAX_RESERVED } from './vocabulary.ts';
+import { FAMILIES, MAX_APPLIED, MAX_BACKEND_REPORTS, MAX_BINDS, MAX_FAILURES, MAX_GROUPS, MAX_OWNED_VIPS, MAX_RESERVED } from './vocabulary.ts';
 
 /** `namespace/name`: two labels of 63 characters and a slash. */
 const virtualServerKey = () => text(127);
@@ -22,7 +22,7 @@ const bind = z.strictObject({
 });
 
 export const ipvsNodeSpec = z.strictObject({
-  directorGroups: z.array(groupName()).max(64).describe('DirectorGroups that this node directs for.'),
+  directorGroups: z.array(groupName()).max(MAX_GROUPS).describe('DirectorGroups that this node directs for.'),
   realServer: z.strictObject({
     binds: z.array(bind).max(MAX_BINDS).describe('VIPs that this node receives for, in modes DR and TUN.'),
   }).describe('What this node is told as a real server.'),

@@ -42,6 +42,8 @@ export const MAX_FAILURES = 64;
 /** VirtualServers of which an IPVSNode reports unhealthy or draining real servers. */
 export const MAX_BACKEND_REPORTS = 256;
 
+/** DirectorGroups that one node may direct for. */
+export const MAX_GROUPS = 64;
 /** Directors that the status of a DirectorGroup names; more are only counted. */
 export const MAX_MEMBERS = 1000;
 

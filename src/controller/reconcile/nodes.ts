@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { API_VERSION, MAX_BINDS, MAX_RESERVED, type IPVSNode, type IPVSNodeBind } from '../../api/v1alpha1/index.ts';
 import type { GroupSettings, ProgramTunnel } from '../../api/v1alpha1/program.ts';
+import { MAX_GROUPS } from '../../api/v1alpha1/vocabulary.ts';
 import { familyOf } from '../../ip/ip.ts';
 import type { Verdict } from '../compile/compile.ts';
 import type { Node } from '../core.ts';
@@ -65,7 +66,10 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
   for (const node of nodes) {
     const { name, uid } = node.metadata;
     const before = present(name)?.spec;
-    const directorGroups = [...groupsOf(node, all), ...(before?.directorGroups ?? []).filter((g) => unreadGroups.has(g))].sort();
+    const directorGroups = fitting(
+      [...groupsOf(node, all), ...(before?.directorGroups ?? []).filter((g) => unreadGroups.has(g))].sort(),
+      before?.directorGroups, (g) => g, MAX_GROUPS,
+    );
     const own = binds.get(name) ?? new Map<string, IPVSNodeBind>();
     for (const bind of before?.realServer.binds ?? []) {
       const { virtualServer } = bind;
@@ -80,7 +84,7 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
       apiVersion: API_VERSION, kind: 'IPVSNode',
       metadata: { name, ...(uid === undefined ? {} : { ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name, uid }] }) },
       spec: {
-        directorGroups, realServer: { binds: fitting([...own.values()].sort(byAddress), before) },
+        directorGroups, realServer: { binds: fitting([...own.values()].sort(byAddress), before?.realServer.binds, identity, MAX_BINDS) },
         // Of more than that the agent's own look is not sure. The controller gives none of them away.
         reservedAddresses: reserved.slice(0, MAX_RESERVED),
       },
@@ -89,12 +93,12 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
   return { byName, waiting, overfull };
 }
 
-/** As many as an object may hold. Those that the node has already go first: a VIP that is new takes no other's place. */
-function fitting(binds: IPVSNodeBind[], before: IPVSNode['spec'] | undefined): IPVSNodeBind[] {
-  if (binds.length <= MAX_BINDS) return binds;
-  const had = new Set(before?.realServer.binds.map(identity));
-  const [old, fresh] = [true, false].map((known) => binds.filter((bind) => had.has(identity(bind)) === known));
-  return [...old!, ...fresh!].slice(0, MAX_BINDS).sort(byAddress);
+/** As many of a list as an object may hold, in its order. Those that the node has already go first: a VIP that is new takes no other's place. */
+function fitting<T>(wanted: readonly T[], before: readonly T[] | undefined, nameOf: (one: T) => string, most: number): T[] {
+  if (wanted.length <= most) return [...wanted];
+  const had = new Set(before?.map(nameOf));
+  const chosen = new Set([true, false].flatMap((known) => wanted.filter((one) => had.has(nameOf(one)) === known)).slice(0, most));
+  return wanted.filter((one) => chosen.has(one));
 }
 
 export function sameNode(present: IPVSNode, wanted: IPVSNode): boolean {

@@ -178,6 +178,14 @@ describe('IPVSNodes', () => {
     assert.equal(desiredNodes(input({ bindings: [['ns/a', binding({ n2: '192.0.2.2' }, addresses.slice(10))]] })).overfull.size, 0);
   });
 
+  it('direct for as many groups as an object may hold: one group more than that must not freeze every node', () => {
+    const groups = Array.from({ length: 70 }, (_, i) => settings(`g${String(i).padStart(2, '0')}`));
+    const had = groups.slice(3, 67).map((g) => g.name);
+    const { byName } = desiredNodes(input({ groups, present: existing('n2', [], had) }));
+    for (const n of byName.values()) assert.ok(parseKind('IPVSNode', n).ok, 'the CRD takes it');
+    assert.deepEqual([byName.get('n2')?.spec.directorGroups, byName.get('n1')?.spec.directorGroups.at(-1)], [had, 'g63']);
+  });
+
   it('are the same when their spec is', () => {
     const [a] = [...desiredNodes(input({ groups: [settings('all')] })).byName.values()];
     assert.deepEqual([sameNode({ ...a!, status: { drifts: 3 } }, a!), sameNode({ ...a!, spec: { ...a!.spec, reservedAddresses: ['192.0.2.9'] } }, a!)], [true, false]);
