@@ -62,6 +62,8 @@ export class Controller {
   readonly #reportAlarm: Alarm;
   #passes = 0;
   #passStarted: number | null = null;
+  /** What people wrote that the pass that runs looks at, by objectKey. */
+  #deciding: ReadonlySet<string> = new Set();
   /** When a pass last heard of a write, whatever became of it. */
   #wroteAt = 0;
   /** What the last pass took. */
@@ -90,7 +92,7 @@ export class Controller {
     this.#absent = new Absent({ ...options, known: (owner) => world.virtualServers.store.has(owner) || world.virtualServers.badObjects.has(owner) });
     this.#statuses = new Statuses({
       ...options, reports: this.#reports, budget, reserved: (ranges) => this.#surroundings.reservedIn(ranges),
-      deciding: () => this.#passStarted !== null,
+      deciding: (key) => world.untaken.written.has(key) || this.#deciding.has(key),
     }, this.#writing.virtualIPs.objects);
   }
 
@@ -159,6 +161,7 @@ export class Controller {
     if (moved) await this.#absent.ask(world.virtualIPs.store.values(), signal);
     // From here to the end of compile nothing waits: caches and changes are of one moment.
     const changes = world.take();
+    this.#deciding = changes.written;
     this.#dirty.begin(now());
     this.#hear(changes);
     this.#writing.lookForDoubts();
@@ -171,6 +174,7 @@ export class Controller {
     const unread = new Set([...world.unread, ...absent.map((owner) => `VirtualServer/${owner}`)]);
     const compiler = this.#compile(changes, unread);
     await this.#writing.write(compiler, signal);
+    this.#deciding = new Set();
     const ok = this.#dirty.end(now());
     await this.#statuses.writeClaims(signal);
     return ok;

@@ -39,8 +39,8 @@ export interface StatusesOptions {
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
   readonly reserved: PoolSurroundings['reserved'];
-  /** Whether something is being decided and written: who directs for which group may be told to nodes just now. */
-  readonly deciding: () => boolean;
+  /** Whether what follows from the newest form of an object, by objectKey, is still to be decided or written. */
+  readonly deciding: (objectKey: string) => boolean;
   /** Told of each condition that changed. */
   readonly onTransition: (server: ServerObjects['VirtualServer'], before: VirtualServerStatus | undefined, after: VirtualServerStatus) => void;
 }
@@ -179,7 +179,7 @@ export class Statuses {
     await this.#each('group', signal, async (name) => {
       const group = this.#groups.objects.get(name);
       // Its members are those of the form before.
-      if (this.#options.deciding() || world.untaken.written.has(`DirectorGroup/${name}`)) return UNDECIDED_MS;
+      if (this.#options.deciding(`DirectorGroup/${name}`)) return UNDECIDED_MS;
       return group && world.groups.store.has(name) ? await this.#groups.write(name, groupStatus(group, this.#members(name), time), signal) : 0;
     });
     // Last, for nobody is served by it.
