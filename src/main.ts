@@ -70,9 +70,6 @@ function version(): string {
   return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 }
 
-/** They log, and say nothing else unless they cannot begin. */
-const RUN_FOR_EVER: readonly string[] = ['controller', 'agent'];
-
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 
@@ -84,9 +81,6 @@ async function main(): Promise<number> {
     (wanted ? process.stdout : process.stderr).write(`${wanted ? '' : `unknown command ${name}\n\n`}${usage()}\n`);
     return wanted ? 0 : EXIT_USAGE;
   }
-  // Who reads has had enough, the terminal is gone, the disk is full: exit codes say more than an end with a stack would. What a command prints
-  // with print() it is told of. Agent and controller write to neither: making the streams costs memory, and would make a pipe non-blocking.
-  if (!RUN_FOR_EVER.includes(name!)) for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const root = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => root.abort(signal));
   try {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { IMPORT_USAGE, importCommand } from '../../../src/cli/import.ts';
 import { SAVE_USAGE, saveCommand } from '../../../src/cli/save.ts';
 import { tableFrom } from './pipeline.ts';
-import { run, runIntoClosedPipe, runUnheard } from './program.ts';
+import { run, runIntoClosedPipe } from './program.ts';
 
 const TEXT = '-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.1:8080 -m -w 3\n';
 
@@ -54,11 +54,6 @@ test('a file that is not there is named, and is not taken for one of which somet
   const { code, stdout, stderr } = run(['import', '/nowhere/at/all']);
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /^\/nowhere\/at\/all cannot be read: ENOENT: no such file or directory; nothing is printed\n$/);
-});
-
-test('the exit code is the same when nobody reads what is said on stderr', async () => {
-  const text = Array.from({ length: 200 }, (_, i) => `-A -t web:${i}\n`).join('');
-  assert.equal((await runUnheard(['import'], text)).code, 2);
 });
 
 test('--help says what it prints and what its exit codes mean', () => {

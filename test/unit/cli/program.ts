@@ -28,15 +28,3 @@ export function runIntoClosedPipe(args: readonly string[], input: string): Promi
     child.stdin.end(input);
   });
 }
-
-/** Runs it with a stderr that nobody reads. */
-export function runUnheard(args: readonly string[], input: string): Promise<Outcome> {
-  return new Promise((done) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { timeout: DEADLINE_MS });
-    let stdout = '';
-    child.stderr.destroy();
-    child.stdout.on('data', (chunk: Buffer) => { stdout += chunk; });
-    child.once('close', (code) => done({ code, stdout, stderr: '' }));
-    child.stdin.end(input);
-  });
-}
