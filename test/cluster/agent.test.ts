@@ -82,8 +82,8 @@ const ivn = (name: string) => admin.get(RESOURCES.IPVSNode, name);
 
 /** Tries until it holds. Far longer than it ever takes: the machine may be busy. */
 async function eventually(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-  for (const deadline = performance.now() + 60_000; !await holds();) {
-    if (performance.now() > deadline) throw new Error(`not within 60 s: ${what}\n${complaints.join('\n')}`);
+  for (const deadline = performance.now() + 180_000; !await holds();) {
+    if (performance.now() > deadline) throw new Error(`not within 180 s: ${what}\n${complaints.join('\n')}`);
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
 }

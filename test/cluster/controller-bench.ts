@@ -19,7 +19,7 @@ const root = resolve(import.meta.dirname, '../..');
 export const API = 'ipvs-operator.dev/v1alpha1';
 export const SYSTEM = 'ipvs-system';
 /** Far longer than anything here takes: the machine may be busy. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 
 export interface Metadata { name: string; namespace?: string; uid?: string; resourceVersion?: string; generation?: number; labels?: Record<string, string>; deletionTimestamp?: string; ownerReferences?: unknown }
 export interface Any { apiVersion: string; kind: string; metadata: Metadata; spec?: unknown; status?: unknown; [field: string]: unknown }

@@ -34,7 +34,7 @@ before(async () => {
       versions: [{ name: 'v1beta1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } } }],
     },
   });
-  await bench.cluster.kubectl(['wait', '--for=condition=Established', '--timeout=120s', 'crd', '--all'], { timeoutMs: 130_000 });
+  await bench.cluster.kubectl(['wait', '--for=condition=Established', '--timeout=280s', 'crd', '--all']);
   controller = await bench.start('one', '--no-leader-election');
 });
 after(async () => {
@@ -213,7 +213,7 @@ test('every refusal has its reason, and a message that says what to do', async (
 });
 
 test('kubectl waits for Ready, and shows what one needs', async () => {
-  const waiting = bench.cluster.kubectl(['wait', '-n', 'shop', 'ivs/web', '--for=condition=Ready', '--timeout=110s'], { timeoutMs: 120_000 });
+  const waiting = bench.cluster.kubectl(['wait', '-n', 'shop', 'ivs/web', '--for=condition=Ready', '--timeout=280s']);
   await bench.eventually('agents report until it is Ready', async () => {
     await bench.report('e1', 'e2', 'w1', 'w2');
     return await bench.condition('shop/web') === 'True Ready';

@@ -187,7 +187,7 @@ test('the API server takes install.yaml, all of it and strictly, and changes ove
 async function established(): Promise<void> {
   await untilInstalled(cluster);
   // And what kubectl is told of it, which is another list.
-  for (const deadline = performance.now() + 60_000; ; await sleep(200)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(200)) {
     const { stdout } = await cluster.kubectl(['api-resources', '--api-group=ipvs-operator.dev', '-o', 'name']);
     if (stdout.trim().split('\n').length === 6) return;
     assert.ok(performance.now() < deadline, stdout);

@@ -52,7 +52,7 @@ interface Stored extends KubeObject { readonly metadata: KubeObject['metadata'] 
 /** Creates an object with its status. Tries again while a CRD is not served yet. */
 async function send(plural: string, object: KubeObject & { status?: object }): Promise<Stored> {
   const { name, namespace: space } = object.metadata;
-  for (const deadline = performance.now() + 60_000; ; await sleep(100)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(100)) {
     const { status, body } = await cluster.request<Stored>('POST', collectionPath(KINDS[plural]!, space), object);
     if (status !== 404 || performance.now() > deadline) assert.equal(status, 201, `${plural} ${name}: ${body.message}`);
     if (status !== 201) continue;
@@ -74,7 +74,7 @@ test('before the CRDs are there it says so, and before the VirtualServer is', as
   assert.match(bare.conclusion, /the CRDs are not installed\. Run: kubectl apply -f crds\//);
   await cluster.applyFile(new URL('../../crds/', import.meta.url).pathname);
   await create(cluster, namespace('tenant-a'), namespace('ipvs-system'));
-  for (const deadline = performance.now() + 60_000; ; await sleep(100)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(100)) {
     const empty = await explained();
     if (/CRDs/.test(empty.conclusion) && performance.now() < deadline) continue;
     assert.equal(empty.code, 1, empty.stderr);
@@ -118,7 +118,7 @@ metadata: { name: explain }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: explain }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: reader }]
 `);
-  for (const deadline = performance.now() + 60_000; ; await sleep(200)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(200)) {
     const e = await explained('reader');
     // A role counts a moment after it was written.
     if (e.code !== 0 && performance.now() < deadline) continue;
@@ -138,7 +138,7 @@ test('the chart\'s role ipvs-operator-view is all it needs', async () => {
     apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding', metadata: { name: 'viewer' },
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind, name }, subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'viewer' }],
   }));
-  for (const deadline = performance.now() + 60_000; ; await sleep(200)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(200)) {
     const e = await explained('viewer');
     if (e.code !== 0 && performance.now() < deadline) continue;
     assert.deepEqual([e.code, e.steps.filter((s) => s.ok !== true)], [0, []], e.stdout);
@@ -159,7 +159,7 @@ metadata: { name: view, namespace: tenant-a }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: view }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: tenant }]
 `);
-  for (const deadline = performance.now() + 60_000; ; await sleep(200)) {
+  for (const deadline = performance.now() + 180_000; ; await sleep(200)) {
     const e = await explained('tenant');
     assert.equal(e.code, 2, e.stdout);
     if (e.steps.some((s) => s.step === 'spec' && s.ok !== true) && performance.now() < deadline) continue;

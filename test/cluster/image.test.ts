@@ -63,7 +63,7 @@ test('the image is for nobody unless told, and its node is that of the builder',
   assert.match(texts(runtime, 'FROM').join(), /^debian:\$\{DEBIAN\}-slim$/);
 });
 
-test('its build steps end in a program that works with production dependencies only', { timeout: 300_000 }, () => {
+test('its build steps end in a program that works with production dependencies only', { timeout: 900_000 }, () => {
   for (const path of copied) cpSync(join(root, path), join(folder, path), { recursive: true });
   const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, { dev?: boolean; optional?: boolean }> };
   for (const [path, { dev }] of Object.entries(packages)) {

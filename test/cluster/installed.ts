@@ -7,7 +7,7 @@ import type { Cluster } from './server.ts';
 const API = '/apis/ipvs-operator.dev/v1alpha1';
 const KINDS = ['directorgroups', 'vippools', 'virtualservers', 'virtualips', 'virtualserverprograms', 'ipvsnodes'];
 /** Far longer than it ever takes: the machine may be busy. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 
 /** Waits until all of our kinds are served, and until these service accounts (`namespace/name`) may read programs. Rejects with what is missing. */
 export async function untilInstalled(cluster: Pick<Cluster, 'request'>, ...accounts: readonly string[]): Promise<void> {

@@ -48,8 +48,8 @@ after(async () => {
 
 /** Tries until it holds. Far longer than it ever takes: the machine may be busy. */
 async function eventually(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-  for (const deadline = performance.now() + 90_000; !await holds();) {
-    if (performance.now() > deadline) throw new Error(`not within 90 s: ${what}; logged: ${logged.slice(-10).join('; ')}`);
+  for (const deadline = performance.now() + 180_000; !await holds();) {
+    if (performance.now() > deadline) throw new Error(`not within 180 s: ${what}; logged: ${logged.slice(-10).join('; ')}`);
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
 }

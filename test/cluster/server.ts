@@ -119,7 +119,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     etcd: { command: () => etcdCommand(layout, etcdPort), ready: () => etcdAnswers(etcdPort) },
     apiserver: {
       command: () => apiServerCommand(layout, { address, port, etcdPort, flags: options.apiServerFlags ?? [] }),
-      ready: async () => (await request('GET', '/readyz', undefined, { timeoutMs: 5000 })).status === 200,
+      ready: async () => (await request('GET', '/readyz', undefined, { timeoutMs: 15_000 })).status === 200,
     },
     'controller-manager': {
       command: () => controllerManagerCommand(layout, controllerManager === true ? usualControllers : controllerManager || []),
@@ -226,7 +226,7 @@ async function freePort(address: string): Promise<number> {
 
 function etcdAnswers(port: number): Promise<boolean> {
   return new Promise((done, failed) => {
-    const request = get({ host: '127.0.0.1', port, path: '/health', agent: false, timeout: 5000 }, (response) => {
+    const request = get({ host: '127.0.0.1', port, path: '/health', agent: false, timeout: 15_000 }, (response) => {
       response.resume();
       done(response.statusCode === 200);
     });

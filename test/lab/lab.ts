@@ -218,7 +218,7 @@ export interface HoldOptions {
   readonly sourceAddress?: string;
 }
 export interface HeldConnections {
-  /** Sends one more line on each and waits up to ten seconds: how many still answer, and why the others do not: ECONNRESET, closed, `no answer` ... */
+  /** Sends one more line on each and waits up to fifteen seconds: how many still answer, and why the others do not: ECONNRESET, closed, `no answer` ... */
   check(): Promise<{ alive: number; broken: number; maxGapMs: number; by: Record<string, number>; reasons: Record<string, number> }>;
   close(): Promise<void>;
 }

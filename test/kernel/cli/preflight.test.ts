@@ -16,7 +16,7 @@ const manifests = join(folder, 'manifests');
 const state = join(folder, 'state');
 
 function command(program: string, ...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 300_000 });
   return { code: status, stdout, stderr };
 }
 

@@ -22,7 +22,7 @@ assert.ok(process.env.LAB_GUEST, 'this test empties the IPVS table: it runs in a
 const MAIN = resolve(import.meta.dirname, '../../../src/main.ts');
 
 function command(program: string, args: readonly string[], input = ''): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(program, args, { input, encoding: 'utf8', timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(program, args, { input, encoding: 'utf8', timeout: 300_000 });
   return { code: status, stdout, stderr };
 }
 const operator = (args: readonly string[], input = '') => command(process.execPath, [MAIN, ...args], input);

@@ -6,7 +6,7 @@ import { open } from './dial.ts';
 export async function big(options: BigOptions): Promise<BigResult> {
   const { bytes, direction, stallMs = 10_000 } = options;
   const started = performance.now();
-  const connection = await open({ ...options, timeoutMs: 5000 });
+  const connection = await open({ ...options, timeoutMs: 15_000 });
   if (typeof connection === 'string') throw new Error(`cannot connect to ${options.address}:${options.port}: ${connection}`);
   const { socket, greeting } = connection;
   let moved = 0;

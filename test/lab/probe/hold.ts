@@ -70,12 +70,12 @@ function sendLine(held: Held): void {
   held.connection.socket.write(`echo ${held.sent}\n`);
 }
 
-/** One more line on each, up to ten seconds for it to come back: a guest that has no CPU for a while breaks nothing. */
+/** One more line on each, up to fifteen seconds for it to come back: a guest that has no CPU for a while breaks nothing. */
 export async function checkHeld(options: { set: number }): Promise<{ alive: number; broken: number; maxGapMs: number; by: Record<string, number>; reasons: Record<string, number> }> {
   const { all } = held(options.set);
   const goals = all.map((one) => { sendLine(one); return one.sent; });
   const reached = (): boolean => all.every((one, index) => one.broken !== null || one.received >= goals[index]!);
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 15_000;
   while (!reached() && performance.now() < deadline) await new Promise((tick) => setTimeout(tick, 10));
   const by: Record<string, number> = {};
   const reasons: Record<string, number> = {};

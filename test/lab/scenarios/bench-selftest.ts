@@ -64,7 +64,6 @@ export const dr = scenario({
     await outage.stop();
     const after = await held.check();
     assert.equal(after.alive, 0);
-    await held.close();
   },
 });
 
