@@ -27,7 +27,7 @@ export interface ScenarioSpec {
   readonly tags?: readonly string[];
   /** What its guest needs at most, in MB of /dev/shm. Default 512, with the tag `cluster` 1536. */
   readonly memoryMegabytes?: number;
-  /** Default 60. Includes building the topology. */
+  /** Default 120, times the slowness of the guest (suite.ts). Includes building the topology. */
   readonly timeoutSeconds?: number;
   /** Passes when it resolves. Only the generated kernel scenarios resolve to a count of the tests inside. */
   readonly run: (lab: Lab) => Promise<TestCount | void>;

@@ -23,7 +23,7 @@ export interface ScenarioResult {
 }
 
 /** Default time of a scenario, in seconds. */
-export const defaultTimeoutSeconds = 60;
+export const defaultTimeoutSeconds = 120;
 
 /** A guest that has no CPU for as long as `eventually` may take has tried once and is not done. */
 const LEAST_TRIES = 3;

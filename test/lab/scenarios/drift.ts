@@ -133,7 +133,7 @@ function part(index: number, of: number) {
     about: `single mutations of the kernel are repaired (part ${index + 1} of ${of})`,
     topology: lan,
     tags: ['drift'],
-    timeoutSeconds: 240,
+    timeoutSeconds: 400,
     run: async (lab) => {
       const agents: Record<string, Agent> = {};
       for (const host of ['dir1', 'rs1'] as const) agents[host] = await lab.agent(host, { manifests: { 'lab.yaml': manifests }, args: ['--resync', '1'] });
