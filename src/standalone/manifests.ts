@@ -58,6 +58,8 @@ export class ManifestFolder {
   /** Identity of the folder when it last held manifests. */
   #identity: string | null = null;
   #fingerprint = folderName([]);
+  /** Nothing was read yet. */
+  #first = true;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -88,6 +90,7 @@ export class ManifestFolder {
         dirty = true;
       }
     }
+    if (writing === 0) this.#first = false;
     for (const file of this.#files.keys()) {
       if (listing.files.has(file) || listing.unknown.some((u) => u === file || (u.endsWith('/') && file.startsWith(u)))) continue;
       this.#files.delete(file);
@@ -119,6 +122,13 @@ export class ManifestFolder {
       return this.#broken(file, '', 'unreadable', { code: 'FileUnreadable', severity: 'error', file, message });
     }
     const content = contentName(bytes);
+    // `program > shop.yaml` empties the file before the program has begun, and a full disk leaves it so.
+    const known = this.#keptFrom(file, new Set()).length > 0;
+    if (bytes.length === 0 && (known || this.#first)) {
+      const message = 'it is empty, as after a write that has just begun or met a full disk; what came from it before stays in force; delete the file if nothing of it is wanted';
+      // What came from it before this process began is not known: perhaps nothing.
+      return this.#broken(file, listed.signature, content, { code: 'FileEmpty', severity: known ? 'error' : 'info', file, message });
+    }
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

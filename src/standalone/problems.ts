@@ -10,6 +10,7 @@ export const FILE_PROBLEM_CODES = {
   FolderUnreadable: 'A folder inside cannot be read; what came from it stays in force.',
   SymlinkLoop: 'A symbolic link leads back to where it is.',
   FileUnreadable: 'A file cannot be read; what came from it stays in force.',
+  FileEmpty: 'A file that had objects and has no bytes any more, or had none at the start, as after a write that just began or met a full disk; what came from it stays in force. Delete it when nothing of it is wanted.',
   FileTooLarge: 'A file above the size limit; what came from it stays in force.',
   NotAFile: 'A name like that of a manifest, but no regular file.',
   InvalidEncoding: 'A file that is not UTF-8.',

@@ -114,6 +114,29 @@ test('an object that is taken out of its file is gone, and so is one whose file 
   assert.deepEqual([names(gone), [...gone.changed], gone.busy], [[key('a')], [key('c')], false]);
 });
 
+test('a file that loses all of its bytes, as by `program > a.yaml` or on a full disk, keeps what came from it until it says something again or is deleted', (t) => {
+  const f = fixture(t, { 'a.yaml': vs('a'), 'b.yaml': vs('b') });
+  f.scan();
+  f.write('a.yaml', '');
+  for (const look of [1, 2]) {
+    const scan = f.scan();
+    assert.deepEqual([names(scan), scan.changed.size, codes(scan)], [[key('a'), key('b')], 0, ['a.yaml: FileEmpty']], `look ${look}`);
+  }
+  f.write('a.yaml', vs('c'));
+  const written = f.scan();
+  assert.deepEqual([names(written), codes(written)], [[key('b'), key('c')], []]);
+  f.write('a.yaml', '');
+  f.scan();
+  unlinkSync(join(f.dir, 'a.yaml'));
+  f.scan();
+  assert.deepEqual(names(f.scan()), [key('b')]);
+  f.write('b.yaml', '');
+  const restarted = new ManifestFolder(f.dir).scan(Date.now() + 60_000);
+  assert.deepEqual([restarted.objects.size, restarted.complete, restarted.problems.map((p) => `${p.code} ${p.severity}`)], [0, false, ['FileEmpty info']], 'nor does a restart take it at its word');
+  f.write('b.yaml', '# nothing');
+  assert.deepEqual(names(f.scan()), [], 'who writes a word means it');
+});
+
 test('deleting every file of the folder takes every object', (t) => {
   const f = fixture(t, { 'a.yaml': vs('a'), 'b.yaml': vs('b') });
   f.scan();
