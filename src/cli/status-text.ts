@@ -63,9 +63,9 @@ export function serverText(view: StatusView, name: string): string {
   ].join('');
 }
 
-/** Whether a VirtualServer is all that its manifest asks for; a suspended one is. */
+/** Whether a VirtualServer is all that its manifest asks for; a suspended one is, and one that is served in an older form is not. */
 export function serverOk(s: ServerStatus): boolean {
-  return s.conditions.every((c) => c.status === 'True' || c.reason === 'Suspended');
+  return s.conditions.every((c) => c.reason === 'Suspended' || (c.status === 'True' && c.reason !== 'UsingLastGood'));
 }
 
 const STATE_TEXT: Record<Exclude<LiveRealServer['state'], 'draining'>, string> = {

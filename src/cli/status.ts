@@ -50,7 +50,8 @@ export async function statusCommand(args: readonly string[], signal: AbortSignal
   const state = values.state ?? DEFAULT_STATE;
   const read = readStatus(join(state, 'status.json'));
   if ('problem' in read) {
-    process.stderr.write(`${read.problem}\n`);
+    const inCluster = existsSync(join(state, 'cluster.json')) ? '; this is the state folder of an agent: for a node of a cluster see kubectl get ivn, and ipvs-operator explain' : '';
+    process.stderr.write(`${read.problem}${inCluster}\n`);
     return EXIT_NO_STATUS;
   }
   const { status, written } = read;

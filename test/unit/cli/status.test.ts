@@ -149,6 +149,12 @@ test('a suspended VirtualServer is as its manifest asks', () => {
   assert.ok(!serverOk(server({ conditions: [no('Accepted', 'PortConflict', '')] })));
 });
 
+test('a VirtualServer whose newest manifest is wrong is not as its manifest asks, although its last good form is served', () => {
+  const lastGood = { type: 'Degraded', status: 'True' as const, reason: 'UsingLastGood', message: 'the last good form is served' };
+  assert.ok(!serverOk(server({ conditions: [...conditions, lastGood] })));
+  assert.ok(serverOk(server({ conditions: [...conditions, { ...lastGood, reason: 'ChecksIgnored' }] })), 'that is about real servers, not about the manifest');
+});
+
 test('tables align text left and numbers right, and say - for nothing', () => {
   assert.equal(formatTable(['A', 'LONGER', 'N'], [['aaa', 'b', 5], ['c', '', null], ['d', 'e\nf', 100]]), 'A    LONGER    N\naaa  b         5\nc              -\nd    e f     100\n');
 });
@@ -200,6 +206,7 @@ test('as a process: the writer is gone when its pid is, and when its pid belongs
 
 const NO_STATUS: readonly (readonly [what: string, make: () => string, message: RegExp])[] = [
   ['there is no folder', () => join(folder, 'nowhere'), /there is no status: .*start standalone, or name its folder with --state/],
+  ['the folder is that of an agent in a cluster', () => { const path = join(folder, 'agent'); mkdirSync(path); writeFileSync(join(path, 'cluster.json'), ''); return path; }, /there is no status: .*kubectl get ivn, and ipvs-operator explain/],
   ['the file is broken', () => stateFolder('broken', '{'), /cannot be read/],
   ['the file is of another version', () => stateFolder('future', JSON.stringify({ version: 9 })), /of another version \(9\)/],
 ];
