@@ -78,7 +78,7 @@ export class Controller {
     this.#surroundings = new Surroundings({
       services: world.services.store, slices: world.slices.store, endpoints: world.endpoints.store, nodes: world.nodes.store, namespaces: world.namespaces.store,
       serviceCIDRs: world.serviceCIDRs.store, grants: world.grants.store, ipvsNodes: world.ipvsNodes.store, pods: world.pods.store,
-    }, (node, vip, way) => this.#serving.sendsTo(node, vip, way), () => world.pods.synced);
+    }, (node, vip, way) => this.#serving.sendsTo(node, vip, way), () => !world.pods.refused);
     this.#writing = new Writing({
       ...options, budget, dirty: this.#dirty, serving: this.#serving, unread: () => this.#unread, reserved: () => this.#surroundings.ownAddresses,
       count: (...write) => {

@@ -46,11 +46,13 @@ export class PodCache {
   get absent(): boolean { return this.#absent; }
   /** Whether all of them are known. */
   get synced(): boolean { return this.#reflector.synced; }
+  /** Whether they cannot be had, as far as is known. */
+  get refused(): boolean { return this.asked && this.#absent; }
   get stats(): Reflector<Pod>['stats'] { return this.#reflector.stats; }
 
   /**
-   * Whether a VirtualServer asks. From the first one on nothing is decided until Pods are there, or it is known that they cannot be had: a
-   * restart must not change weights to and fro. After the last one they are let go of.
+   * Whether a VirtualServer asks. Where one does from the start, nothing is decided until Pods are there, or it is known that they cannot be had: a
+   * restart must not change weights to and fro. Later nobody waits for them. After the last one they are let go of.
    */
   ask(key: string, asks: boolean): void {
     const before = this.asked;

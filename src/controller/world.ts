@@ -101,6 +101,7 @@ export class World {
   readonly #options: WorldOptions;
   readonly #sources: Source[] = [];
   #changes = noChanges();
+  #synced = false;
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -150,8 +151,11 @@ export class World {
     });
   }
 
-  /** Whether every cache has been complete once. Before that nothing may be decided. */
-  get synced(): boolean { return this.#sources.every((s) => s.reflector.synced || s.absent); }
+  /**
+   * Whether every cache has been complete once. Before that nothing may be decided. What is read only from then on, because somebody begins to ask
+   * or the cluster has the kind now, nobody waits for.
+   */
+  get synced(): boolean { return this.#synced ||= this.#sources.every((s) => s.reflector.synced || s.absent); }
 
   /** objectKeys of what people wrote and nobody can read: their newest form fails the schema, and there is no good one from before. */
   get unread(): Set<string> {

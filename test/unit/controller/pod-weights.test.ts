@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { ApiError } from '../../../src/kube/errors.ts';
 import type { KubeObject } from '../../../src/kube/types.ts';
+import { onAbort } from '../../../src/kube/wait.ts';
 import { Bench, lease, node, pod, service, slice } from './bench.ts';
 import { group, pin, pool, server } from './compile/setup.ts';
 
@@ -107,6 +108,32 @@ test('a restart writes no program: what the annotations say is known before anyt
   assert.deepEqual(b.api.writes.slice(before).filter((w) => w.kind === 'VirtualServerProgram'), []);
   assert.deepEqual(weights(b), ['50', '100']);
   assert.equal(running.world.pods.store.get('default/web-b')?.metadata.annotations, undefined);
+  await b.stopAll();
+});
+
+test('nobody stands still while the Pods are read for who begins to ask: there may be a hundred thousand, and a tenant may ask again and again', async () => {
+  const { b } = cluster('Ignore');
+  const client = b.api.client('one');
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  // The first page is all that is needed to know that they may be read.
+  const list: typeof client.list = async (resource, options) => {
+    if (resource.kind === 'Pod' && options?.limit !== 1) {
+      onAbort(options?.signal, release);
+      await released;
+    }
+    return await client.list(resource, options);
+  };
+  b.start('one', { client: { ...client, list } });
+  assert.deepEqual(await settled(b), ['100', '100']);
+  b.put(asking('Annotation'), server('other', { ...pin('203.0.113.2') }));
+  b.put(slice('default/web-1', 'web', [endpoint('10.1.0.1', 'web-a')]));
+  await b.pass(5_000);
+  b.report('e1');
+  await b.pass(15_000);
+  assert.deepEqual([b.get('VirtualServerProgram', 'default/other') !== undefined, weights(b)], [true, ['100']]);
+  assert.equal(b.condition(KEY, 'Degraded'), 'none', 'that is no lack of a right');
+  release();
+  assert.deepEqual(await settled(b), ['50']);
   await b.stopAll();
 });
 
