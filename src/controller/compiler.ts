@@ -1,13 +1,13 @@
 /**
  * Compiler: turns VirtualServers, pools and groups into programs, and only those that changed. It keeps what compile needs between calls
  * and calls it; every decision is compile's, except one: what worked goes on working. A VirtualServer that is refused after it was
- * accepted keeps its last program, unless its right to the address was withdrawn; one whose mode was changed keeps it until nodes receive in
+ * accepted keeps its last form, with the real servers of today, unless its right to the address was withdrawn; one whose mode was changed keeps it until nodes receive in
  * the new one; and one that cannot be read at start keeps the program of before. The controller and a host without a cluster use the same one.
  */
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
-import { affectedBy, claimSignature, compileOne, prepare, undecided, type Context, type Verdict } from './compile/compile.ts';
+import { affectedBy, claimSignature, compileOne, follow, prepare, undecided, type Context, type Followed, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
 
@@ -34,6 +34,8 @@ const WITHDRAWN: ReadonlySet<string> = new Set(['NamespaceNotAllowed', 'PoolNotF
 export class Compiler {
   /** The last accepted program of each owner. */
   readonly #last: Map<string, Program>;
+  /** VirtualServers as they were when theirs was made of them, in this process. */
+  readonly #accepted = new Map<string, VirtualServer>();
   /** Owners that were read in this process: when such a one is missing, it was deleted. */
   readonly #seen = new Set<string>();
   readonly #servers = new Map<string, VirtualServer>();
@@ -83,6 +85,8 @@ export class Compiler {
   /** What was decided about a VirtualServer could not be done: what is served is this, and the next update decides anew. */
   restore(owner: string, program: Program | null): void {
     put(this.#last, owner, program ?? undefined);
+    // Of what this one was made is not known: two controllers at once would write their own forms over each other's for ever.
+    this.#accepted.delete(owner);
     this.#restored.add(owner);
     this.#stale = true;
   }
@@ -141,6 +145,7 @@ export class Compiler {
       if (this.#servers.has(name)) continue;
       if (!this.#unread(name)) {
         this.#last.delete(name);
+        this.#accepted.delete(name);
         this.#verdicts.delete(name);
         programs.set(name, null);
       } else if (first) {
@@ -183,7 +188,7 @@ export class Compiler {
   }
 
   /** The same with less memory: what most programs say, they share. */
-  #lean(verdict: Verdict): Verdict {
+  #lean<V extends Pick<Verdict, 'program' | 'excluded'>>(verdict: V): V {
     const { program } = verdict;
     if (program === null) return { ...verdict, excluded: exact(verdict.excluded) };
     const { spec } = program;
@@ -219,18 +224,42 @@ export class Compiler {
     // A pool that cannot be read withdraws nothing.
     const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool'));
     if (!verdict.accepted && old && !withdrawn) {
-      verdict = { ...verdict, addresses: old.spec.addresses.map((a) => a.address), message: `${verdict.message}. Until then its last accepted form is served` };
-      if (first) programs.set(name, old);
+      const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
+      verdict = { ...verdict, ...now, message: `${verdict.message}. Until then its last accepted form is served` };
     } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {
-      if (first) programs.set(name, old);
+      this.#follow(name, server, old, first, programs);
     } else if (verdict.program) {
-      this.#last.set(name, verdict.program);
-      if (first || verdict.program.spec.contentHash !== old?.spec.contentHash) programs.set(name, verdict.program);
+      this.#accepted.set(name, server);
+      this.#serve(name, verdict.program, old, first, programs);
     } else {
       this.#last.delete(name);
+      this.#accepted.delete(name);
       if (first || old) programs.set(name, null);
     }
     this.#verdicts.set(name, verdict);
+  }
+
+  #serve(name: string, program: Program, old: Program | undefined, first: boolean, programs: Map<string, Program | null>): void {
+    this.#last.set(name, program);
+    if (first || program.spec.contentHash !== old?.spec.contentHash) programs.set(name, program);
+  }
+
+  /**
+   * Serves the form of before on: with the real servers of today, for it may be refused for weeks, and pods live shorter. Where it is not known
+   * what the form was made of, as in a process that began later, the VirtualServer as it is now will do if that makes the same form; real servers
+   * that somebody wrote do not change by themselves. Null: as it was, to the last real server.
+   */
+  #follow(name: string, server: VirtualServer, old: Program, first: boolean, programs: Map<string, Program | null>): Followed | null {
+    const accepted = this.#accepted.get(name);
+    const form = accepted ?? (server.spec.backends.some((b) => b.static) ? null : server);
+    let now: Followed | null = null;
+    try {
+      now = form && follow(name, form, old, this.#context!);
+    } catch {
+      // What is wrong is ours, and told of the newest form (undecided); the old one goes on as it was.
+    }
+    this.#serve(name, now === null || now.program.spec.contentHash === old.spec.contentHash ? old : this.#lean(now).program, old, first, programs);
+    return now;
   }
 }
 

@@ -71,8 +71,8 @@ export class Serving {
     const verdict = compiler.verdicts.get(owner);
     const program = compiler.programs.get(owner) ?? null;
     this.program(owner, program);
-    // Refused and served on: as it was.
-    if (!verdict?.accepted && program !== null) return false;
+    // Refused and served on: as it was, where its real servers are those of before.
+    if (program !== null && (!verdict || (!verdict.accepted && verdict.binds.length === 0))) return false;
     // As it is to be served, which may be another form than what is served until nodes receive.
     const wanted = verdict?.program ?? program;
     const binds = verdict && wanted && wanted.spec.mode !== 'NAT' && verdict.binds.length > 0;

@@ -13,7 +13,7 @@ import type { Cluster } from './cluster.ts';
 import { endpointsOf, tunnelOf, type BadWeight, type Bind, type Endpoint, type Exclusion } from './endpoints.ts';
 import { assignMarks, markNames } from './marks.ts';
 import type { Memory } from './memory.ts';
-import { readPool, type Pool } from './pools.ts';
+import { poolHolds, readPool, type Pool } from './pools.ts';
 import type { SourceProblem } from './sources.ts';
 
 export interface CompileInput {
@@ -60,6 +60,7 @@ export interface Verdict {
 /** What compiling one VirtualServer needs to know of all the others. */
 export interface Context {
   readonly claims: Claims;
+  readonly pools: ReadonlyMap<string, Pool>;
   readonly marks: ReadonlyMap<string, number>;
   readonly groups: ReadonlyMap<string, GroupSettings>;
   readonly memory: Memory;
@@ -81,7 +82,7 @@ export function prepare(input: CompileInput): Context {
   const names = [...input.servers].flatMap(([key, server]) => markNames(key, server));
   for (const name of Object.keys(input.memory.marks)) if (unread.has(name.slice(0, name.indexOf('#')))) names.push(name);
   const marks = assignMarks(names, input.memory);
-  return { claims, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) }, cluster: input.cluster };
+  return { claims, pools, marks, groups, memory: { ...claims.memory, marks: Object.fromEntries(marks) }, cluster: input.cluster };
 }
 
 /**
@@ -111,8 +112,8 @@ function sameClaim(a: Claim | undefined, b: Claim | undefined): boolean {
 }
 
 /** Whether some of these addresses may be real servers of a VirtualServer: a VIP is none, and is one again when it is no VIP any more. */
-function mayHave({ accepted, program, excludedCount, waiting }: Verdict, addresses: ReadonlySet<string>): boolean {
-  if (!accepted) return false;
+function mayHave({ accepted, program, backends, excludedCount, waiting }: Verdict, addresses: ReadonlySet<string>): boolean {
+  if (!accepted) return backends + excludedCount > 0;
   if (program === null || excludedCount > 0 || waiting.length > 0) return true;
   return program.spec.services.some((s) => s.realServers.some((r) => addresses.has(r.slice(0, r.indexOf('|')))));
 }
@@ -141,6 +142,33 @@ export function compileOne(key: string, server: VirtualServer, context: Context)
 
 function poolsOf({ pool, pools }: Claim & { readonly ok: true }): Pick<Verdict, 'pools'> {
   return pools.every((p) => p === pool) ? {} : { pools: pools.map((p) => p.name) };
+}
+
+/** What a verdict says of real servers, whether a VirtualServer is accepted or not. */
+export type Followed = Omit<Verdict, 'accepted' | 'reason' | 'message' | 'pool' | 'pools' | 'group' | 'program'> & { readonly program: Program };
+
+/**
+ * A program of before with the real servers of today, for a VirtualServer that is refused and served on in its last form. `form`: the VirtualServer
+ * as it was then, or as it may have been. Null when that makes a program of another form, or nobody knows whether its static real servers are
+ * permitted.
+ */
+export function follow(key: string, form: VirtualServer, { spec: before }: Program, context: Context): Followed | null {
+  const { claims, cluster, groups } = context;
+  const addresses = before.addresses.map((a) => a.address);
+  const pools = [...context.pools.values()].filter((p) => addresses.every((address) => poolHolds(p, address)));
+  const pool = pools.sort((a, b) => (a.name < b.name ? -1 : 1))[0] ?? null;
+  if (pool === null && form.spec.backends.some((b) => b.static)) return null;
+  const endpoints = endpointsOf({
+    server: form, pool, addresses, vips: claims.vips, cluster, connectionSync: (groups.get(before.directorGroup)?.connectionSync ?? null) !== null,
+  });
+  const { eligible, count, ...rest } = endpoints;
+  const spec = programSpec(key, form, addresses, eligible, before.directorGroup, context);
+  return formOf(spec) === formOf(before) ? { ...rest, addresses, backends: count, program: { owner: key, spec } } : null;
+}
+
+/** The same for two programs that differ in their real servers only. */
+function formOf(spec: ProgramSpec): string {
+  return hashOf({ ...spec, services: spec.services.map((s) => ({ ...s, realServers: [] })) });
 }
 
 /** Of one at which the second step failed for a reason that is ours: others must not wait for it, and it is told to whoever looks. */

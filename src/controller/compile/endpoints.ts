@@ -59,7 +59,8 @@ export interface Endpoints {
 
 export interface EndpointInput {
   readonly server: VirtualServer;
-  readonly pool: Pool;
+  /** Null: of no pool; then there is no static real server. */
+  readonly pool: Pool | null;
   readonly addresses: readonly string[];
   /** Every VIP with one holder. */
   readonly vips: ReadonlyMap<string, string>;
@@ -169,7 +170,7 @@ function unfit({ address, origin }: Candidate, families: ReadonlySet<Family>, in
   if (holder) return { reason: 'EndpointNotPermitted', message: `${address} is the VIP of ${holder}: a VIP is never a real server` };
   const kind = classOf(address);
   if (kind !== 'unicast') return { reason: 'EndpointNotPermitted', message: `${address} is a ${kind} address: it is never a real server` };
-  if (origin === 'static' && !inRanges(pool.staticBackends, address)) {
+  if (origin === 'static' && pool !== null && !inRanges(pool.staticBackends, address)) {
     const message = `VIPPool ${pool.name} does not permit ${address} as a static backend; add its network to spec.allowStaticBackendCIDRs`;
     return { reason: 'EndpointNotPermitted', message };
   }

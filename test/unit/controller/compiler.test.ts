@@ -6,6 +6,7 @@ import type { GroupSettings, Program } from '../../../src/api/v1alpha1/program.t
 import { NO_CLUSTER, type Cluster } from '../../../src/controller/compile/cluster.ts';
 import { NO_MEMORY } from '../../../src/controller/compile/memory.ts';
 import { Compiler, type CompileChange, type Unread } from '../../../src/controller/compiler.ts';
+import { Serving } from '../../../src/controller/serving.ts';
 import { endpoints, group, pin, pool, ports, server } from './compile/setup.ts';
 
 /** A folder that says which objects changed since it was last asked. */
@@ -103,6 +104,91 @@ for (const [name, next, reason] of [
     assert.equal(f.compiler.verdicts.get('default/a')?.reason, reason);
   });
 }
+
+/** A cluster of which one Service, `shop`, has pods at these addresses. */
+function withPods(nodes: readonly string[] = []): { cluster: Cluster; pods: string[]; receiving: string[] } {
+  const [pods, receiving]: [string[], string[]] = [['10.1.0.1'], []];
+  const slice = () => ({ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', metadata: { name: 'shop-1' }, addressType: 'IPv4', ports: [{ name: '', port: 8080 }], endpoints: pods.map((a) => ({ addresses: [a] })) });
+  const cluster: Cluster = {
+    ...NO_CLUSTER, present: true, service: () => ({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'shop' }, spec: { ports: [{ port: 80 }] } }), slices: () => [slice()],
+    nodeOf: (a) => (nodes.includes(a) ? `node-${a}` : null), receives: (node) => receiving.includes(node),
+  };
+  return { cluster, pods, receiving };
+}
+const ofShop = { backends: [{ serviceRef: { name: 'shop' } }] };
+const realServers = (c: Compiler, owner = 'default/a'): string[] => c.programs.get(owner)!.spec.services[0]!.realServers.map((r) => r.split('|').slice(0, 2).join('|'));
+const told = (c: Compiler, objects: readonly ApiObject[], concerned: readonly string[] = []): CompileChange =>
+  c.update(new Map(objects.map((o) => [objectKey(o), { object: o as never }])), new Set(objects.map(objectKey)), false, concerned);
+
+for (const [why, refusing] of [
+  ['a second DirectorGroup makes its pool ambiguous', [group('edge'), group('core')]],
+  ['its address is in no pool any more', [pool('public', { blocks: [{ cidr: '198.51.100.0/24' }] })]],
+  ['it was edited, to an address of no pool', [server('a', { ...pin('192.0.2.1'), ...ofShop })]],
+  ['it was edited, to ports that another one has and backends of its own', [server('a', { ...pin('203.0.113.1'), ...ports(80, 81), ...endpoints('10.0.0.9') })]],
+] as const) {
+  test(`a VirtualServer that is refused because ${why} is served on the pods of today, not on those of then`, () => {
+    const { cluster, pods } = withPods();
+    const compiler = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+    told(compiler, [pool(), server('a', { ...pin('203.0.113.1'), ...ofShop }), server('b', { ...pin('203.0.113.1'), ...ports(81) })]);
+    assert.deepEqual(names(told(compiler, refusing)).filter((n) => n.startsWith('default/a')), []);
+    assert.deepEqual([compiler.verdicts.get('default/a')!.accepted, realServers(compiler)], [false, ['10.1.0.1|8080']]);
+    pods.splice(0, 1, '10.1.0.2', '10.1.0.3');
+    assert.deepEqual(names(told(compiler, [], ['default/a'])), ['default/a']);
+    assert.deepEqual(realServers(compiler), ['10.1.0.2|8080', '10.1.0.3|8080']);
+    const { accepted, addresses, backends, message } = compiler.verdicts.get('default/a')!;
+    assert.deepEqual([accepted, addresses, backends], [false, ['203.0.113.1'], 2]);
+    assert.match(message, /Until then its last accepted form is served$/);
+  });
+}
+
+test('a controller that begins while a VirtualServer is refused follows its pods, as long as its form is that of before', () => {
+  const { cluster, pods } = withPods();
+  const first = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+  told(first, [pool(), server('a', { ...pin('203.0.113.1'), ...ofShop })]);
+  const begun = (...objects: readonly ApiObject[]): Compiler => {
+    const next = new Compiler(first.memory, new Map(first.programs), new Map(), cluster);
+    told(next, objects);
+    return next;
+  };
+  pods.splice(0, 1, '10.1.0.2');
+  assert.deepEqual(realServers(begun(pool(), group('edge'), group('core'), server('a', { ...pin('203.0.113.1'), ...ofShop }))), ['10.1.0.2|8080']);
+  for (const [spec, what] of [
+    [{ ...ports(81) }, 'of other ports'], [{ scheduler: { name: 'rr' } }, 'another scheduler'], [endpoints('10.0.0.9'), 'real servers that somebody wrote'],
+  ] as const) {
+    const compiler = begun(pool(), group('edge'), group('core'), server('a', { ...pin('203.0.113.1'), ...ofShop, ...spec }));
+    assert.deepEqual(realServers(compiler), ['10.1.0.1|8080'], `${what}: it may be what it is refused for`);
+  }
+});
+
+test('a VirtualServer in DR that is refused asks new nodes to receive, and uses them when they do', () => {
+  const { cluster, pods, receiving } = withPods(['10.1.0.1', '10.1.0.2']);
+  const compiler = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+  const dr = { ...pin('203.0.113.1'), mode: 'DR', ports: [{ port: 8080 }], ...ofShop };
+  receiving.push('node-10.1.0.1');
+  told(compiler, [pool(), server('a', dr)]);
+  told(compiler, [group('edge'), group('core')]);
+  pods.push('10.1.0.2');
+  told(compiler, [], ['default/a']);
+  const { binds, waiting } = compiler.verdicts.get('default/a')!;
+  assert.deepEqual([binds.map((b) => b.node), waiting, realServers(compiler)], [['node-10.1.0.1', 'node-10.1.0.2'], ['node-10.1.0.2'], ['10.1.0.1|8080']]);
+  const serving = new Serving(() => []);
+  assert.equal(serving.update('default/a', compiler), true);
+  assert.deepEqual(serving.bindings.get('default/a')!.binds.map((b) => b.node), ['node-10.1.0.1', 'node-10.1.0.2']);
+  receiving.push('node-10.1.0.2');
+  told(compiler, [], ['default/a']);
+  assert.deepEqual(realServers(compiler), ['10.1.0.1|8080', '10.1.0.2|8080']);
+});
+
+test('the old mode, which serves until nodes receive in the new one, follows its pods', () => {
+  const { cluster, pods } = withPods(['10.1.0.1', '10.1.0.2']);
+  const compiler = new Compiler(NO_MEMORY, new Map(), new Map(), cluster);
+  const at8080 = { ...pin('203.0.113.1'), ports: [{ port: 8080 }], ...ofShop };
+  told(compiler, [pool(), server('a', at8080)]);
+  told(compiler, [server('a', { ...at8080, mode: 'DR' })]);
+  pods.splice(0, 1, '10.1.0.2');
+  told(compiler, [], ['default/a']);
+  assert.deepEqual([compiler.programs.get('default/a')!.spec.mode, realServers(compiler)], ['NAT', ['10.1.0.2|8080']]);
+});
 
 test('suspended, a VirtualServer has no program and keeps its address', () => {
   const f = new Folder();
