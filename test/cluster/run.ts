@@ -32,7 +32,7 @@ export async function runClusterTests({ signal, print, dots = true, files = glob
   mkdirSync(labFolder, { recursive: true });
   rmSync(report, { force: true });
   const code = await runNode([
-    '--test', '--test-concurrency=1', '--test-timeout=600000',
+    '--test', '--test-concurrency=1', '--test-timeout=1800000',
     ...(dots ? ['--test-reporter=dot', '--test-reporter-destination=stdout'] : []), '--test-reporter=tap', `--test-reporter-destination=${report}`, ...files,
   ], signal);
   const text = existsSync(report) ? readFileSync(report, 'utf8') : ''; // Interrupted before it began.
