@@ -63,15 +63,17 @@ test('a director that was cut off and lost its VIPs lets go of them as soon as i
   await until('n2 stands by', () => n2.services().length === 1 && bench.server.cluster.all('/apis/coordination.k8s.io/v1/leases').length === 2);
 
   cut.off = true;
-  await until('n2 has taken it', () => n2.has(VIP, 'e0'), 30_000);
+  await until('n2 has taken it', () => n2.has(VIP, 'e0'));
   assert.ok(n1.has(VIP, 'e0'), 'n1 has not heard of it');
   const announced = () => n2.kernel.log.filter((o) => o.kind === 'announce').length;
   // The first, and its repeats.
-  await until('n2 has said so', () => announced() === 3);
+  await until('n2 has said so', () => announced() >= 3);
+  const before = announced();
   bench.program({ realServers: ['10.0.1.29'] });
   cut.off = false;
   await until('n1 has let go of it', () => !n1.has(VIP, 'e0'));
   assert.equal(bench.vipStatus(VIP).activeNode, 'n2');
   await until('n1 knows the real servers of today', () => n1.kernel.ipvs.services.get(`TCP ${VIP}:80`)!.destinations.has('10.0.1.29:80'));
-  await until('n2 said it again, to whoever believed n1', () => announced() >= 5);
+  // By itself it does so once a minute.
+  await until('n2 said it again, to whoever believed n1', () => announced() >= before + 2);
 });
