@@ -48,7 +48,7 @@ const TICK_MS = 1_000;
 
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #reports = new Reports();
+  readonly #reports = new Reports(() => this.#compiler?.programs ?? new Map());
   readonly #serving = new Serving((owner) => this.#writing.present(owner));
   readonly #dirty = new Dirty();
   readonly #writing: Writing;
@@ -293,6 +293,8 @@ export class Controller {
       if (this.#serving.update(owner, compiler)) this.#dirty.mark('nodes');
     }
     if (this.#serving.prune(compiler)) this.#dirty.mark('nodes');
+    // Of programs that they have no line for they could not be read before.
+    if (first) for (const node of world.ipvsNodes.store.values()) this.#reports.update(node.metadata.name, node);
     return compiler;
   }
 

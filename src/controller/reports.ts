@@ -3,12 +3,16 @@
  * IPVSNodes once a change, because a status has thousands of lines and is asked for thousands of VirtualServers.
  */
 import { readApplied, type IPVSNode, type IPVSNodeStatus, type VirtualIP } from '../api/v1alpha1/index.ts';
+import type { Program } from '../api/v1alpha1/program.ts';
+import { beyondLines, type Hashes } from './beyond.ts';
 import type { DirectorReport, Holder } from './status/virtualserver.ts';
 
 interface Report {
   readonly groups: readonly string[];
   /** Content hashes by `namespace/name`, as the lines say that it was read from. */
   readonly applied: Map<string, string>;
+  /** Of programs that have no line. */
+  readonly beyond: Hashes;
   readonly failures: ReadonlyMap<string, { readonly code: string; readonly message: string }>;
   readonly backends: ReadonlyMap<string, BackendReport>;
   readonly bound: ReadonlySet<string>;
@@ -22,24 +26,34 @@ const NOBODY: Holder = { node: '', live: false, duplicate: '', why: '' };
 
 export class Reports {
   readonly #reports = new Map<string, Report>();
+  readonly #programs: () => ReadonlyMap<string, Program>;
   #live: ReadonlySet<string> = new Set();
+
+  /** `programs`: what directors should have, by `namespace/name`. */
+  constructor(programs: () => ReadonlyMap<string, Program> = () => new Map()) {
+    this.#programs = programs;
+  }
 
   /** Takes a node as it is now. Returns the VirtualServers of which it says something else than before. */
   update(name: string, node: IPVSNode | undefined): Set<string> {
     const old = this.#reports.get(name);
     if (!node) {
       this.#reports.delete(name);
-      return new Set([...old?.applied.keys() ?? [], ...old?.failures.keys() ?? [], ...old?.backends.keys() ?? []]);
+      return new Set([...old?.applied.keys() ?? [], ...old?.beyond.keys() ?? [], ...old?.failures.keys() ?? [], ...old?.backends.keys() ?? []]);
     }
     const { status, spec } = node;
+    // First, for the lines of before are taken over.
+    const beyond = beyondLines(node, this.#programs(), (owner) => old?.applied.get(owner) ?? old?.beyond.get(owner));
     const { applied, changed } = nextApplied(old, status?.applied ?? []);
     const next: Report = {
-      node, groups: spec.directorGroups, applied,
+      node, groups: spec.directorGroups, applied, beyond,
       failures: new Map((status?.failures ?? []).map(({ virtualServer, code, message }) => [virtualServer, { code, message }])),
       backends: new Map((status?.backends ?? []).map((b) => [b.virtualServer, b])),
       bound: new Set(status?.boundVIPs ?? []),
     };
     this.#reports.set(name, next);
+    for (const [owner, hash] of beyond) if (old?.beyond.get(owner) !== hash) changed.add(owner);
+    for (const owner of old?.beyond.keys() ?? []) if (!beyond.has(owner)) changed.add(owner);
     for (const [key, { code, message }] of next.failures) if (old?.failures.get(key)?.message !== message || old.failures.get(key)?.code !== code) changed.add(key);
     for (const key of old?.failures.keys() ?? []) if (!next.failures.has(key)) changed.add(key);
     for (const key of new Set([...next.backends.keys(), ...old?.backends.keys() ?? []])) {
@@ -62,10 +76,10 @@ export class Reports {
   /** Directors of a group, as they speak of one VirtualServer. */
   directors(group: string, owner: string): DirectorReport[] {
     const list: DirectorReport[] = [];
-    for (const [node, { groups, applied, failures, backends }] of this.#reports) {
+    for (const [node, { groups, applied, beyond, failures, backends }] of this.#reports) {
       if (!groups.includes(group)) continue;
       const live = this.#live.has(node);
-      list.push({ node, live, hash: applied.get(owner), failure: failures.get(owner), backends: backends.get(owner) });
+      list.push({ node, live, hash: applied.get(owner) ?? beyond.get(owner), failure: failures.get(owner), backends: backends.get(owner) });
     }
     return list;
   }

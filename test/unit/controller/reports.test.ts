@@ -1,7 +1,8 @@
 /** What agents say, asked for one VirtualServer: whom a change of a report concerns, who directs, who holds a VIP. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { IPVSNode, VirtualIP } from '../../../src/api/v1alpha1/index.ts';
+import { MAX_APPLIED, reportApplied, type IPVSNode, type VirtualIP } from '../../../src/api/v1alpha1/index.ts';
+import type { Program } from '../../../src/api/v1alpha1/program.ts';
 import { Reports } from '../../../src/controller/reports.ts';
 
 const node = (groups: string[], applied: string[] = [], failures: { virtualServer: string; code: string; message: string }[] = []): IPVSNode =>
@@ -39,6 +40,44 @@ test('whatever the lines of before, those of now count: also where they are in n
       for (const [i, key] of ['ns/a', 'ns/a-b', 'ns/b', 'ns/c'].entries()) if (was[i] !== expected[i]) assert.ok(changed.has(key), `${key}: ${before} then ${now}`);
     }
   }
+});
+
+test('a director with more programs than its report has lines for runs those without a line when the digest says so, and until it is mended what was known goes on', () => {
+  const name = (i: number): string => `ns/s${String(i).padStart(5, '0')}`;
+  const all = new Map(Array.from({ length: MAX_APPLIED + 3 }, (_, i) => [name(i), 'h1']));
+  const programOf = (contentHash: string, directorGroup = 'edge'): Program => ({ spec: { contentHash, directorGroup } }) as unknown as Program;
+  const programs = new Map([...all].map(([owner, hash]) => [owner, programOf(hash)]));
+  programs.set('ns/z-of-another-group', programOf('h1', 'core'));
+  const r = new Reports(() => programs);
+  const says = (hashes: Iterable<readonly [string, string]>, failing: string[] = []): string[] => {
+    const { applied, digest } = reportApplied(hashes);
+    const report = node(['edge'], applied, failing.map((owner) => failure(owner)));
+    return [...r.update('e1', { ...report, status: { ...report.status, programs: { applied: applied.length, failed: 0, digest } } })];
+  };
+  const hashOf = (i: number): string | undefined => r.directors('edge', name(i))[0]!.hash;
+  const last = MAX_APPLIED + 2;
+  assert.equal(says(all).length, MAX_APPLIED + 3);
+  assert.deepEqual([hashOf(0), hashOf(MAX_APPLIED), hashOf(last), r.directors('edge', 'ns/z-of-another-group')[0]!.hash], ['h1', 'h1', 'h1', undefined]);
+  // One beyond the lines changes: of the others goes on what was known.
+  programs.set(name(last), programOf('h2'));
+  assert.deepEqual([says(all), hashOf(MAX_APPLIED), hashOf(last)], [[name(last)], 'h1', undefined]);
+  assert.deepEqual([says(new Map([...all, [name(last), 'h2']])), hashOf(last)], [[name(last)], 'h2']);
+  // One comes before them, so one more loses its line, and the director has not got that far.
+  programs.set('ns/a', programOf('h1'));
+  const now = new Map([...all, [name(last), 'h2']]);
+  assert.deepEqual([says(now), hashOf(MAX_APPLIED - 1)], [[], 'h1']);
+  now.set('ns/a', 'h1');
+  says(now);
+  assert.deepEqual([hashOf(MAX_APPLIED - 1), hashOf(MAX_APPLIED), r.directors('edge', 'ns/a')[0]!.hash], ['h1', 'h1', 'h1']);
+  // One that fails has no part in it.
+  now.delete(name(MAX_APPLIED));
+  programs.set(name(MAX_APPLIED + 1), programOf('h3'));
+  says(now.set(name(MAX_APPLIED + 1), 'h3'), [name(MAX_APPLIED)]);
+  assert.deepEqual([hashOf(MAX_APPLIED), hashOf(MAX_APPLIED + 1), hashOf(last)], [undefined, 'h3', 'h2']);
+  // One that it no longer runs, although it should.
+  now.delete(name(last));
+  says(now, [name(last), name(MAX_APPLIED)]);
+  assert.equal(hashOf(last), undefined);
 });
 
 test('real servers that are down or drain concern their VirtualServer; how many connections they still have does not', () => {
