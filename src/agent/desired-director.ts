@@ -26,12 +26,12 @@ const CHECKSUM = { None: TUNNEL_FLAG.none, Checksum: TUNNEL_FLAG.checksum, Remot
  * be taken over: all but the address is there.
  */
 export function desiredDirector(
-  program: Program, vips: readonly ProgramAddress[], directed: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null,
+  program: Program, directed: readonly ProgramAddress[], read: readonly ReadService[], group: GroupSettings | null,
   index: NodeIndex, duties: Duties, weights: Weights | null, refusals: Refusal[],
 ): { services: DesiredService[]; needs: NodeNeeds; checks: ForwardedTo[] } {
   const { owner, spec } = program;
-  const refuse = (code: Refusal['code'], message: string) => { refusals.push({ owner, code, message }); };
-  const missing = missingFeature(program, vips, index);
+  const refuse = (code: Refusal['code'], message: string, vip?: string) => { refusals.push({ owner, code, message, ...(vip !== undefined && { vip }) }); };
+  const missing = missingFeature(program, index);
   const services: DesiredService[] = [];
   const bindings: VipBinding[] = [];
   const sysctls = new Map<string, SysctlWant>();
@@ -45,11 +45,15 @@ export function desiredDirector(
   }
 
   for (const { address, family } of directed) {
+    if (family === 'IPv6' && !index.facts.capabilities!.ipv6) {
+      refuse('KernelFeatureMissing', 'IPv6 is disabled in this kernel or its IPVS', address);
+      continue;
+    }
     const held = holds(duties, address);
     const nic = interfaceFor(address, group, index);
     if ('problem' in nic) {
       // A director in another network is none for this VIP; who could hold it is said by its group.
-      if (held) refuse('NoInterface', nic.problem);
+      if (held) refuse('NoInterface', nic.problem, address);
       continue;
     }
     // Nobody resolves addresses on lo: a VIP there is reached by routes.
@@ -169,7 +173,7 @@ function forwardingSysctls(family: ProgramAddress['family'], links: ReadonlySet<
   for (const link of links) want(`net/ipv4/conf/${link}/send_redirects`, '0');
 }
 
-function missingFeature(program: Program, vips: readonly ProgramAddress[], index: NodeIndex): string | null {
+function missingFeature(program: Program, index: NodeIndex): string | null {
   const { capabilities, netfilter } = index.facts;
   const { spec } = program;
   if (!capabilities || capabilities.version === null) return 'this kernel has no ip_vs module; install it and run: modprobe ip_vs';
@@ -185,7 +189,6 @@ function missingFeature(program: Program, vips: readonly ProgramAddress[], index
       return `this kernel (${capabilities.kernel}) cannot send ${spec.tunnel.encapsulation} from IPVS; use IPIP, or Linux 5.3 or newer`;
     }
   }
-  if (!capabilities.ipv6 && vips.some((v) => v.family === 'IPv6')) return 'IPv6 is disabled in this kernel or its IPVS';
   const rules = spec.services.some((s) => s.mark !== 0) || (spec.mode === 'NAT' && spec.sourceAddress !== 'Preserve');
   if (rules && !netfilter) return 'this needs packet-filter rules (source NAT or port ranges) and neither nft nor iptables works here; install nftables or iptables';
   return null;

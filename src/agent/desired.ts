@@ -29,7 +29,7 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   const vips = spec.addresses.filter(({ address }) => {
     const problem = reservedHere(address, index, duties);
     if (!problem) return true;
-    refusals.push({ owner, code: 'AddressReserved', message: problem });
+    refusals.push({ owner, code: 'AddressReserved', vip: address, message: problem });
     if (holds(duties, address)) refusedVips.push(address);
     return false;
   });
@@ -51,7 +51,7 @@ export function desired(program: Program, group: GroupSettings | null, index: No
   // director that holds the VIP sends to it, and that one back.
   const receives = (v: ProgramAddress) => spec.mode !== 'NAT' && !holds(duties, v.address) && receiving(program, v, local, asked).length > 0;
   const [received, directed] = [vips.filter(receives), vips.filter((v) => !receives(v))];
-  const part = desiredDirector(program, vips, directed, services, group, index, duties, weights, refusals);
+  const part = desiredDirector(program, directed, services, group, index, duties, weights, refusals);
   refusedVips.push(...directed.map((v) => v.address).filter((address) => holds(duties, address) && !part.needs.vips.some((b) => b.vip.address === address)));
   const needs = received.length === 0 ? part.needs : join(part.needs, desiredRealServer(program, received, local, asked, index));
   return {

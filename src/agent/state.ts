@@ -24,6 +24,8 @@ export type RefusalCode = keyof typeof REFUSAL_CODES;
 export interface Refusal {
   readonly owner: string;
   readonly code: RefusalCode;
+  /** The one VIP of its VirtualServer that it is about; absent: all of them. */
+  readonly vip?: string;
   /** What is wrong and what to do. */
   readonly message: string;
 }

@@ -24,7 +24,8 @@ export interface ClaimablesInput {
 /** Makes the Claimable of an address of a group. `object`: its VirtualIP, if it was seen. `held`: this node has it. */
 export function claimables(input: ClaimablesInput): (address: string, group: string, object: VirtualIP | null, held: boolean) => Claimable {
   const { assignment, index, view, addresses, known } = input;
-  const unable = new Set(view.refusals.flatMap((r) => (r.code === 'EndpointNotPermitted' ? [] : [r.owner])));
+  // Owners, and single VIPs of owners.
+  const unable = new Set(view.refusals.flatMap((r) => (r.code === 'EndpointNotPermitted' ? [] : [r.vip === undefined ? r.owner : `${r.owner} ${r.vip}`])));
   for (const owner of failuresByOwner(view).keys()) unable.add(owner);
   const present = presentIn(addresses, index.links);
   return (address, group, object, held) => {
@@ -37,7 +38,7 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
       preferred: assignment.preferredOf(address),
       status: object ? { activeNode: object.status?.activeNode ?? '', epoch: object.status?.epoch ?? 0 } : null,
       wanted: owners.length > 0 || (held && !known.has(group)),
-      fit: known.has(group) && owners.some((owner) => view.fragments.has(owner) && !unable.has(owner)),
+      fit: known.has(group) && owners.some((owner) => view.fragments.has(owner) && !unable.has(owner) && !unable.has(`${owner} ${address}`)),
       place,
       present: present.has(address) || (place !== null && `${place.vip.link} ${address}` in addresses),
     };

@@ -222,6 +222,12 @@ test('one VIP that is refused does not take the other with it', () => {
   assert.deepEqual([vips(f), f.refusals.map((r) => r.code), f.refusedVips], [['10.0.1.200 on e0, announced'], ['NoInterface'], ['192.0.2.1']]);
 });
 
+test('a kernel whose IPVS has no IPv6 serves the IPv4 VIP of a dual-stack VirtualServer', () => {
+  const f = only({ vips: ['10.0.1.200', 'fd00:1::200'] }, 'director', (k) => { k.ipvs.ipv6 = false; });
+  assert.deepEqual([vips(f), f.services.map((s) => serviceKey(s.service))], [['10.0.1.200 on e0, announced'], ['TCP 10.0.1.200:80']]);
+  assert.deepEqual([f.refusals.map((r) => [r.code, r.vip]), f.refusedVips], [[['KernelFeatureMissing', 'fd00:1::200']], ['fd00:1::200']]);
+});
+
 test('a kernel without NAT needs no packet filter, and a Preserve service none either', () => {
   assert.deepEqual(only({}, 'director', (k) => { k.net.backend = null; }).refusals, []);
   assert.deepEqual(only({ mode: 'DR' }, 'director', (k) => { k.net.backend = null; }).refusals, []);

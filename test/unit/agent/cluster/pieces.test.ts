@@ -344,6 +344,27 @@ test('what can be claimed: by whom it is wanted, where it would be, and whether 
   assert.equal(claimables({ ...input, addresses: agent.addresses })('10.0.1.200', 'edge', object, true).present, true);
 });
 
+test('a VIP that is refused does not keep this node from taking another one of the same VirtualServer', async (t) => {
+  const host = new TestNode(t, { role: 'auto' });
+  const agent = host.start([]);
+  const dual = program({ directorGroup: 'edge', vips: ['10.0.1.200', 'fd00:1::200', 'fd00:1::201'] });
+  const full = new Assignment({ node: 'n1' }, { spec: { ...spec, reservedAddresses: ['fd00:1::200'] }, groups: new Map([['edge', groupDutyOf(edge)]]), binds: [], programs: new Map([[dual.owner, dual]]) });
+  const change = full.take()!;
+  agent.update(change.programs, change.groups!, full.duties(new Set()));
+  const fits = async () => {
+    await agent.reconcile('full');
+    const make = claimables({ assignment: full, index: agent.index!, view: agent.view, addresses: agent.addresses, known: new Set(['edge']) });
+    return dual.spec.addresses.map(({ address }) => make(address, 'edge', null, false).fit);
+  };
+  assert.deepEqual(await fits(), [true, false, true], 'one became the address of a node');
+  host.kernel.ipvs.ipv6 = false;
+  const again = host.start([]);
+  again.update(change.programs, change.groups!, full.duties(new Set()));
+  await again.reconcile('full');
+  const make = claimables({ assignment: full, index: again.index!, view: again.view, addresses: again.addresses, known: new Set(['edge']) });
+  assert.deepEqual(dual.spec.addresses.map(({ address }) => make(address, 'edge', null, false).fit), [true, false, false]);
+});
+
 test('VIPs that stand on NICs are ours by ledger or mark; those on lo and tunnels are a real server\'s', () => {
   const { net } = makeKernel();
   net.addLink({ name: 't0', kind: 'ipip', tunnelLocal: '10.0.1.11' });
