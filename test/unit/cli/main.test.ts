@@ -1,6 +1,9 @@
 /** The program's table of commands, as a person meets it: help, and names that are none. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { run } from './program.ts';
 
 const COMMANDS = [...run(['--help']).stdout.matchAll(/^  (\w+) /gm)].map(([, name]) => name!);
@@ -32,3 +35,18 @@ test('plan refuses a format that it has not, by name', () => {
   assert.equal(code, 64);
   assert.match(stderr, /-o yaml: must be json/);
 });
+
+for (const [what, ledger] of [['there is no ledger', null], ['the ledger is lost', '{"version":1']] as const) {
+  test(`a cleanup of a state folder where ${what} does not say that it cleaned up`, (t) => {
+    const state = mkdtempSync(join(tmpdir(), 'cleanup-'));
+    t.after(() => { rmSync(state, { recursive: true, force: true }); });
+    if (ledger !== null) writeFileSync(join(state, 'ledger.json'), ledger);
+    for (const time of ['first', 'second']) {
+      const { code, stdout, stderr } = run(['standalone', '--cleanup', '--state', state]);
+      assert.equal(code, 1, `${time} time: ${stderr}`);
+      assert.match(stderr, /no ledger in .*cleanup-.*: what is ours here is not known, and nothing was removed; .*--state/);
+      assert.doesNotMatch(stdout, /cleaned up/);
+    }
+    assert.ok(!existsSync(join(state, 'ledger.json')), 'nor does it look as if there had been nothing');
+  });
+}
