@@ -122,6 +122,7 @@ test('with everything on, every value is where it belongs', async () => {
   assert.equal(monitors.length, 2);
   for (const monitor of monitors) for (const part of ['"release":"prometheus"', '"interval":"15s"', '"port":"health"']) assert.ok(monitor.includes(part), `${part} in ${monitor}`);
   assert.match(text('Namespace', 'ipvs-system'), /"pod-security.kubernetes.io\/enforce":"privileged"/);
+  assert.match(text('Namespace', 'ipvs-system'), /"helm.sh\/resource-policy":"keep"/, 'an upgrade without the value would delete it with all that is in it, the release too');
   assert.match(text('CustomResourceDefinition', 'virtualservers.ipvs-operator.dev'), /"helm.sh\/resource-policy":"keep"/);
 });
 
@@ -149,6 +150,8 @@ for (const [what, values, path] of [
   ['a number out of bounds', { agent: { listen: { port: 70000 } } }, /port/],
   ['a word that is none of the choices', { agent: { logLevel: 'loud' } }, /logLevel/],
   ['a digest that is none', { image: { digest: 'sha256:abc' } }, /digest/],
+  ['a number for an annotation, which the API server takes no better', { agent: { podAnnotations: { 'prometheus.io/port': 9822 } } }, /podAnnotations/],
+  ['a boolean for a label of a node', { controller: { nodeSelector: { infra: true } } }, /nodeSelector/],
   ['a state folder that is no path', { agent: { stateFolder: 'here' } }, /stateFolder/],
 ] as const) {
   test(`the values are refused by name: ${what}`, async () => {

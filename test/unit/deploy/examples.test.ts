@@ -69,6 +69,13 @@ for (const folder of ['argocd', 'flux']) {
   });
 }
 
+test('Flux gives an upgrade the time that agents need, one node after the other: when its time is over it tries no more', () => {
+  const release = readManifests(read('examples/flux/ipvs-operator.yaml')).find(({ kind }) => kind === 'HelmRelease')!['spec'] as { timeout?: string; upgrade: { remediation: { retries: number } } };
+  assert.equal(release.upgrade.remediation.retries, 0);
+  // Its own default are five minutes: a dozen nodes.
+  assert.match(release.timeout ?? '', /^[1-9]\d*h$/);
+});
+
 test('Argo CD and Flux make the namespace with the level that agents need', () => {
   for (const folder of ['argocd', 'flux']) assert.match(filesOf(folder).map(read).join('\n'), /pod-security\.kubernetes\.io\/enforce: privileged/);
   assert.match(read('examples/argocd/ipvs-operator.yaml'), /ServerSideApply=true/);
