@@ -6,8 +6,9 @@ import {
   type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP,
 } from '../../api/v1alpha1/index.ts';
 import { MAX_MEMBERS } from '../../api/v1alpha1/vocabulary.ts';
+import type { Family } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
-import { readPool, type Range } from '../compile/pools.ts';
+import { inRanges, readPool, type Range } from '../compile/pools.ts';
 
 /** Longest list of names in a message. */
 const NAMES = 20;
@@ -61,9 +62,15 @@ interface Used {
 export function poolStatus(pool: ServerObjects['VIPPool'], used: Used, remark: PoolRemark | null, now: string): VIPPoolStatus {
   const capacity = { IPv4: 0n, IPv6: 0n };
   const { allocatable, excluded } = readPool(pool);
-  for (const { family, first, last } of allocatable) capacity[family] += last - first + 1n;
-  // An excluded address outside every block is nobody's loss; counted as if it were inside, the pool never promises too much.
-  for (const address of excluded) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
+  // Blocks may overlap, and each address is given once.
+  const counted: Record<Family, bigint> = { IPv4: -1n, IPv6: -1n };
+  for (const { family, first, last } of [...allocatable].sort((a, b) => (a.first < b.first ? -1 : 1))) {
+    const from = first > counted[family] ? first : counted[family] + 1n;
+    if (last < from) continue;
+    capacity[family] += last - from + 1n;
+    counted[family] = last;
+  }
+  for (const address of excluded) if (inRanges(allocatable, address)) capacity[address.includes(':') ? 'IPv6' : 'IPv4'] -= 1n;
   const { generation } = pool.metadata;
   const full = BigInt(used.ipv4 + used.ipv6) >= capacity.IPv4 + capacity.IPv6;
   // It does what it is for: a pool of one address that is in use must not stop whoever waits until everything is Ready (Flux, Argo CD).

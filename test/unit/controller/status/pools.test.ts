@@ -49,6 +49,9 @@ describe('a pool', () => {
     assert.deepEqual(of({ allocateFirstLast: true, excluded: ['203.0.113.2'] }), { ipv4: '7', ipv6: '0' });
     assert.deepEqual(of({ blocks: [{ cidr: '2001:db8::/64' }], excluded: [] }), { ipv4: '0', ipv6: String(2n ** 64n - 2n) });
     assert.deepEqual(of({ blocks: [{ cidr: '203.0.113.1/32' }], excluded: ['203.0.113.1', '192.0.2.1'] }), { ipv4: '0', ipv6: '0' }, 'never below nothing');
+    const blocks = [{ cidr: '203.0.113.0/29' }, { start: '203.0.113.4', stop: '203.0.113.9' }, { cidr: '203.0.113.0/30' }, { start: '203.0.113.10', stop: '203.0.113.10' }];
+    assert.deepEqual(of({ blocks, excluded: ['203.0.113.4'] }), { ipv4: '9', ipv6: '0' }, 'of blocks that overlap each address once');
+    assert.deepEqual(of({ excluded: ['203.0.113.0', '203.0.113.1'] }), { ipv4: '5', ipv6: '0' }, 'an excluded one that would not be given anyway takes nothing away');
     assert.deepEqual(poolStatus(thePool(), { ipv4: 1, ipv6: 2 }, null, NOW).allocated, { ipv4: '1', ipv6: '2' });
   });
 });
