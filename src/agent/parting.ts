@@ -30,7 +30,8 @@ export class Parting {
   /** Whether the time of some is over. */
   end(now: number): boolean {
     let ended = false;
-    for (const [key, until] of this.#until) if (until <= now) ended = this.#until.delete(key) || ended;
+    // More than its whole time is left: the clock was set back.
+    for (const [key, until] of this.#until) if (until <= now || until - now > this.#stayMs) ended = this.#until.delete(key) || ended;
     return ended;
   }
 

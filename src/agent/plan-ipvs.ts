@@ -225,7 +225,9 @@ function leave(
     return;
   }
   const id = drainKey(key, name);
-  const record = input.drains[id];
+  const known = input.drains[id];
+  // One of a time to come is of a clock that was set back since: it would last until then.
+  const record = known !== undefined && known.since <= input.now ? known : undefined;
   const step = drainStep(
     { protocol: service.protocol, fwmark: service.fwmark !== 0, weight: destination.weight, active: table.active(row), inactive: table.inactive(row) },
     record, drainSeconds, input.now,

@@ -35,6 +35,19 @@ for (const [name, changed, told, stays] of [
   });
 }
 
+test('a VIP that nobody wants does not stay until the old time comes again, when the clock is set back', async (t) => {
+  const node = new TestNode(t, { partingMs: 3_000 });
+  const agent = node.start([]);
+  agent.update(only(shop()), undefined, duties([VIP]));
+  await agent.reconcile('changes');
+  agent.update(new Map([['default/shop', null]]), undefined, duties([]));
+  await agent.reconcile('changes');
+  assert.ok(node.kernel.net.addresses.some((a) => a.address === VIP));
+  node.now -= 600_000;
+  await agent.reconcile('changes');
+  assert.deepEqual([node.kernel.net.addresses.some((a) => a.address === VIP), agent.draining], [false, false]);
+});
+
 test('a VIP that is wanted again meanwhile is not taken away', async (t) => {
   const node = new TestNode(t, { partingMs: 3_000 });
   const agent = node.start([shop()]);

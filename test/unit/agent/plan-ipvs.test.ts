@@ -277,6 +277,17 @@ test('a real server under the second key that a mode gave it is cut, and keeps i
   assert.deepEqual(operations(p), [`delete real server ${KEY} -> 10.0.1.21:0`]);
 });
 
+test('a drain that began at a time that is to come, before the clock was set back, begins now, and takes no longer than it may', async () => {
+  const HOUR = 3_600_000;
+  const there = [{ service: service(), destinations: [rs(1), rs(2, { weight: 0 })] }];
+  const id = `${KEY} -> 10.0.1.22:80`;
+  const given = { desired: [wanted(service(), [rs(1)])], there, ledger: ours, connections: [[KEY, '10.0.1.22:80', 1]] as const };
+  const p = await planned({ ...given, drains: { [id]: { since: HOUR, deadline: HOUR + MINUTE } }, now: 9 });
+  assert.deepEqual([operations(p), [...p.drains]], [[], [[id, { since: 9, deadline: 9 + MINUTE }]]]);
+  const q = await planned({ ...given, drains: Object.fromEntries(p.drains) as DrainRecords, now: 9 + MINUTE });
+  assert.deepEqual(operations(q), [`delete real server ${id}`]);
+});
+
 test('a second key that a mode gave is no stranger to an agent that lost its ledger', async () => {
   const there = { service: service(), destinations: [rs(1, { method: 'direct', port: 0 }), rs(3, { method: 'direct', port: 0 })] };
   const p = await planned({ desired: [wanted(service(), [rs(1, { method: 'direct' }), rs(2, { method: 'direct' })])], there: [there], fresh: true });
