@@ -281,7 +281,7 @@ test('a drain that began at a time that is to come, before the clock was set bac
   const HOUR = 3_600_000;
   const there = [{ service: service(), destinations: [rs(1), rs(2, { weight: 0 })] }];
   const id = `${KEY} -> 10.0.1.22:80`;
-  const given = { desired: [wanted(service(), [rs(1)])], there, ledger: ours, connections: [[KEY, '10.0.1.22:80', 1]] as const };
+  const given: Given = { desired: [wanted(service(), [rs(1)])], there, ledger: ours, connections: [[KEY, '10.0.1.22:80', 1]] };
   const p = await planned({ ...given, drains: { [id]: { since: HOUR, deadline: HOUR + MINUTE } }, now: 9 });
   assert.deepEqual([operations(p), [...p.drains]], [[], [[id, { since: 9, deadline: 9 + MINUTE }]]]);
   const q = await planned({ ...given, drains: Object.fromEntries(p.drains) as DrainRecords, now: 9 + MINUTE });
