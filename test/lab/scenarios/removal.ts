@@ -85,7 +85,7 @@ export const drainUdp = scenario({
   tags: ['removal', 'drain', 'udp'],
   timeoutSeconds: 120,
   run: async (lab) => {
-    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 30 } } }));
+    const text = (endpoints: readonly string[]) => file(pool(), server({ mode: 'NAT', ports: [{ port: 53, protocol: 'UDP' }], endpoints, more: { scheduler: { name: 'rr' }, drain: { timeoutSeconds: 20 } } }));
     const agent = await lab.agent('dir1', { manifests: { 'lab.yaml': text(['10.0.1.21', '10.0.1.22']) } });
     await agent.settled();
     for (const rs of ['rs1', 'rs2']) await lab.serve(rs, { udp: [53] });
