@@ -19,11 +19,13 @@ test('100,000 destinations are applied, read back and deleted whole, without hol
   const started = performance.now();
   let longest = 0;
   let last = started;
+  let turns = 0;
   let watching = true;
   const watch = (): void => {
     const now = performance.now();
     longest = Math.max(longest, now - last);
     last = now;
+    turns++;
     if (watching) setImmediate(watch);
   };
   setImmediate(watch);
@@ -33,12 +35,14 @@ test('100,000 destinations are applied, read back and deleted whole, without hol
   const reading = performance.now();
   const all = await ipvs.readAll();
   const readMs = performance.now() - reading;
-  context.diagnostic(`apply ${applyMs.toFixed(0)} ms, longest turn ${longest.toFixed(0)} ms, read ${readMs.toFixed(0)} ms`);
+  context.diagnostic(`apply ${applyMs.toFixed(0)} ms in ${turns} turns, longest turn ${longest.toFixed(0)} ms, read ${readMs.toFixed(0)} ms`);
   assert.ok(all.complete);
   assert.equal(all.services.size, SERVICES);
   for (const s of services) assert.deepEqual(all.services.get(serviceKey(s))!.destinations.toArray(), destinations);
+  // Turns, for how long one takes is the machine's matter.
+  assert.ok(turns > 50, `${turns} turns`);
   // 0.3 and 0.2 s in a quiet guest, 6 and 1.5 s on an emulated CPU; `ipvsadm -R` takes 13 s in the first and minutes in the other.
-  assert.ok(applyMs < 30_000 && readMs < 10_000 && longest < 5000, `${applyMs} ${readMs} ${longest}`);
+  assert.ok(applyMs < 120_000 && readMs < 60_000, `${applyMs} ${readMs}`);
 
   await applied(ipvs, services.map((s) => ({ kind: 'delService', service: s })));
   assert.equal((await ipvs.readAll()).services.size, 0);
