@@ -10,16 +10,27 @@ import type { Link } from './types.ts';
 export class Links {
   readonly #connection: NetlinkConnection;
   #byName: Map<string, Link> | null = null;
+  #complete = true;
 
   constructor(connection: NetlinkConnection) { this.#connection = connection; }
 
   /** Forgets what was read. */
   invalidate(): void { this.#byName = null; }
 
-  /** The link, or undefined when there is none of that name. Throws KernelError when links cannot be read. */
+  /**
+   * The link, or undefined when there is none of that name. Throws KernelError when links cannot be read, DUMP_INTERRUPTED when the list may only
+   * not show it: who believed it gone would leave its address there for ever.
+   */
   find(name: string): Link | undefined {
-    this.#byName ??= new Map(readLinks(this.#connection).items.map((link) => [link.name, link]));
-    return this.#byName.get(name);
+    if (this.#byName === null) {
+      const { items, complete } = readLinks(this.#connection);
+      this.#byName = new Map(items.map((link) => [link.name, link]));
+      this.#complete = complete;
+    }
+    const link = this.#byName.get(name);
+    if (link !== undefined || this.#complete) return link;
+    const message = 'the links changed each time they were read, and it was not among them';
+    throw new KernelError({ code: 'DUMP_INTERRUPTED', operation: 'RTM_GETLINK', object: name, message });
   }
 
   /** The link. Throws KernelError KERNEL_REFUSED with ENODEV, as the kernel would. */

@@ -126,6 +126,15 @@ describe('applying node operations', () => {
     assert.equal(sends().at(-1), 'DELADDR NEWADDR');
   });
 
+  it('does not take a link for gone that an interrupted list does not show: its VIP would stay, and nobody know of it', async () => {
+    const route = scriptedSocket((messages) => messages.flatMap(({ type, sequence, flags }) =>
+      (type === RTM.GETLINK ? [link(sequence, 1, 'lo'), doneReply(sequence, 0, 0x12)] : flags & 4 ? [errorReply(sequence, 0)] : [])));
+    const net = openNet({ connections: { route: new NetlinkConnection(0, { socket: route }), generic: new NetlinkConnection(16, { socket: scriptedSocket((m) => [doneReply(m[0]!.sequence)]) }) } });
+    const gone: NetOperation[] = [{ kind: 'delAddress', vip: { link: 'e0', family: 'IPv4', address: '10.0.0.1' } }, { kind: 'delTunnel', name: 't0' }];
+    assert.deepEqual((await net.apply(gone)).map((f) => [f.index, f.error.code]), [[0, 'DUMP_INTERRUPTED'], [1, 'DUMP_INTERRUPTED']]);
+    assert.deepEqual(await net.apply([{ kind: 'delAddress', vip: { link: 'lo', family: 'IPv4', address: '10.0.0.1' } }]), [], 'one that it shows is there');
+  });
+
   it('never deletes a link that is no tunnel', async () => {
     const { net, sends } = client();
     assert.match((await failuresOf(net, [{ kind: 'delTunnel', name: 'e0' }]))[0] ?? '', /^0 INVALID RTM_DELLINK e0: it is no tunnel/);
