@@ -123,11 +123,10 @@ export class ManifestFolder {
     }
     const content = contentName(bytes);
     // `program > shop.yaml` empties the file before the program has begun, and a full disk leaves it so.
-    const known = this.#keptFrom(file, new Set()).length > 0;
-    if (bytes.length === 0 && (known || this.#first)) {
+    // What came from it before this process began is not known: it may be something.
+    if (bytes.length === 0 && (this.#first || this.#keptFrom(file, new Set()).length > 0)) {
       const message = 'it is empty, as after a write that has just begun or met a full disk; what came from it before stays in force; delete the file if nothing of it is wanted';
-      // What came from it before this process began is not known: perhaps nothing.
-      return this.#broken(file, listed.signature, content, { code: 'FileEmpty', severity: known ? 'error' : 'info', file, message });
+      return this.#broken(file, listed.signature, content, { code: 'FileEmpty', severity: 'error', file, message });
     }
     let text: string;
     try {

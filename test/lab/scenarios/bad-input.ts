@@ -96,6 +96,7 @@ export const broken = scenario({
     const held = await lab.hold('c1', { address: vip, port: 80, count: 5 });
     const edits: readonly [string, string][] = [
       ['not YAML any more', good.replace('"spec": {', '"spec": [{')],
+      ['a file that lost all of its bytes', ''],
       ['a half-written file', good.slice(0, good.length / 2)],
       ['an unknown field', good.replace('"mode"', '"mood"')],
       ['a VIP outside every pool', good.replace('10.0.1.200', '10.9.9.9')],

@@ -78,6 +78,7 @@ test('what is printed for a fresh host is what is done, and then there is nothin
 
 const damages: readonly [what: string, damage: (bench: Bench) => void, problem: RegExp][] = [
   ['a manifest that is no YAML any more', (b) => b.write('shop.yaml', 'kind: [unclosed\n'), /shop\.yaml: .*not YAML/],
+  ['a manifest that lost all of its bytes', (b) => b.write('shop.yaml', ''), /shop\.yaml: it is empty/],
   ['a manifest with an unknown field', (b) => b.write('shop.yaml', server('shop', '10.0.1.200').replace('mode:', 'mood:')), /shop\.yaml: .*spec\.mood/],
   ['a VirtualServer that is refused now', (b) => b.write('shop.yaml', server('shop', '10.9.9.9')), /default\/shop: AddressOutsidePools/],
   ['a folder that is gone', (b) => renameSync(b.manifests, `${b.manifests}.away`), /cannot be read/],

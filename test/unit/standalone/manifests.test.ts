@@ -132,7 +132,7 @@ test('a file that loses all of its bytes, as by `program > a.yaml` or on a full 
   assert.deepEqual(names(f.scan()), [key('b')]);
   f.write('b.yaml', '');
   const restarted = new ManifestFolder(f.dir).scan(Date.now() + 60_000);
-  assert.deepEqual([restarted.objects.size, restarted.complete, restarted.problems.map((p) => `${p.code} ${p.severity}`)], [0, false, ['FileEmpty info']], 'nor does a restart take it at its word');
+  assert.deepEqual([restarted.objects.size, restarted.complete, restarted.problems.map((p) => `${p.code} ${p.severity}`)], [0, false, ['FileEmpty error']], 'nor does a restart take it at its word');
   f.write('b.yaml', '# nothing');
   assert.deepEqual(names(f.scan()), [], 'who writes a word means it');
 });
