@@ -19,8 +19,8 @@ export interface Binding extends Pick<Verdict, 'addresses' | 'binds'> {
 export interface NodesInput {
   readonly nodes: Iterable<Node>;
   readonly groups: Iterable<GroupSettings>;
-  /** Groups that cannot be read now: nodes go on directing for them, and no other node begins. */
-  readonly unreadGroups: ReadonlySet<string>;
+  /** Groups that cannot be read now, or are gone while somebody is served by them: nodes go on directing for them, and no other node begins. */
+  readonly keptGroups: ReadonlySet<string>;
   /** By VirtualServer. */
   readonly bindings: Iterable<readonly [owner: string, binding: Binding]>;
   readonly reserved: readonly string[];
@@ -47,7 +47,7 @@ export function groupsOf(node: Node, groups: Iterable<GroupSettings>): string[] 
   return [...groups].filter(selects).map((g) => g.name).sort();
 }
 
-export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, present, kept, sends }: NodesInput): WantedNodes {
+export function desiredNodes({ nodes, groups, keptGroups, bindings, reserved, present, kept, sends }: NodesInput): WantedNodes {
   const binds = new Map<string, Map<string, IPVSNodeBind>>();
   for (const [virtualServer, { binds: list, addresses, mode, tunnel }] of bindings) {
     for (const { node, localAddress } of list) {
@@ -59,7 +59,7 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
       }
     }
   }
-  const all = [...groups].filter((g) => !unreadGroups.has(g.name));
+  const all = [...groups].filter((g) => !keptGroups.has(g.name));
   const byName = new Map<string, IPVSNode>();
   const overfull = new Map<string, number>();
   let waiting = false;
@@ -67,7 +67,7 @@ export function desiredNodes({ nodes, groups, unreadGroups, bindings, reserved, 
     const { name, uid } = node.metadata;
     const before = present(name)?.spec;
     const directorGroups = fitting(
-      [...groupsOf(node, all), ...(before?.directorGroups ?? []).filter((g) => unreadGroups.has(g))].sort(),
+      [...groupsOf(node, all), ...(before?.directorGroups ?? []).filter((g) => keptGroups.has(g))].sort(),
       before?.directorGroups, (g) => g, MAX_GROUPS,
     );
     const own = binds.get(name) ?? new Map<string, IPVSNodeBind>();

@@ -212,12 +212,15 @@ export class Writing {
 
   #wantedNodes(compiler: Compiler): WantedNodes {
     const { world, serving, reserved, unread } = this.#options;
-    const unreadGroups = new Set([...unread()].flatMap((key) => (key.startsWith('DirectorGroup/') ? [key.slice('DirectorGroup/'.length)] : [])));
-    return desiredNodes({
-      nodes: world.nodes.store.values(), groups: compiler.groups.values(), unreadGroups, bindings: serving.bindings, reserved: reserved(),
+    const unreadGroups = [...unread()].flatMap((key) => (key.startsWith('DirectorGroup/') ? [key.slice('DirectorGroup/'.length)] : []));
+    // And of those that were deleted: whoever is served by their directors is served on.
+    const orphaned = new Set([...compiler.programs.values()].map(({ spec }) => spec.directorGroup).filter((name) => name !== '' && !compiler.groups.has(name)));
+    const wanted = desiredNodes({
+      nodes: world.nodes.store.values(), groups: compiler.groups.values(), keptGroups: new Set([...unreadGroups, ...orphaned]), bindings: serving.bindings, reserved: reserved(),
       present: (name) => this.nodes.objects.get(name), kept: (owner) => compiler.programs.has(owner) && compiler.verdicts.get(owner)?.accepted !== true,
       sends: (owner, node) => [...this.present(owner), ...world.programs.store.by('owner', owner)].some((program) => sends(program, node)),
     });
+    return { ...wanted, waiting: wanted.waiting || orphaned.size > 0 };
   }
 
   /** What takes something away first, then what adds, then the rest: a connection to nobody is the worst of the three. */

@@ -111,7 +111,7 @@ const binding = (nodes: Record<string, string>, addresses: string[], more: Parti
 describe('IPVSNodes', () => {
   const nodes = [node('n1', ['192.0.2.1'], { edge: '' }), node('n2', ['192.0.2.2'], { role: 'web' }), node('n3', ['192.0.2.3'])];
   const present = new Map<string, IPVSNode>();
-  const input = (more: Partial<NodesInput> = {}): NodesInput => ({ nodes, groups: [], unreadGroups: new Set(), bindings: [], reserved: [], present: (n) => present.get(n), kept: () => false, sends: () => false, ...more });
+  const input = (more: Partial<NodesInput> = {}): NodesInput => ({ nodes, groups: [], keptGroups: new Set(), bindings: [], reserved: [], present: (n) => present.get(n), kept: () => false, sends: () => false, ...more });
   const bind = (address: string, localAddress = '192.0.2.2', virtualServer = 'ns/a', mode: 'DR' | 'TUN' = 'DR'): IPVSNodeBind => ({ address, family: 'IPv4', mode, localAddress, virtualServer });
   const existing = (name: string, binds: IPVSNodeBind[], directorGroups: string[] = []): ((n: string) => IPVSNode | undefined) => (n) =>
     (n === name ? { apiVersion: 'ipvs-operator.dev/v1alpha1', kind: 'IPVSNode', metadata: { name }, spec: { directorGroups, realServer: { binds }, reservedAddresses: [] } } : undefined);
@@ -142,7 +142,7 @@ describe('IPVSNodes', () => {
   });
 
   it('stay in groups that cannot be read, and no other node comes in', () => {
-    const { byName } = desiredNodes(input({ groups: [settings('edge'), settings('all')], unreadGroups: new Set(['edge']), present: existing('n2', [], ['edge', 'gone']) }));
+    const { byName } = desiredNodes(input({ groups: [settings('edge'), settings('all')], keptGroups: new Set(['edge']), present: existing('n2', [], ['edge', 'gone']) }));
     assert.deepEqual([...byName].map(([n, o]) => [n, o.spec.directorGroups]), [['n1', ['all']], ['n2', ['all', 'edge']], ['n3', ['all']]]);
   });
 
