@@ -18,16 +18,17 @@ import type { Duties } from './duties.ts';
 import type { NodeIndex, RoleChoice } from './facts.ts';
 import { Fragments } from './fragments.ts';
 import type { HealthSource } from './health/source.ts';
+import { KeptDrains } from './kept-drains.ts';
 import { KnownNode, type Reading } from './known-node.ts';
 import { markedAddresses, ownsNothing, type Ledger } from './ledger.ts';
-import { loadLedger, readDrains } from './load-ledger.ts';
+import { loadLedger } from './load-ledger.ts';
 import { observeNode, sysctlsDrifted } from './observe.ts';
 import { logWork, type PassKnowledge } from './kernel-log.ts';
 import { countOperations, formatOperation, unfold, type Operation } from './operation.ts';
 import { noteOfKept, plan, type ForeignReport, type Plan } from './plan.ts';
 import { ReadBack, type Basis } from './read-back.ts';
 import { Parting } from './parting.ts';
-import { StateFolderError, type StateFolder } from './state-folder.ts';
+import type { StateFolder } from './state-folder.ts';
 import type { DesiredService, Fragment, Refusal, SharedState } from './state.ts';
 import { Tally } from './tally.ts';
 import { upkeepOf } from './upkeep.ts';
@@ -108,8 +109,7 @@ export class Agent {
   readonly #fragments: Fragments;
   readonly #known: KnownNode;
   #ledger: Ledger;
-  #drains: DrainRecords;
-  #drainsUnsaved = false;
+  readonly #drains: KeptDrains;
   readonly #parting: Parting;
   #busy = false;
   #lookedAtNode = false;
@@ -140,7 +140,7 @@ export class Agent {
     this.#fragments = new Fragments(options.health);
     this.#parting = new Parting(options.partingMs ?? 0);
     this.#ledger = loadLedger(folder, options.log);
-    this.#drains = readDrains(folder);
+    this.#drains = new KeptDrains(folder, options.log);
   }
 
   /** Takes changed programs (null: gone) and, where they changed, the groups and the duties. Nothing is done until the next reconcile. */
@@ -160,18 +160,19 @@ export class Agent {
   /** Whether the last reconcile read addresses, links, sysctls and rules: with thousands of VIPs it takes long. */
   get lookedAtNode(): boolean { return this.#lookedAtNode; }
   /** Whether something that leaves is to be looked at soon. */
-  get draining(): boolean { return this.#parting.any || Object.keys(this.#drains).length > 0; }
+  get draining(): boolean { return this.#parting.any || this.#drains.any; }
 
   get view(): AgentView {
     const refusals = [...this.#refusals, ...this.#fragments.refusals];
     return {
       fragments: this.#fragments.byOwner, services: this.#fragments.services, shared: this.#fragments.shared,
-      refusals, failures: this.#failures, drains: this.#drains, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
+      refusals, failures: this.#failures, drains: this.#drains.records, remaining: this.#remaining, foreign: this.#foreign, notes: this.#notes,
       capabilities: this.#known.capabilities, netfilter: this.#known.index?.facts.netfilter ?? null, operations: this.#tally.total, drifts: this.#tally.drifts,
     };
   }
 
   get tally(): Readonly<Tally> { return this.#tally; }
+
   /** What this node has, as the last reconcile found it; null before the first. */
   get index(): NodeIndex | null { return this.#known.index; }
 
@@ -217,7 +218,7 @@ export class Agent {
     const { keys, needsChanged: changed } = this.#fragments.refresh(index);
     const needsChanged = this.#parting.end(this.#options.clock()) || changed;
     this.#changed = { keys, node: needsChanged };
-    const some = new Set([...keys, ...this.#suspects, ...drainsByService(this.#drains).keys()]);
+    const some = new Set([...keys, ...this.#suspects, ...drainsByService(this.#drains.records).keys()]);
     const full = extent === 'full' || this.#ledger.fresh || some.size > READ_SINGLY;
     const scope = full ? null : some;
     if (extent === 'changes' && !full && some.size === 0 && !needsChanged) return null;
@@ -231,7 +232,7 @@ export class Agent {
 
   #basis(): Basis {
     return {
-      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains, now: this.#options.clock(),
+      desired: this.#fragments, ledger: this.#ledger, drains: this.#drains.records, now: this.#options.clock(),
       noneScheduler: this.#known.capabilities?.schedulers.has('none') ?? false,
       refused: this.#fragments.refused(), conflicts: this.#conflicts, additive: !this.#known.complete, parting: this.#parting.staying,
     };
@@ -246,7 +247,8 @@ export class Agent {
     if (!this.#known.complete || this.#ledger.fresh || this.#fragments.allDirty || this.#failures.length > 0 || this.#fragments.lacksFeatures) return null;
     const sameFacts = (net: NetObservation) => this.#known.same(net, this.#reading());
     const means = { kernel: this.#kernel, basis: () => this.#basis(), usesIpvs: this.#usesIpvs(), sameFacts, onReady, signal };
-    return this.#readBack = new ReadBack({ ...means, ...(stepMs !== undefined && { stepMs }) });
+    this.#readBack = new ReadBack({ ...means, ...(stepMs !== undefined && { stepMs }) });
+    return this.#readBack;
   }
 
   /** Ends a comparison that is done: what it found is looked at, and put right. */
@@ -263,8 +265,8 @@ export class Agent {
   }
 
   async #execute({ plan: p, full, unread }: Planned, signal?: AbortSignal): Promise<Report> {
-    const [ledger, drains] = [this.#ledger, this.#drains];
-    this.#saveDrains(p.drainsBefore);
+    const [ledger, drains] = [this.#ledger, this.#drains.records];
+    this.#drains.set(p.drainsBefore);
     try {
       this.#saveLedger(p.ledgerBefore);
     } catch (error) {
@@ -288,7 +290,7 @@ export class Agent {
     if (failures.length === 0) {
       const established = full && p.complete && p.ledgerAfter.fresh ? { ...p.ledgerAfter, fresh: false } : p.ledgerAfter;
       this.#saveLedger(established);
-      this.#saveDrains(p.drainsAfter);
+      this.#drains.set(p.drainsAfter);
     }
     if (full) {
       this.#foreign = p.foreign;
@@ -296,7 +298,7 @@ export class Agent {
     }
     this.#conflicts = p.conflicts;
     // Those that a narrow pass did not look at are as before; those that are through are in nobody's records.
-    this.#remaining = new Map([...this.#remaining, ...p.remaining].filter(([id]) => id in this.#drains));
+    this.#remaining = new Map([...this.#remaining, ...p.remaining].filter(([id]) => id in this.#drains.records));
     this.#refusals = p.refusals;
     this.#failures = failures;
     if (full) this.#driftLook.left(this.#usesIpvs() && !this.#known.lacksIpvs ? this.#kernel.ipvs.fingerprint() : null);
@@ -372,20 +374,6 @@ export class Agent {
   #saveLedger(ledger: Ledger): void {
     if (ledger !== this.#ledger) this.#folder.write('ledger', ledger);
     this.#ledger = ledger;
-  }
-
-  /** Without their records drains begin anew after a restart, and that is all: where they cannot be written they count all the same. */
-  #saveDrains(drains: DrainRecords): void {
-    const unsaved = this.#drainsUnsaved;
-    if (drains === this.#drains && !unsaved) return;
-    [this.#drains, this.#drainsUnsaved] = [drains, true];
-    try {
-      this.#folder.write('drains', drains);
-      this.#drainsUnsaved = false;
-    } catch (error) {
-      if (!(error instanceof StateFolderError)) throw error;
-      if (!unsaved) this.#options.log.error({ err: error.message }, 'drains not written; after a restart they would begin anew');
-    }
   }
 
   /** VIPs of ours that this node answers for, by `link address`; the same object until they change. */

@@ -1,6 +1,5 @@
-/** Reads what the process before left: the ledger, and says what it means when there is none; and the drains. What they are, is ledger.ts's and drain.ts's. */
+/** Reads the ledger of the process before, and says what it means when there is none. What a ledger is, is ledger.ts's. */
 import type { Logger } from 'pino';
-import type { DrainRecords } from './drain.ts';
 import { emptyLedger, readLedger, type Ledger } from './ledger.ts';
 import type { StateFolder } from './state-folder.ts';
 
@@ -11,10 +10,4 @@ export function loadLedger(folder: StateFolder, log: Logger): Ledger {
   if (file.state === 'missing') log.info({ folder: folder.path }, 'no ledger: what stands where ours should stand is adopted, nothing is deleted');
   else log.warn({ problem: file.state === 'corrupt' ? file.problem : 'not a ledger' }, 'ledger lost: what stands is adopted, nothing is deleted');
   return emptyLedger(true);
-}
-
-/** Lost, all that drains begins anew. */
-export function readDrains(folder: StateFolder): DrainRecords {
-  const drains = folder.read('drains');
-  return drains.state === 'ok' ? drains.value as DrainRecords : {};
 }
