@@ -1,7 +1,7 @@
 /** Credentials from a pod, from a kubeconfig file and from plugins: what is read, what is read again, what is refused and in which words. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CredentialsError, inClusterCredentials, tlsDigest, type CredentialsErrorCode } from '../../../src/kube/credentials.ts';
@@ -263,9 +263,9 @@ describe('loadKubeConfig', () => {
   /** A plugin that counts its runs. */
   function plugin(t: TestContext, script: string): Parts {
     const path = join(folder(t), 'plugin');
-    writeFileSync(path, `#!/bin/sh\n${script}\n`);
-    chmodSync(path, 0o755);
-    return { user: { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: path, interactiveMode: 'Never' } } };
+    writeFileSync(path, `${script}\n`);
+    // Not itself: where temporary files are nothing may be executed on some hosts.
+    return { user: { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'sh', args: [path], interactiveMode: 'Never' } } };
   }
   const counting = (t: TestContext): Parts => {
     const runs = join(folder(t), 'runs');

@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -68,9 +68,8 @@ for (const [what, script] of Object.entries({
   'no JSON': `echo '${SECRET}'`, 'half of it': `echo '{"status":{"token":"${SECRET}'`, 'JSON that is no credential': `echo '["${SECRET}"]'`, 'a token of two lines': `printf '{"status":{"token":"${SECRET}\\\\n${SECRET}"}}'`,
 })) {
   test(`a plugin that prints ${what} is told without what it printed`, async (t) => {
-    const plugin = write(t, `#!/bin/sh\n${script}\n`);
-    chmodSync(plugin, 0o755);
-    const path = write(t, kubeconfig(`    exec: { apiVersion: client.authentication.k8s.io/v1, command: ${plugin}, interactiveMode: Never }\n`));
+    const plugin = write(t, `${script}\n`);
+    const path = write(t, kubeconfig(`    exec: { apiVersion: client.authentication.k8s.io/v1, command: sh, args: [ ${plugin} ], interactiveMode: Never }\n`));
     const error: unknown = await loadKubeConfig({ env: {}, path }).then(() => null, (e: unknown) => e);
     assert.ok(error instanceof Error, 'it is refused');
     assert.doesNotMatch(logged(error), new RegExp(SECRET.slice(0, 8)));
