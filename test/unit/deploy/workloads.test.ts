@@ -45,6 +45,11 @@ test('the controller is nobody: no user, no capability, no volume, a read-only r
   assert.deepEqual(object('PodDisruptionBudget', 'ipvs-operator-controller')['spec'], { minAvailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: controller.spec.selector });
 });
 
+test('replicas of the controller are spread over nodes among those of one form: otherwise an upgrade may leave both on one node', () => {
+  const [spread, ...others] = controller.spec.template.spec['topologySpreadConstraints'] as { topologyKey: string; matchLabelKeys?: string[]; labelSelector: unknown }[];
+  assert.deepEqual([spread!.topologyKey, spread!.matchLabelKeys, spread!.labelSelector, others], ['kubernetes.io/hostname', ['pod-template-hash'], controller.spec.selector, []]);
+});
+
 test('every selector selects its own pods', () => {
   for (const { spec } of [controller, agent]) for (const [label, value] of Object.entries(spec.selector.matchLabels)) assert.equal(spec.template.metadata.labels[label], value);
   assert.notDeepEqual(controller.spec.selector, agent.spec.selector);
