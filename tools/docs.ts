@@ -41,7 +41,7 @@ function errorsPage(): string {
     '## What is wrong with the folder or a file', meanings(FILE_PROBLEM_CODES),
     '## Why this node does not serve a part', meanings(REFUSAL_CODES),
     '## The kernel', 'With errno and operation in the message.', meanings(KERNEL_ERROR_CODES),
-    '## The API server', 'With the request and the server\'s own words in the message. Controller and agents try again by themselves.', meanings(API_ERROR_CODES),
+    '## The API server', 'With the request and the server\'s own words in the message. Controller and agents try again by themselves.', meanings({ ...API_ERROR_CODES, INVALID_OBJECT: 'An object of one of our kinds breaks its schema, as after a change of versions; its last good version is in use. The message names it and the field.' }),
     '## Credentials', 'A kubeconfig or service account that cannot be used.', meanings(CREDENTIALS_ERROR_CODES),
     '## The process', meanings({ ...STATE_FOLDER_CODES, ...HEALTH_CODES, USAGE: 'A command-line option is unknown, missing or wrong. Exit code 64.' }),
   ].join('\n\n') + '\n';

@@ -55,7 +55,7 @@ async function readTable(ipvs: IpvsClient, signal: AbortSignal): Promise<TableEn
   const broken = [...observation.services.values()].filter((s) => !s.complete).length;
   if (!observation.complete || broken > 0) {
     const how = broken > 0 ? ` (${broken} services are incomplete)` : '';
-    throw Object.assign(new Error(`the table changed while it was read${how}; try again`), { code: 'INCOMPLETE' });
+    throw Object.assign(new Error(`the table changed while it was read${how}; try again`), { code: 'DUMP_INTERRUPTED' });
   }
   return tableOf(observation);
 }

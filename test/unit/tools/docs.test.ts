@@ -30,6 +30,15 @@ test('every code of every table of codes in the source is on the page of codes',
   }
 });
 
+test('a code that an error is given where it is thrown is on that page too', () => {
+  const page = readFileSync(new URL('docs/errors.md', root), 'utf8');
+  const given = globSync('src/**/*.ts', { cwd: root.pathname }).flatMap((file) => [...readFileSync(new URL(file, root), 'utf8').matchAll(/\bcode(?:: | = )'([A-Z]+_?[A-Z_]+)'/g)].map(([, code]) => ({ file, code: code! })));
+  // Those of the system, which Node writes in capitals too, are no codes of ours.
+  const ours = given.filter(({ code }) => !/^E[A-Z0-9]+$|^(ABORT_ERR|ERR_.*)$/.test(code));
+  assert.ok(ours.some(({ code }) => code === 'USAGE'));
+  assert.deepEqual(ours.filter(({ code }) => !page.includes(`| \`${code}\` |`)), []);
+});
+
 /** Every page of the repository, by its path. */
 const pagesOf = (...patterns: readonly string[]): [path: string, text: string][] => patterns.flatMap((pattern) => globSync(pattern, { cwd: root.pathname })).sort().map((path) => [path, readFileSync(new URL(path, root), 'utf8')]);
 const allPages = pagesOf('*.md', '{docs,deploy,examples,src,test}/**/*.md');
