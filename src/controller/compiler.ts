@@ -7,6 +7,7 @@
 import { exact, Sharer } from '../api/share.ts';
 import type { DirectorGroup, Kind, VIPPool, VirtualServer } from '../api/v1alpha1/index.ts';
 import type { GroupSettings, Program } from '../api/v1alpha1/program.ts';
+import { WITHDRAWN } from './compile/claims.ts';
 import { affectedBy, claimSignature, compileOne, follow, prepare, undecided, type Context, type Followed, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
@@ -27,9 +28,6 @@ export type Objects = ReadonlyMap<string, { readonly object: VirtualServer | VIP
 
 /** What could not be read: nothing; something, nobody knows what; or these objectKeys. */
 export type Unread = boolean | ReadonlySet<string>;
-
-/** Refusals that withdraw a right: serving on would be wrong. */
-const WITHDRAWN: ReadonlySet<string> = new Set(['NamespaceNotAllowed', 'PoolNotFound']);
 
 export class Compiler {
   /** The last accepted program of each owner. */

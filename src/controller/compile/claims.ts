@@ -41,6 +41,9 @@ export interface ClaimInput {
   readonly unread: ReadonlySet<string>;
 }
 
+/** Refusals that withdraw a right: serving on would be wrong. */
+export const WITHDRAWN: ReadonlySet<string> = new Set<ClaimReason>(['NamespaceNotAllowed', 'PoolNotFound']);
+
 /** Looks at most; each lets in somebody for whom the one before made room. */
 const LOOKS = 8;
 
@@ -215,10 +218,11 @@ class Round {
     const source = `${server.metadata.namespace}/${name}`;
     const claim = this.#input.servers.get(source)?.spec.vip?.sharedFrom ? undefined : this.#byServer.get(source);
     if (!claim) {
-      return no('Pending',
+      return this.#outOf(this.#input.memory.claims[key] ?? [], server.metadata.namespace) ?? no('Pending',
         `spec.vip.sharedFrom: VirtualServer ${source} does not exist or shares its address itself; create it, or name the one that holds the address`);
     }
-    if (!claim.ok) return no('Pending', `spec.vip.sharedFrom: VirtualServer ${source} has no address: ${claim.message}`);
+    // A right that the one has no more the other has not either (controller/compiler.ts).
+    if (!claim.ok) return no(WITHDRAWN.has(claim.reason) ? claim.reason : 'Pending', `spec.vip.sharedFrom: VirtualServer ${source} has no address: ${claim.message}`);
     for (const address of claim.addresses) {
       const taken = this.#conflict(key, address, server);
       if (taken) return taken;
@@ -253,6 +257,15 @@ class Round {
   #entry(pool: Pool, namespace: string): Refusal | null {
     if (admits(pool, namespace, this.#input.cluster.namespaceLabels(namespace))) return null;
     return no('NamespaceNotAllowed', `VIPPool ${pool.name} does not admit namespace ${namespace}; ask its owner to add it to spec.allowedNamespaces`);
+  }
+
+  /** Why a namespace may not have addresses that it had; null where some pool of each admits it, or none holds it. */
+  #outOf(addresses: readonly string[], namespace: string): Refusal | null {
+    for (const address of addresses) {
+      const refusals = [...this.#input.pools.values()].filter((p) => poolHolds(p, address)).sort(byName).map((p) => this.#entry(p, namespace));
+      if (refusals.length > 0 && !refusals.includes(null)) return refusals[0]!;
+    }
+    return null;
   }
 
   /** Old claims stay when a quota shrinks below them, but they count. */

@@ -1,0 +1,48 @@
+/** Rights that are withdrawn: whoever a pool does not admit any more is served by none of its addresses, whatever way it had them. */
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Bench, lease, node } from './bench.ts';
+import { endpoints, group, pool, ports, server } from './compile/setup.ts';
+
+const programs = (b: Bench): string[] => b.all('VirtualServerProgram').map((p) => p.metadata.name).sort();
+const elsewhere = pool('public', { allowedNamespaces: { names: ['elsewhere'] } });
+
+async function sharing(): Promise<Bench> {
+  const b = new Bench();
+  b.put(pool(), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), server('shop', endpoints('10.0.0.1')));
+  b.put(server('second', { ...endpoints('10.0.0.2'), ...ports(81), vip: { sharedFrom: { name: 'shop' } } }));
+  b.start();
+  await b.settle();
+  assert.deepEqual(programs(b), ['second', 'shop']);
+  return b;
+}
+
+test('who shares an address is not served by it when the pool admits the namespace no more', async () => {
+  const b = await sharing();
+  b.put(elsewhere);
+  await b.settle();
+  assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [[], 'False NamespaceNotAllowed']);
+  b.put(pool());
+  await b.settle();
+  assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [['second', 'shop'], 'True Accepted'], 'and is again when it does');
+  await b.stopAll();
+});
+
+test('nor when the pool is deleted', async () => {
+  const b = await sharing();
+  b.drop('VIPPool', 'public');
+  await b.settle();
+  assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [[], 'False PoolNotFound']);
+  await b.stopAll();
+});
+
+test('nor when the one that it shared with was deleted before: until then it is served on', async () => {
+  const b = await sharing();
+  b.drop('VirtualServer', 'default/shop');
+  await b.settle();
+  assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [['second'], 'False Pending']);
+  b.put(elsewhere);
+  await b.settle();
+  assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [[], 'False NamespaceNotAllowed']);
+  await b.stopAll();
+});
