@@ -14,6 +14,8 @@ import { joinNeeds, joinServices, NO_NEEDS, sameNeeds, type DesiredService, type
 
 export class Fragments {
   readonly #programs = new Map<string, Program>();
+  /** Of those that cannot be had here for want of a kernel feature, the form before, in this process. */
+  readonly #able = new Map<string, Program>();
   readonly #sharer = new Sharer();
   #groups: ReadonlyMap<string, GroupSettings> = new Map();
   #duties: Duties = ALONE;
@@ -49,7 +51,10 @@ export class Fragments {
   update(changed: ReadonlyMap<string, Program | null>, groups?: ReadonlyMap<string, GroupSettings>, duties?: Duties): void {
     for (const [owner, program] of changed) {
       if (program) this.#programs.set(owner, program);
-      else this.#programs.delete(owner);
+      else {
+        this.#programs.delete(owner);
+        this.#able.delete(owner);
+      }
       this.#dirty.add(owner);
     }
     if (groups) {
@@ -69,6 +74,7 @@ export class Fragments {
   /** No program wants anything any more. */
   clear(): void {
     this.#programs.clear();
+    this.#able.clear();
     this.#byOwner.clear();
     this.#refusing.clear();
     this.#contested.clear();
@@ -175,7 +181,18 @@ export class Fragments {
     return this.#allDirty ? new Set([...this.#programs.keys(), ...this.#byOwner.keys()]) : this.#dirty;
   }
 
+  /** What needs a feature that the kernel lacks is served on in its form before, but with its real servers: pods do not wait for a module. */
   #desired(program: Program, index: NodeIndex): Fragment {
+    const fragment = this.#asItIs(program, index);
+    const refused = fragment.refusals.some((r) => r.code === 'KernelFeatureMissing' && r.vip === undefined);
+    if (!refused) this.#able.set(program.owner, program);
+    const before = refused ? withServicesOf(this.#able.get(program.owner), program) : null;
+    if (before === null) return fragment;
+    const old = this.#asItIs(before, index);
+    return old.refusals.length > 0 ? fragment : { ...old, contentHash: fragment.contentHash, refusals: fragment.refusals };
+  }
+
+  #asItIs(program: Program, index: NodeIndex): Fragment {
     return this.#lean(desired(program, this.#groups.get(program.spec.directorGroup) ?? null, index, this.#duties,
       program.spec.healthCheck === undefined ? null : this.#health.weights(program, index)));
   }
@@ -193,4 +210,13 @@ export class Fragments {
       refusedVips: exact(refusedVips),
     };
   }
+}
+
+/** A form of before with the real servers of today; null where the two are not of one shape. */
+function withServicesOf(before: Program | undefined, now: Program): Program | null {
+  const shape = ({ spec }: Program) => JSON.stringify([
+    spec.directorGroup, spec.addresses, spec.mode, spec.tunnel, spec.healthCheck ?? null, spec.services.map((s) => [s.mark, s.ports.map((p) => [p.protocol, p.port, p.endPort])]),
+  ]);
+  if (before === undefined || shape(before) !== shape(now)) return null;
+  return { ...before, spec: { ...before.spec, services: now.spec.services } };
 }

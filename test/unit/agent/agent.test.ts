@@ -249,6 +249,29 @@ test('a scheduler that the kernel lacks refuses the change and keeps the service
   assert.deepEqual([fixed.settled, lines(host, before)], [true, ['set service TCP 10.0.1.200:80 mh (scheduler)']]);
 });
 
+test('a service that is kept because the kernel lacks what its new form needs has the real servers of the new form', async (t) => {
+  const host = new TestNode(t);
+  host.kernel.ipvs.schedulers.delete('mh');
+  const agent = host.start([program()]);
+  await agent.reconcile('full');
+  const KEY = 'TCP 10.0.1.200:80';
+  const served = () => [...host.kernel.ipvs.services.get(KEY)!.destinations.values()].map(({ destination: d }) => `${d.address} ${d.weight}`).sort();
+  const told = async (...fields: Parameters<typeof program>) => {
+    agent.update(only(program(...fields)));
+    const { settled } = await agent.reconcile('changes');
+    return [settled, host.kernel.ipvs.services.get(KEY)!.service.scheduler, agent.view.refusals.map((r) => r.code)];
+  };
+  const old = host.kernel.ipvs.services.get(KEY)!.service.scheduler;
+  assert.deepEqual(await told({ scheduler: { name: 'mh' } }), [false, old, ['KernelFeatureMissing']]);
+  assert.deepEqual(await told({ scheduler: { name: 'mh' }, realServers: ['10.0.1.22', '10.0.1.23'] }), [false, old, ['KernelFeatureMissing']]);
+  assert.deepEqual(served(), ['10.0.1.21 0', '10.0.1.22 1', '10.0.1.23 1'], 'pods do not wait for modprobe');
+  // Of another shape nothing can be said: it stays as it was.
+  await told({ scheduler: { name: 'mh' }, mode: 'DR', realServers: ['10.0.1.24'] });
+  assert.ok(!served().some((text) => text.startsWith('10.0.1.24')));
+  host.kernel.ipvs.schedulers.add('mh');
+  assert.deepEqual([await told({ scheduler: { name: 'mh' }, realServers: ['10.0.1.23'] }), (await agent.reconcile('full')).settled], [[true, 'mh', []], true]);
+});
+
 test('a persistence engine that the kernel lacks is said; installed later, it is used', async (t) => {
   const host = new TestNode(t);
   host.kernel.ipvs.engines.delete('sip');
