@@ -11,6 +11,7 @@ import { WITHDRAWN } from './compile/claims.ts';
 import { affectedBy, claimSignature, compileOne, follow, prepare, undecided, type Context, type Followed, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
+import { admits, poolHolds, readPool } from './compile/pools.ts';
 
 export interface CompileChange {
   /** Programs that changed; null: gone. */
@@ -214,13 +215,20 @@ export class Compiler {
     }
   }
 
+  /** Whether every address that is served is of a pool that admits its namespace: what was refused then is what it asks for besides. */
+  #mayHave({ metadata: { namespace } }: VirtualServer, { spec: { addresses } }: Program): boolean {
+    const labels = this.#cluster.namespaceLabels(namespace);
+    const admitting = [...this.#pools.values()].map(readPool).filter((pool) => admits(pool, namespace, labels));
+    return addresses.every(({ address }) => admitting.some((pool) => poolHolds(pool, address)));
+  }
+
   #compile(name: string, first: boolean, programs: Map<string, Program | null>): void {
     const server = this.#servers.get(name);
     if (!server) return;
     const old = this.#last.get(name);
     let verdict = this.#decide(name, server);
     // A pool that cannot be read withdraws nothing.
-    const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool'));
+    const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool')) && !(old && this.#mayHave(server, old));
     if (!verdict.accepted && old && !withdrawn) {
       const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
       verdict = { ...verdict, ...now, message: `${verdict.message}. Until then its last accepted form is served` };

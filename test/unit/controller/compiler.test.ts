@@ -95,7 +95,7 @@ test('a VirtualServer that is refused after it was accepted is served in its las
 
 for (const [name, next, reason] of [
   ['its namespace is no longer admitted', pool('public', { allowedNamespaces: {} }), 'NamespaceNotAllowed'],
-  ['its pool is gone', pool('other'), 'PoolNotFound'],
+  ['its pool is gone', pool('other', { blocks: [{ cidr: '198.51.100.0/29' }] }), 'PoolNotFound'],
 ] as const) {
   test(`the right to an address ends when ${name}: then the program goes`, () => {
     const f = new Folder();

@@ -46,3 +46,17 @@ test('nor when the one that it shared with was deleted before: until then it is 
   assert.deepEqual([programs(b), b.condition('default/second', 'Accepted')], [[], 'False NamespaceNotAllowed']);
   await b.stopAll();
 });
+
+for (const [what, poolRef, reason] of [['that there is not', 'publik', 'PoolNotFound'], ['that does not admit it', 'theirs', 'NamespaceNotAllowed']] as const) {
+  test(`an edit that asks for a pool ${what} withdraws no right: it is served where it was, until that pool admits it no more`, async () => {
+    const b = await sharing();
+    b.put(pool('theirs', { blocks: [{ cidr: '203.0.113.8/29' }], allowedNamespaces: { names: ['theirs'] } }));
+    b.put(server('shop', { ...endpoints('10.0.0.1'), vip: { poolRef: { name: poolRef } } }));
+    await b.settle();
+    assert.deepEqual([programs(b), b.condition('default/shop', 'Accepted'), b.condition('default/shop', 'Degraded')], [['second', 'shop'], `False ${reason}`, 'True UsingLastGood']);
+    b.put(elsewhere);
+    await b.settle();
+    assert.deepEqual(programs(b), []);
+    await b.stopAll();
+  });
+}
