@@ -4,8 +4,10 @@
  */
 import type { VirtualIP } from '../../api/v1alpha1/index.ts';
 import { ADDRESS_BITS, familyOf } from '../../ip/ip.ts';
+import { serviceKey } from '../../kernel/ipvs/types.ts';
 import { ADDRESS_PROTOCOL, type Link, type NetObservation, type VipAddress } from '../../kernel/net/types.ts';
 import type { AgentView } from '../agent.ts';
+import type { Failure } from '../apply.ts';
 import { interfaceFor, type NodeIndex } from '../facts.ts';
 import { failuresByOwner } from '../failures.ts';
 import type { Claimable } from '../ownership/claimer.ts';
@@ -14,7 +16,7 @@ import type { Assignment } from './assignment.ts';
 export interface ClaimablesInput {
   readonly assignment: Pick<Assignment, 'groups' | 'ownersOf' | 'preferredOf'>;
   readonly index: NodeIndex;
-  readonly view: Pick<AgentView, 'refusals' | 'fragments' | 'failures'>;
+  readonly view: Pick<AgentView, 'refusals' | 'fragments' | 'failures' | 'services'>;
   /** Addresses that are ours, by `link address`. */
   readonly addresses: Readonly<Record<string, VipAddress>>;
   /** Groups of which every program is known: elsewhere nothing new is taken and nothing is unwanted. */
@@ -26,7 +28,7 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
   const { assignment, index, view, addresses, known } = input;
   // Owners, and single VIPs of owners.
   const unable = new Set(view.refusals.flatMap((r) => (r.code === 'EndpointNotPermitted' ? [] : [r.vip === undefined ? r.owner : `${r.owner} ${r.vip}`])));
-  for (const owner of failuresByOwner(view).keys()) unable.add(owner);
+  for (const [owner, failures] of failuresByOwner(view)) if (isGrave(failures, view.services)) unable.add(owner);
   const present = presentIn(addresses, index.links);
   return (address, group, object, held) => {
     const settings = assignment.groups.get(group)?.settings ?? null;
@@ -43,6 +45,16 @@ export function claimables(input: ClaimablesInput): (address: string, group: str
       present: present.has(address) || (place !== null && `${place.vip.link} ${address}` in addresses),
     };
   };
+}
+
+/** Whether more failed than some real servers of services that have others: those serve, as they do where one is refused. */
+function isGrave(failures: readonly Failure[], services: AgentView['services']): boolean {
+  const lacking = new Map<string, number>();
+  for (const { operation: o } of failures) {
+    if (o.kind === 'addDestination') lacking.set(serviceKey(o.service), (lacking.get(serviceKey(o.service)) ?? 0) + 1);
+    else if (o.kind !== 'setDestination' && o.kind !== 'delDestination') return true;
+  }
+  return [...lacking].some(([key, count]) => count >= (services.get(key)?.destinations.length ?? 0));
 }
 
 /**

@@ -16,11 +16,13 @@ import { Heartbeat, type Beat } from '../../../../src/agent/ownership/heartbeat.
 import { StateFolder } from '../../../../src/agent/state-folder.ts';
 import type { DirectorGroup, IPVSNodeStatus, VirtualIP } from '../../../../src/api/v1alpha1/index.ts';
 import { ADDRESS_PROTOCOL } from '../../../../src/kernel/net/types.ts';
+import { ERRNO } from '../../../../src/kernel/netlink/errors.ts';
 import { ApiError } from '../../../../src/kube/errors.ts';
 import type { Lease } from '../../../../src/kube/lease.ts';
 import type { Edit } from '../../../../src/kube/client.ts';
 import type { KubeObject } from '../../../../src/kube/types.ts';
 import { createMetrics } from '../../../../src/observe/metrics.ts';
+import { refusal } from '../../fake-kernel.ts';
 import { facts, makeKernel, program, tempFolder, TestNode } from '../setup.ts';
 import { patched } from '../../kube/json-patch.ts';
 import { ClusterBench, hashed, until } from './bench.ts';
@@ -363,6 +365,24 @@ test('a VIP that is refused does not keep this node from taking another one of t
   await again.reconcile('full');
   const make = claimables({ assignment: full, index: again.index!, view: again.view, addresses: again.addresses, known: new Set(['edge']) });
   assert.deepEqual(dual.spec.addresses.map(({ address }) => make(address, 'edge', null, false).fit), [true, false, false]);
+});
+
+test('one real server that the kernel refuses keeps no director from taking the VIP; all of them do', async (t) => {
+  const fits = async (refused: (address: string) => boolean, kind: string) => {
+    const host = new TestNode(t, { role: 'auto' });
+    const agent = host.start([]);
+    // The broadcast address of the network, as somebody mistyped it: ip_vs says EINVAL.
+    const shop = program({ directorGroup: 'edge', realServers: ['10.0.1.21', '10.0.1.255'] });
+    const full = new Assignment({ node: 'n1' }, { spec, groups: new Map([['edge', groupDutyOf(edge)]]), binds: [], programs: new Map([[shop.owner, shop]]) });
+    const change = full.take()!;
+    host.kernel.refuse((o) => (o.kind === kind && (o.kind !== 'addDestination' || refused(o.destination.address)) ? refusal('NEW_DEST', ERRNO.EINVAL) : null));
+    agent.update(change.programs, change.groups!, full.duties(new Set()));
+    await agent.reconcile('full');
+    assert.ok(agent.view.failures.length > 0);
+    const make = claimables({ assignment: full, index: agent.index!, view: agent.view, addresses: agent.addresses, known: new Set(['edge']) });
+    return make('10.0.1.200', 'edge', null, false).fit;
+  };
+  assert.deepEqual([await fits((a) => a === '10.0.1.255', 'addDestination'), await fits(() => true, 'addDestination'), await fits(() => false, 'setSysctl')], [true, false, false]);
 });
 
 test('VIPs that stand on NICs are ours by ledger or mark; those on lo and tunnels are a real server\'s', () => {
