@@ -152,6 +152,8 @@ for (const [what, values, path] of [
   ['a digest that is none', { image: { digest: 'sha256:abc' } }, /digest/],
   ['a number for an annotation, which the API server takes no better', { agent: { podAnnotations: { 'prometheus.io/port': 9822 } } }, /podAnnotations/],
   ['a boolean for a label of a node', { controller: { nodeSelector: { infra: true } } }, /nodeSelector/],
+  ['a repository with its tag', { image: { repository: 'registry.example.org:5000/ipvs:0.1.0' } }, /repository/],
+  ['an address in brackets', { agent: { listen: { host: '[::1]' } } }, /host/],
   ['a state folder that is no path', { agent: { stateFolder: 'here' } }, /stateFolder/],
 ] as const) {
   test(`the values are refused by name: ${what}`, async () => {
