@@ -66,8 +66,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** package.json stands beside both src/ and dist/. */
-function version(): string {
-  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+function ourPackage(): { readonly version: string; readonly engines: { readonly node: string } } {
+  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as ReturnType<typeof ourPackage>;
+}
+
+function version(): string { return ourPackage().version; }
+
+/** Why this Node will not do, or null. An older one, as distributions have it, gets as far as the first thing that it does not know, which may be late. */
+function nodeProblem(): string | null {
+  const [needed = 0] = ourPackage().engines.node.match(/\d+/g)!.map(Number);
+  const { node } = process.versions;
+  return Number.parseInt(node, 10) >= needed ? null : `this is Node ${node}, and it needs ${needed} or later: npm brought one along, node_modules/.bin/node`;
 }
 
 /** EX_USAGE of sysexits.h. */
@@ -80,6 +89,11 @@ async function main(): Promise<number> {
     const wanted = name === undefined || name === 'help' || name === '--help' || name === '-h';
     (wanted ? process.stdout : process.stderr).write(`${wanted ? '' : `unknown command ${name}\n\n`}${usage()}\n`);
     return wanted ? 0 : EXIT_USAGE;
+  }
+  const problem = nodeProblem();
+  if (problem !== null) {
+    process.stderr.write(`ipvs-operator ${name}: ${problem}\n`);
+    return 1;
   }
   const root = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => root.abort(signal));

@@ -1,10 +1,11 @@
 /** The program's table of commands, as a person meets it: help, and names that are none. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from './program.ts';
+import { MAIN, run } from './program.ts';
 
 const COMMANDS = [...run(['--help']).stdout.matchAll(/^  (\w+) /gm)].map(([, name]) => name!);
 
@@ -29,6 +30,14 @@ for (const name of ['bogus', 'constructor', 'toString']) {
     assert.match(stderr, /standalone/);
   });
 }
+
+test('an older Node, as a distribution has it, is refused before it does anything by halves', () => {
+  const older = (version: string) => `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}})`;
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', older('20.20.2'), MAIN, 'import'], { input: '-A -t 192.0.2.10:80 -s rr\n', encoding: 'utf8' });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /^ipvs-operator import: this is Node 20\.20\.2, and it needs 24 or later: .*node_modules\/\.bin\/node\n$/);
+  assert.equal(spawnSync(process.execPath, ['--import', older('100.0.0'), MAIN, 'import'], { input: '', encoding: 'utf8' }).status, 0, 'a newer one will do');
+});
 
 test('plan refuses a format that it has not, by name', () => {
   const { code, stderr } = run(['plan', '--manifests', 'm', '-o', 'yaml']);

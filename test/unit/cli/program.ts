@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 
-const MAIN = resolve(import.meta.dirname, '../../../src/main.ts');
+export const MAIN = resolve(import.meta.dirname, '../../../src/main.ts');
 const DEADLINE_MS = 120_000;
 
 export interface Outcome {
