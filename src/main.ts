@@ -81,6 +81,8 @@ function nodeProblem(): string | null {
 
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
+/** EX_UNAVAILABLE: 1 means something to some commands. */
+const EXIT_UNAVAILABLE = 69;
 
 async function main(): Promise<number> {
   const [name, ...args] = process.argv.slice(2);
@@ -93,7 +95,7 @@ async function main(): Promise<number> {
   const problem = nodeProblem();
   if (problem !== null) {
     process.stderr.write(`ipvs-operator ${name}: ${problem}\n`);
-    return 1;
+    return EXIT_UNAVAILABLE;
   }
   const root = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => root.abort(signal));

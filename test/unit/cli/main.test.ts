@@ -34,7 +34,7 @@ for (const name of ['bogus', 'constructor', 'toString']) {
 test('an older Node, as a distribution has it, is refused before it does anything by halves', () => {
   const older = (version: string) => `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}})`;
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', older('20.20.2'), MAIN, 'import'], { input: '-A -t 192.0.2.10:80 -s rr\n', encoding: 'utf8' });
-  assert.deepEqual([status, stdout], [1, '']);
+  assert.deepEqual([status, stdout], [69, '']);
   assert.match(stderr, /^ipvs-operator import: this is Node 20\.20\.2, and it needs 24 or later: .*node_modules\/\.bin\/node\n$/);
   assert.equal(spawnSync(process.execPath, ['--import', older('100.0.0'), MAIN, 'import'], { input: '', encoding: 'utf8' }).status, 0, 'a newer one will do');
 });
