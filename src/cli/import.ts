@@ -37,9 +37,8 @@ export async function importCommand(args: readonly string[], signal: AbortSignal
   try {
     text = await readText(file, signal);
   } catch (error) {
-    if (signal.aborted) throw error;
     // 1 would say that something was made of it.
-    process.stderr.write(`${file === '-' ? 'stdin' : file} cannot be read: ${reasonOf(error)}; nothing is printed\n`);
+    if (!signal.aborted) process.stderr.write(`${file === '-' ? 'stdin' : file} cannot be read: ${reasonOf(error)}; nothing is printed\n`);
     return 2;
   }
   const { entries, problems } = parseIpvsadm(text);

@@ -56,6 +56,10 @@ test('a file that is not there is named, and is not taken for one of which somet
   assert.match(stderr, /^\/nowhere\/at\/all cannot be read: ENOENT: no such file or directory; nothing is printed\n$/);
 });
 
+test('who ends it before the text has come gets 2 too', async () => {
+  assert.equal(await importCommand([], AbortSignal.abort()), 2);
+});
+
 test('--help says what it prints and what its exit codes mean', () => {
   const { code, stdout } = run(['import', '--help']);
   assert.deepEqual([code, stdout], [0, `${IMPORT_USAGE}\n`]);
