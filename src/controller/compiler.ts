@@ -11,7 +11,7 @@ import { WITHDRAWN } from './compile/claims.ts';
 import { affectedBy, claimSignature, compileOne, follow, prepare, undecided, type Context, type Followed, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
-import { admits, poolHolds, readPool } from './compile/pools.ts';
+import { admits, poolHolds, readPool, type Pool } from './compile/pools.ts';
 
 export interface CompileChange {
   /** Programs that changed; null: gone. */
@@ -39,6 +39,7 @@ export class Compiler {
   readonly #seen = new Set<string>();
   readonly #servers = new Map<string, VirtualServer>();
   readonly #pools = new Map<string, VIPPool>();
+  readonly #readPools = new Map<string, Pool>();
   readonly #groups = new Map<string, DirectorGroup>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #sharer = new Sharer();
@@ -118,8 +119,10 @@ export class Compiler {
       } else {
         all = true;
         if (kind === 'DirectorGroup') groups = true;
-        if (kind === 'VIPPool') put(this.#pools, name, object as VIPPool | undefined);
-        else {
+        if (kind === 'VIPPool') {
+          put(this.#pools, name, object as VIPPool | undefined);
+          put(this.#readPools, name, object && readPool(object as VIPPool));
+        } else {
           put(this.#groups, name, object as DirectorGroup | undefined);
           this.#lastGroups.delete(name);
         }
@@ -215,11 +218,18 @@ export class Compiler {
     }
   }
 
-  /** Whether every address that is served is of a pool that admits its namespace: what was refused then is what it asks for besides. */
-  #mayHave({ metadata: { namespace } }: VirtualServer, { spec: { addresses } }: Program): boolean {
+  /**
+   * Whether who is refused has no right any more to what is served: its namespace is not admitted where that is, whatever it asks for besides; or no
+   * pool has it, and the refusal is about the right. A pool that cannot be read withdraws nothing.
+   */
+  #isWithdrawn({ metadata: { namespace } }: VirtualServer, { spec: { addresses } }: Program, { reason }: Verdict): boolean {
     const labels = this.#cluster.namespaceLabels(namespace);
-    const admitting = [...this.#pools.values()].map(readPool).filter((pool) => admits(pool, namespace, labels));
-    return addresses.every(({ address }) => admitting.some((pool) => poolHolds(pool, address)));
+    const pools = [...this.#readPools.values()];
+    const holders = addresses.map(({ address }) => pools.filter((pool) => poolHolds(pool, address)));
+    if (holders.every((some) => some.some((pool) => admits(pool, namespace, labels)))) return false;
+    const lacks = this.#lacks('VIPPool');
+    if (WITHDRAWN.has(reason)) return !(reason === 'PoolNotFound' && lacks);
+    return !lacks && holders.some((some) => some.length > 0 && !some.some((pool) => admits(pool, namespace, labels)));
   }
 
   #compile(name: string, first: boolean, programs: Map<string, Program | null>): void {
@@ -227,9 +237,7 @@ export class Compiler {
     if (!server) return;
     const old = this.#last.get(name);
     let verdict = this.#decide(name, server);
-    // A pool that cannot be read withdraws nothing.
-    const withdrawn = WITHDRAWN.has(verdict.reason) && !(verdict.reason === 'PoolNotFound' && this.#lacks('VIPPool')) && !(old && this.#mayHave(server, old));
-    if (!verdict.accepted && old && !withdrawn) {
+    if (!verdict.accepted && old && !this.#isWithdrawn(server, old, verdict)) {
       const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
       verdict = { ...verdict, ...now, message: `${verdict.message}. Until then its last accepted form is served` };
     } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {

@@ -60,3 +60,19 @@ for (const [what, poolRef, reason] of [['that there is not', 'publik', 'PoolNotF
     await b.stopAll();
   });
 }
+
+for (const [what, spec, reason] of [
+  ['an address that is in no pool', { vip: { addresses: ['192.0.2.77'] } }, 'AddressOutsidePools'],
+  ['the address of somebody who is not there', { vip: { sharedFrom: { name: 'nobody' } } }, 'Pending'],
+] as const) {
+  test(`whoever asks for ${what} and is served in his last form has no more right to that than others`, async () => {
+    const b = await sharing();
+    b.put(server('shop', { ...endpoints('10.0.0.1'), ...spec }));
+    await b.settle();
+    assert.deepEqual([programs(b), b.condition('default/shop', 'Accepted')], [['second', 'shop'], `False ${reason}`]);
+    b.put(elsewhere);
+    await b.settle();
+    assert.deepEqual(programs(b), []);
+    await b.stopAll();
+  });
+}
