@@ -6,7 +6,7 @@
 import { Backoff } from './backoff.ts';
 import { Bucket } from './bucket.ts';
 import type { KubeClient } from './client.ts';
-import { isNotFound, isTransient } from './errors.ts';
+import { isAlreadyExists, isNotFound, isTransient } from './errors.ts';
 import { microTime } from './lease-record.ts';
 import type { KubeObject, Log, ObjectMeta, Resource } from './types.ts';
 import { isAbort, onAbort, throwIfAborted } from './wait.ts';
@@ -238,6 +238,11 @@ export class EventRecorder {
         ? await client.update(EVENTS, { ...now, metadata: unconditional(written.metadata) }, { signal })
         : await client.create(EVENTS, now, { signal });
     } catch (error) {
+      if (!written && series.tries > 0 && isAlreadyExists(error)) {
+        // The try before was taken, and only its answer was lost: no name is used twice. How often it has happened since is told later.
+        Object.assign(series, { written: event, writtenCount: 1, writtenAt: clock(), tries: 0 });
+        return;
+      }
       // Events live for an hour. What goes on longer gets a new one.
       if (!written || !isNotFound(error)) throw error;
       series.event = { ...event, metadata: { ...event.metadata, name: eventName(event.regarding.name, clock(), this.#random) } };

@@ -178,6 +178,17 @@ describe('a server that is away', () => {
     assert.deepEqual([b.recorder.dropped, b.log.of('warn')], [0, []]);
   });
 
+  test('and had taken one before it went away is not asked for another: what comes is counted in that one', async () => {
+    const b = new Bench();
+    b.failures.push('UNREACHABLE', 'ALREADY_EXISTS');
+    b.record();
+    await b.time.pass(60_000);
+    assert.deepEqual([b.take(), b.recorder.dropped], [['create 1', 'create 1'], 0]);
+    b.record();
+    await b.time.pass(120_000);
+    assert.deepEqual([b.take(), new Set(b.events.map((e) => e.metadata.name)).size], [['update 2'], 1]);
+  });
+
   test('costs an event after twelve tries, and never more memory than for two thousand', async () => {
     const b = new Bench();
     b.failures.push(...Array(1_000).fill('UNREACHABLE') as ApiErrorCode[]);
