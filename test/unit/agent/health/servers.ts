@@ -85,7 +85,8 @@ export async function blackHole(): Promise<Running> {
   };
 }
 
-const timing = { periodMs: 10_000, timeoutMs: 5_000, rise: 2, fall: 3 } as const;
+/** An answer has half a minute, of which it needs milliseconds. */
+const timing = { periodMs: 60_000, timeoutMs: 30_000, rise: 2, fall: 3 } as const;
 
 /** One check, as it is done in the agent. */
 export function checkOnce(probe: Probe, port: number, { timeoutMs = timing.timeoutMs, address = '127.0.0.1' }: { timeoutMs?: number; address?: string } = {}): Promise<Result> {
