@@ -11,6 +11,7 @@ import type { Failure } from '../apply.ts';
 import { interfaceFor, type NodeIndex } from '../facts.ts';
 import { failuresByOwner } from '../failures.ts';
 import type { Claimable } from '../ownership/claimer.ts';
+import { isUsable } from '../ownership/membership.ts';
 import type { Assignment } from './assignment.ts';
 
 export interface ClaimablesInput {
@@ -76,8 +77,7 @@ function placeOf(address: string, settings: Parameters<typeof interfaceFor>[1], 
   const nic = interfaceFor(address, settings, index);
   if ('problem' in nic) return null;
   const link = index.links.get(nic.link)!;
-  const usable = link.loopback || (link.up && link.carrier);
-  return usable ? { vip: { link: nic.link, family: familyOf(address)!, address }, mac: link.mac } : null;
+  return isUsable(link) ? { vip: { link: nic.link, family: familyOf(address)!, address }, mac: link.mac } : null;
 }
 
 /** VIPs of ours that are on a NIC of this node now: by the ledger, or by our mark where the ledger was lost. */

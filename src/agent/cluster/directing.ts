@@ -14,7 +14,7 @@ import type { Agent } from '../agent.ts';
 import { Claimer, type Blocked, type ClaimableSource } from '../ownership/claimer.ts';
 import { Heartbeat } from '../ownership/heartbeat.ts';
 import type { Member } from '../ownership/election.ts';
-import { Members, profileOf } from '../ownership/membership.ts';
+import { Members, profileOf, withPlace } from '../ownership/membership.ts';
 import type { Assignment } from './assignment.ts';
 import { claimables, presentVips } from './claimables.ts';
 import type { Inputs } from './inputs.ts';
@@ -191,7 +191,9 @@ export class Directing {
   #beat(): void {
     if (!this.#ready) return;
     const known = this.#known;
-    if (known.size > 0) this.#heartbeat.set({ profile: profileOf(known, this.#options.agent.index), ...this.#failover() });
+    const { agent: { index }, assignment } = this.#options;
+    const groups = withPlace(known, (name) => assignment.groups.get(name)?.settings ?? null, index);
+    if (known.size > 0) this.#heartbeat.set({ profile: profileOf(groups, index), ...this.#failover() });
     else if (this.#options.assignment.directs.size === 0) this.#heartbeat.set(null);
   }
 

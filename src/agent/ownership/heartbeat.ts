@@ -28,6 +28,8 @@ export interface Beat {
   readonly profile: Profile;
   readonly durationSeconds: number;
   readonly renewSeconds: number;
+  /** It is said once, and then nothing more. */
+  readonly last?: true;
 }
 
 /** A renewal that has not been answered by then is given up, and tried again. Milliseconds. */
@@ -55,7 +57,7 @@ export class Heartbeat {
     const before = this.#beat;
     if (JSON.stringify(before) === JSON.stringify(beat)) return;
     // Who ceases to be a director says so once: nobody should wait for it to run out.
-    this.#beat = beat ?? (before && before.profile.groups.length > 0 ? { ...before, profile: { groups: [], prefixes: [] } } : null);
+    this.#beat = beat ?? (before && before.profile.groups.length > 0 ? { ...before, profile: { groups: [], prefixes: [] }, last: true } : null);
     this.#wake?.();
   }
 
@@ -65,7 +67,7 @@ export class Heartbeat {
     while (!signal.aborted) {
       const beat = this.#beat;
       const told = beat !== null && await this.#renew(beat, signal);
-      if (told && beat.profile.groups.length === 0 && this.#beat === beat) this.#beat = null;
+      if (told && beat.last && this.#beat === beat) this.#beat = null;
       if (this.#beat !== beat && this.#beat !== null) continue;
       const interval = (this.#beat?.renewSeconds ?? 60) * 1000 * (1 - JITTER * random());
       const wake = new AbortController();

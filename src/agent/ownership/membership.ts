@@ -4,7 +4,9 @@
  */
 import { networkOf as networkAddress, parsePrefix } from '../../ip/ip.ts';
 import { LeaseObserver, type Lease } from '../../kube/lease.ts';
-import type { NodeIndex } from '../facts.ts';
+import type { GroupSettings } from '../../api/v1alpha1/program.ts';
+import type { Link } from '../../kernel/net/types.ts';
+import { interfaceFor, type NodeIndex } from '../facts.ts';
 import { networkOf, type Network } from '../network.ts';
 import type { Member } from './election.ts';
 
@@ -15,7 +17,7 @@ const PREFIXES = 'ipvs-operator.dev/prefixes';
 
 /** What a director says of itself. */
 export interface Profile {
-  /** DirectorGroups that it directs for, sorted. */
+  /** DirectorGroups that it directs for, and whose VIPs it could have, sorted. */
   readonly groups: readonly string[];
   /** Networks of its NICs that have a carrier, as `10.0.1.0/24`, sorted. */
   readonly prefixes: readonly string[];
@@ -29,6 +31,22 @@ export function profileOf(groups: Iterable<string>, index: NodeIndex | null): Pr
   }
   return { groups: [...groups].sort(), prefixes: [...prefixes].sort() };
 }
+
+/**
+ * Groups for whose VIPs there is a NIC with a carrier, as far as that does not depend on the VIP: of those that take the NIC by its subnet the
+ * prefixes tell. Who is in none of them is no candidate; an owner gives its VIPs to those who are, and keeps them where nobody is.
+ */
+export function withPlace(groups: Iterable<string>, settingsOf: (group: string) => GroupSettings | null, index: NodeIndex | null): string[] {
+  return [...groups].filter((name) => {
+    const settings = settingsOf(name);
+    if (index === null || settings === null || settings.interface.match === 'SubnetOf') return true;
+    const nic = interfaceFor('', settings, index);
+    return 'link' in nic && isUsable(index.links.get(nic.link)!);
+  });
+}
+
+/** Whether a director can have VIPs on a link: nobody resolves addresses on loopback, where routes lead. */
+export function isUsable({ loopback, up, carrier }: Link): boolean { return loopback || (up && carrier); }
 
 /** The profile as annotations. */
 export function annotationsOf({ groups, prefixes }: Profile): Record<string, string> {

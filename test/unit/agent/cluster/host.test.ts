@@ -367,6 +367,30 @@ describe('cluster host', { concurrency: 10 }, () => {
     assert.match(n1.events[0]!.note, /excludeCIDRs/);
   });
 
+  test('a director whose NIC has lost its carrier gives its VIPs to another one, also where the group names the NIC; with none left it keeps them', async (t) => {
+    const bench = await ClusterBench.start(t);
+    bench.group('edge', { interface: { match: 'Name', name: 'e0' } });
+    bench.program();
+    const nodes = ['n1', 'n2'].map((name, i) => {
+      const node = bench.node(name);
+      node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
+      bench.tell(name);
+      node.start();
+      return node;
+    });
+    await until('one has it, and the other stands by', () => nodes.filter((n) => n.has(VIP)).length === 1 && nodes.every((n) => n.services().length === 1));
+    const [first, second] = nodes[0]!.has(VIP) ? nodes as [BenchNode, BenchNode] : nodes.toReversed() as [BenchNode, BenchNode];
+    const carrier = (n: BenchNode, is: boolean) => { n.kernel.net.links = n.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, carrier: is } : l)); n.kernel.net.onChange?.(); };
+    carrier(first, false);
+    await until('the other has it', () => second.has(VIP) && !first.has(VIP));
+    assert.equal(bench.vipStatus(VIP).activeNode, second.name);
+    carrier(second, false);
+    await quiet(2_500);
+    assert.ok(second.has(VIP), 'nobody could have it: whoever has it serves as soon as there is a network again');
+    carrier(first, true);
+    await until('it goes where there is one', () => first.has(VIP) && !second.has(VIP));
+  });
+
   test('two directors: one holds a VIP, the other stands ready and follows when the first is gone', async (t) => {
     const bench = await ClusterBench.start(t);
     bench.group();

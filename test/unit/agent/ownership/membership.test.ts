@@ -1,10 +1,11 @@
 /** What directors say of themselves, and who counts as live. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { annotationsOf, DIRECTOR_LEASE_LABEL, leaseName, memberOf, Members, profileOf } from '../../../../src/agent/ownership/membership.ts';
+import { annotationsOf, DIRECTOR_LEASE_LABEL, leaseName, memberOf, Members, profileOf, withPlace } from '../../../../src/agent/ownership/membership.ts';
+import type { GroupSettings } from '../../../../src/api/v1alpha1/program.ts';
 import { candidatesFor } from '../../../../src/agent/ownership/election.ts';
 import type { Lease } from '../../../../src/kube/lease.ts';
-import { facts, makeKernel } from '../setup.ts';
+import { facts, group, makeKernel } from '../setup.ts';
 
 function lease(node: string, renewTime: number, { groups = ['edge'], prefixes = ['10.0.1.0/24'], name = leaseName(node), annotations = annotationsOf({ groups, prefixes }) } = {}): Lease {
   return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name, namespace: 'ipvs-system', annotations }, spec: { holderIdentity: node, leaseDurationSeconds: 6, renewTime: String(renewTime) } };
@@ -21,6 +22,19 @@ test('a director tells its groups and the networks of its NICs that have a carri
   }
   assert.deepEqual(profileOf([], null), { groups: [], prefixes: [] });
   assert.deepEqual(DIRECTOR_LEASE_LABEL, { name: 'ipvs-operator.dev/lease', value: 'director' });
+});
+
+test('a director is no candidate of a group whose NIC it does not have, or that has no carrier', () => {
+  const kernel = makeKernel();
+  kernel.net.links = kernel.net.links.map((l) => (l.name === 'e1' ? { ...l, carrier: false } : l));
+  const named = (name: string, nic: Partial<GroupSettings>): [string, GroupSettings] => [name, group({ name, ...nic })];
+  const groups = new Map([
+    named('subnet', {}), named('e0', { interface: { match: 'Name', name: 'e0' } }), named('e1', { interface: { match: 'Name', name: 'e1' } }),
+    named('e9', { interface: { match: 'Name', name: 'e9' } }), named('any', { interface: { match: 'Regex', regex: 'e.*' } }), named('lo', { interface: { match: 'Name', name: 'lo' } }),
+  ]);
+  const settings = (name: string) => groups.get(name) ?? null;
+  assert.deepEqual(withPlace([...groups.keys(), 'unknown'], settings, facts(kernel)), ['subnet', 'e0', 'any', 'lo', 'unknown']);
+  assert.deepEqual(withPlace(['e1'], settings, null), ['e1'], 'nothing is known of the node yet');
 });
 
 test('a Lease that says nonsense says nothing, and one in another name is nobody', () => {
