@@ -237,7 +237,8 @@ export class Compiler {
     if (!server) return;
     const old = this.#last.get(name);
     let verdict = this.#decide(name, server);
-    if (!verdict.accepted && old && !this.#isWithdrawn(server, old, verdict)) {
+    // Who says to stop is heard, whatever else is wrong.
+    if (!verdict.accepted && old && !server.spec.suspend && !this.#isWithdrawn(server, old, verdict)) {
       const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
       verdict = { ...verdict, ...now, message: `${verdict.message}. Until then its last accepted form is served` };
     } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {

@@ -44,3 +44,16 @@ test('a group that is deleted and made anew has the nodes that it selects then; 
   assert.deepEqual([directs(b, 'e1'), directs(b, 'e2')], [[], ['edge']]);
   await b.stopAll();
 });
+
+test('whoever is served in the last form and is suspended is served no more, and keeps the address', async () => {
+  const b = await served();
+  b.drop('DirectorGroup', 'edge');
+  b.put(server('shop', { ...endpoints('10.0.0.1'), suspend: true }));
+  await b.settle();
+  assert.deepEqual([b.condition('default/shop', 'Accepted'), b.all('VirtualServerProgram'), directs(b, 'e1')], ['False Pending', [], []]);
+  assert.deepEqual(b.all('VirtualIP').map((v) => [v.spec.address, v.spec.claims.map((c) => c.name)]), [['203.0.113.1', ['shop']]]);
+  b.put(group('edge', EDGE), server('shop', endpoints('10.0.0.1')));
+  await b.settle();
+  assert.deepEqual([b.condition('default/shop', 'Accepted'), b.get('VirtualServerProgram', 'default/shop')?.spec.addresses, directs(b, 'e1')], ['True Accepted', [{ address: '203.0.113.1', family: 'IPv4' }], ['edge']]);
+  await b.stopAll();
+});
