@@ -29,7 +29,7 @@ export interface NodeIndex {
   readonly links: ReadonlyMap<string, Link>;
   /** Addresses with their subnets (no host prefixes), not on loopback: where a VIP may belong. */
   readonly subnets: readonly { readonly link: string; readonly address: string; readonly family: Family; readonly prefixLength: number }[];
-  /** The same, the narrowest first: the order in which a route lookup would find them. */
+  /** The same, the narrowest first: the order in which a route lookup would find them; of equal ones those first whose NIC has a carrier. */
   readonly networks: readonly (Network & { readonly link: string })[];
   /** The node's own addresses by text: never VIPs. */
   readonly own: ReadonlyMap<string, Address>;
@@ -58,11 +58,16 @@ export function indexFacts(facts: NodeFacts): NodeIndex {
     endpoints.set(a.address, a);
     if (!hostPrefix(a) || alone) own.set(a.address, a);
   }
-  const networks = subnets.map((s) => ({ ...networkOf(s.address, s.prefixLength), link: s.link })).sort((a, b) => b.length - a.length);
+  const rank = (link: string) => (isUsable(links.get(link)) ? 0 : 1);
+  const networks = subnets.map((s) => ({ ...networkOf(s.address, s.prefixLength), link: s.link }))
+    .sort((a, b) => b.length - a.length || rank(a.link) - rank(b.link));
   return { facts, links, subnets, networks, own, endpoints };
 }
 
-/** The NIC that holds a VIP, by the group's rule; or why there is none. */
+/** Whether a director can have VIPs on a link: nobody resolves addresses on loopback, where routes lead. */
+export function isUsable(link: Link | undefined): boolean { return link !== undefined && (link.loopback || (link.up && link.carrier)); }
+
+/** The NIC that holds a VIP, by the group's rule, one with a carrier before others; or why there is none. */
 export function interfaceFor(vip: string, group: GroupSettings | null, index: NodeIndex): { link: string } | { problem: string } {
   const rule = group?.interface ?? { match: 'SubnetOf' as const };
   if (rule.match === 'Name') {
@@ -70,8 +75,9 @@ export function interfaceFor(vip: string, group: GroupSettings | null, index: No
     return { problem: `DirectorGroup ${group!.name} names interface ${rule.name}, which this node does not have` };
   }
   if (rule.match === 'Regex') {
-    const found = [...index.links.keys()].filter((name) => new RegExp(`^(?:${rule.regex})$`).test(name)).sort();
-    return found[0] ? { link: found[0] } : { problem: `no interface of this node matches ${rule.regex} of DirectorGroup ${group!.name}` };
+    const matching = [...index.links.keys()].filter((name) => new RegExp(`^(?:${rule.regex})$`).test(name)).sort();
+    const found = matching.find((name) => isUsable(index.links.get(name))) ?? matching[0];
+    return found !== undefined ? { link: found } : { problem: `no interface of this node matches ${rule.regex} of DirectorGroup ${group!.name}` };
   }
   const bytes = toBytes(vip);
   const network = index.networks.find((n) => covers(n, bytes));

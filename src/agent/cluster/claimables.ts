@@ -8,10 +8,9 @@ import { serviceKey } from '../../kernel/ipvs/types.ts';
 import { ADDRESS_PROTOCOL, type Link, type NetObservation, type VipAddress } from '../../kernel/net/types.ts';
 import type { AgentView } from '../agent.ts';
 import type { Failure } from '../apply.ts';
-import { interfaceFor, type NodeIndex } from '../facts.ts';
+import { interfaceFor, isUsable, type NodeIndex } from '../facts.ts';
 import { failuresByOwner } from '../failures.ts';
 import type { Claimable } from '../ownership/claimer.ts';
-import { isUsable } from '../ownership/membership.ts';
 import type { Assignment } from './assignment.ts';
 
 export interface ClaimablesInput {

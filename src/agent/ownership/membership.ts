@@ -5,8 +5,7 @@
 import { networkOf as networkAddress, parsePrefix } from '../../ip/ip.ts';
 import { LeaseObserver, type Lease } from '../../kube/lease.ts';
 import type { GroupSettings } from '../../api/v1alpha1/program.ts';
-import type { Link } from '../../kernel/net/types.ts';
-import { interfaceFor, type NodeIndex } from '../facts.ts';
+import { interfaceFor, isUsable, type NodeIndex } from '../facts.ts';
 import { networkOf, type Network } from '../network.ts';
 import type { Member } from './election.ts';
 
@@ -41,12 +40,9 @@ export function withPlace(groups: Iterable<string>, settingsOf: (group: string) 
     const settings = settingsOf(name);
     if (index === null || settings === null || settings.interface.match === 'SubnetOf') return true;
     const nic = interfaceFor('', settings, index);
-    return 'link' in nic && isUsable(index.links.get(nic.link)!);
+    return 'link' in nic && isUsable(index.links.get(nic.link));
   });
 }
-
-/** Whether a director can have VIPs on a link: nobody resolves addresses on loopback, where routes lead. */
-export function isUsable({ loopback, up, carrier }: Link): boolean { return loopback || (up && carrier); }
 
 /** The profile as annotations. */
 export function annotationsOf({ groups, prefixes }: Profile): Record<string, string> {

@@ -222,6 +222,21 @@ test('one VIP that is refused does not take the other with it', () => {
   assert.deepEqual([vips(f), f.refusals.map((r) => r.code), f.refusedVips], [['10.0.1.200 on e0, announced'], ['NoInterface'], ['192.0.2.1']]);
 });
 
+test('of two NICs that would do, the one with a carrier has the VIP', () => {
+  const two = (dead: string) => (k: ReturnType<typeof makeKernel>) => {
+    k.net.addLink({ name: 'e2', mac: '02:00:00:00:03:11' });
+    k.net.address('e2', '10.0.1.13', 24);
+    k.net.links = k.net.links.map((l) => (l.name === dead ? { ...l, carrier: false } : l));
+  };
+  for (const [dead, has] of [['', 'e0'], ['e0', 'e2'], ['e2', 'e0']] as const) {
+    assert.deepEqual(vips(only({}, 'director', two(dead))), [`10.0.1.200 on ${has}, announced`], `in one network, ${dead} is dead`);
+    const kernel = makeKernel();
+    two(dead)(kernel);
+    const byName = fragments(kernel, [program({ directorGroup: 'edge' })], { role: 'director' }, [group({ interface: { match: 'Regex', regex: 'e[02]' } })])[0]!;
+    assert.deepEqual(vips(byName), [`10.0.1.200 on ${has}, announced`], `by name, ${dead} is dead`);
+  }
+});
+
 test('a kernel whose IPVS has no IPv6 serves the IPv4 VIP of a dual-stack VirtualServer', () => {
   const f = only({ vips: ['10.0.1.200', 'fd00:1::200'] }, 'director', (k) => { k.ipvs.ipv6 = false; });
   assert.deepEqual([vips(f), f.services.map((s) => serviceKey(s.service))], [['10.0.1.200 on e0, announced'], ['TCP 10.0.1.200:80']]);
