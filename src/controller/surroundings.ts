@@ -4,7 +4,7 @@
  */
 import { WEIGHT_NAME } from '../api/v1alpha1/metadata.ts';
 import type { IPVSNode } from '../api/v1alpha1/ipvsnode.ts';
-import { canonical, familyOf, fromBigInt, parsePrefix, toBigInt } from '../ip/ip.ts';
+import { ADDRESS_BITS, canonical, familyOf, fromBigInt, networkOf, parsePrefix, toBigInt } from '../ip/ip.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { sameWay, type Cluster, type ClusterNode, type Way } from './compile/cluster.ts';
@@ -185,7 +185,8 @@ export class Surroundings implements Cluster {
   }
 
   #reserve(cidr: string, whose: string): void {
-    if (parsePrefix(cidr)) this.#networks.push({ ...rangeOf(cidr), whose });
+    const network = networkText(cidr);
+    if (parsePrefix(network)) this.#networks.push({ ...rangeOf(network), whose });
   }
 
   /** Before Kubernetes 1.33 nobody says which network the Services have; the addresses that they have already are known all the same. */
@@ -200,4 +201,11 @@ export class Surroundings implements Cluster {
     const value = toBigInt(address);
     return this.#fresh().#networks.find((n) => n.family === family && n.first <= value && value <= n.last);
   }
+}
+
+/** A prefix without the host bits that API servers let through; what is none stays as it is. */
+function networkText(cidr: string): string {
+  const [head = '', digits = ''] = cidr.split('/');
+  const [address, length] = [canonical(head), Number(digits)];
+  return address === null || digits === '' || !(length <= ADDRESS_BITS[familyOf(address)!]) ? cidr : `${networkOf(address, length)}/${digits}`;
 }

@@ -40,6 +40,11 @@ describe('addresses', () => {
   ];
   for (const [address, whose] of cases) it(`${address} is ${whose ?? 'free'}`, () => assert.equal(s.reserved(address), whose));
 
+  it('of a Pod network are reserved however that is written: the API server takes one with host bits', () => {
+    const { s: other } = surroundings({ nodes: [node('n1', ['192.0.2.1'], {}, ['10.1.2.1/24', 'FD00:2::1/64', '10.1.3.0/99', '10.1.4.0/'])] });
+    assert.deepEqual(['10.1.2.200', 'fd00:2::7', '10.1.3.7', '10.1.4.0'].map((a) => other.reserved(a)), ['in the Pod network of node n1 (10.1.2.1/24)', 'in the Pod network of node n1 (FD00:2::1/64)', null, null]);
+  });
+
   it('of nodes are known, internal ones as those of real servers', () => {
     assert.deepEqual(['192.0.2.1', '2001:db8::2', '198.51.100.1', '192.0.2.100'].map((a) => s.nodeOf(a)), ['n1', 'n2', null, null]);
     assert.deepEqual(s.nodes({}).map((n) => [n.name, n.addresses]), [['n1', ['192.0.2.1']], ['n2', ['192.0.2.2', '2001:db8::2']]]);
