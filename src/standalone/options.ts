@@ -37,7 +37,7 @@ Makes this host what the manifests in DIR say: director, real server, or both.
   --resync SECONDS  how often everything is read back and compared with the manifests (default ${DEFAULT_RESYNC})
   --log-level L     ${LOG_LEVELS.join(' | ')} (default info)
 
-SIGTERM ends it and leaves the kernel forwarding.`;
+SIGTERM ends it and leaves the kernel forwarding. SIGHUP, as of a terminal that is closed, does not.`;
 
 /** Reads the options. Throws UsageError. `needManifests` false: the folder is optional (--cleanup, status). */
 export function readOptions(args: readonly string[], needManifests = true): StandaloneOptions {

@@ -89,8 +89,13 @@ async function forEver(
   };
   watchFolder(options.manifests, () => { if (!again) read(); }, signal);
   footprint.watch(signal);
+  // Ended by it, a director that somebody started in a terminal would check and repair nothing any more; nohup does not help, for Node takes
+  // back what it set.
+  const hangUp = () => log.info('SIGHUP: manifests are read whenever they change; there is nothing to reload, and a closed terminal ends nothing');
+  process.on('SIGHUP', hangUp);
   log.info({ manifests: options.manifests, state: options.state, role: options.role }, 'started');
   await loop.run(signal);
+  process.off('SIGHUP', hangUp);
   if (again) clearTimeout(again);
   host.flush();
   log.info('stopped; the kernel keeps forwarding');

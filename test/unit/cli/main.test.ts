@@ -1,10 +1,12 @@
 /** The program's table of commands, as a person meets it: help, and names that are none. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { MAIN, run } from './program.ts';
 
 const COMMANDS = [...run(['--help']).stdout.matchAll(/^  (\w+) /gm)].map(([, name]) => name!);
@@ -43,6 +45,23 @@ test('plan refuses a format that it has not, by name', () => {
   const { code, stderr } = run(['plan', '--manifests', 'm', '-o', 'yaml']);
   assert.equal(code, 64);
   assert.match(stderr, /-o yaml: must be json/);
+});
+
+test('a terminal that is closed, or a signal that reloads other programs, does not end standalone; the one that is to end it does', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'hangup-'));
+  t.after(() => { rmSync(folder, { recursive: true, force: true }); });
+  // Nothing is asked for, so it changes nothing.
+  const child = spawn(process.execPath, [MAIN, 'standalone', '--manifests', folder, '--state', join(folder, 'state')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => { child.kill('SIGKILL'); });
+  const closed = once(child, 'close');
+  const messages: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    messages.push((JSON.parse(line) as { msg: string }).msg);
+    if (messages.at(-1) === 'started') child.kill('SIGHUP');
+    if (messages.at(-1)!.startsWith('SIGHUP')) child.kill('SIGTERM');
+  }
+  assert.deepEqual([...await closed as unknown[]], [0, null]);
+  assert.ok(messages.includes('stopped; the kernel keeps forwarding'), messages.join('; '));
 });
 
 for (const [what, ledger] of [['there is no ledger', null], ['the ledger is lost', '{"version":1']] as const) {
