@@ -53,6 +53,8 @@ export interface NotWritten {
 const WIDTH = 16;
 /** So long programs are written, and then what came meanwhile is looked at before the rest: who is gone must not wait behind thousands. Milliseconds. */
 const TURN_MS = 1_000;
+/** What was left for others that were more urgent for so long has every fourth place, or it would wait for as long as something goes. Milliseconds. */
+const PATIENCE_MS = 5_000;
 /** Failures that every other request would meet too. */
 const AWAY: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TOO_MANY_REQUESTS']);
 
@@ -69,6 +71,8 @@ export class Writing {
   #overfull: WantedNodes['overfull'] = new Map();
   /** Slices that the program of a VirtualServer has had at most. */
   readonly #slices = new Map<string, number>();
+  /** Since when programs are left for others. */
+  readonly #leftSince = new Map<string, number>();
   /** Nodes or VirtualIPs wait until some program is another. */
   readonly #waiting = new Set<Part>();
   #away = false;
@@ -231,10 +235,13 @@ export class Writing {
     const owners = [...dirty.programs].filter((owner) => !this.#unwritten.has(owner));
     const rank = new Map(owners.map((owner) => [owner, urgency(this.present(owner), compiler.programs.get(owner) ?? null)]));
     owners.sort((a, b) => rank.get(a)! - rank.get(b)!);
-    await inParallel(owners, WIDTH, signal, async (owner) => {
+    for (const owner of this.#leftSince.keys()) if (!rank.has(owner)) this.#leftSince.delete(owner);
+    const isLate = (owner: string): boolean => rank.get(owner)! > 0 && began - (this.#leftSince.get(owner) ?? began) >= PATIENCE_MS;
+    await inParallel(mixed(owners.filter((owner) => !isLate(owner)), owners.filter(isLate)), WIDTH, signal, async (owner) => {
       // The rest stays dirty, and the news brings the next pass.
-      if (isOver()) return;
+      if (isOver()) return void this.#leftSince.set(owner, this.#leftSince.get(owner) ?? began);
       dirty.programs.delete(owner);
+      this.#leftSince.delete(owner);
       if (await this.#writeProgram(owner, compiler, signal)) this.programsChanged();
       if (this.#refused.delete(owner)) onUnwritten(owner);
     }, (owner, error) => {
@@ -313,6 +320,16 @@ export class Writing {
     const quiet = isConflict(error) || isAlreadyExists(error) || error instanceof StillServed;
     this.#options.log[quiet ? 'info' : 'warn']({ kind, object: key, err: error }, 'not written');
   }
+}
+
+/** Both, each in its order: three of the first, one of the second. */
+function* mixed<T>(first: readonly T[], second: readonly T[]): Generator<T, void, undefined> {
+  let next = 0;
+  for (const [i, one] of first.entries()) {
+    yield one;
+    if (i % 3 === 2 && next < second.length) yield second[next++]!;
+  }
+  yield* second.slice(next);
 }
 
 /** Whether something came that may take a real server away, or anything else that is to be decided. */

@@ -86,6 +86,30 @@ test('a real server that goes while hundreds of programs are being written does 
   await b.stopAll();
 });
 
+test('a real server that comes does not wait for ever while others go all the time', async () => {
+  const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), service('default/api'), slice('default/api-1', 'api', ['10.2.0.1']), server('shop', { backends: [{ serviceRef: { name: 'api' } }] }));
+  b.put(pool('big', { blocks: [{ cidr: '198.18.0.0/16' }], default: false }));
+  for (let i = 0; i < 100; i++) b.put(server(`s${i}`, { vip: { poolRef: { name: 'big' } }, backends: [{ serviceRef: { name: 'web' } }] }));
+  const client = b.api.client('one');
+  // An API server that is busy: sixteen at a time are 20 a second.
+  b.start('one', { client: { ...client, update: async (resource, object, options) => {
+    await b.time.sleep(800, options!.signal!);
+    return await client.update(resource, object, options);
+  } } });
+  await b.settle();
+  b.put(slice('default/web-1', 'web', ['10.1.0.2']));
+  await b.pass(1_000);
+  b.put(slice('default/api-1', 'api', ['10.2.0.1', '10.2.0.2']));
+  let waited = 0;
+  for (; realServers(b, 'default/shop')?.length !== 2 && waited < 60; waited++) {
+    b.put(slice('default/web-1', 'web', [`10.1.0.${3 + waited}`]));
+    await b.pass(1_000);
+  }
+  assert.ok(waited < 20, `${waited} s`);
+  await b.settle();
+  await b.stopAll();
+});
+
 test('what comes within fifty milliseconds of the first change is one write', async () => {
   const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), server('shop', { backends: [{ serviceRef: { name: 'web' } }] }));
   b.start();
