@@ -147,7 +147,8 @@ export class Surroundings implements Cluster {
   }
 
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null {
-    return this.#caches.namespaces.get(namespace)?.metadata.labels ?? {};
+    const known = this.#caches.namespaces.get(namespace);
+    return known ? known.metadata.labels ?? {} : null;
   }
 
   /** Addresses that agents must never take for a VIP: those of the nodes and of the API servers. */

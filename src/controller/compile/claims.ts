@@ -255,7 +255,11 @@ class Round {
   }
 
   #entry(pool: Pool, namespace: string): Refusal | null {
-    if (admits(pool, namespace, this.#input.cluster.namespaceLabels(namespace))) return null;
+    const { cluster } = this.#input;
+    const labels = cluster.namespaceLabels(namespace);
+    if (admits(pool, namespace, labels)) return null;
+    // It is there, for it has a VirtualServer; the watch of that was quicker.
+    if (labels === null && cluster.present && pool.object.spec.allowedNamespaces.matchLabels) return no('Pending', `namespace ${namespace} is not known yet`);
     return no('NamespaceNotAllowed', `VIPPool ${pool.name} does not admit namespace ${namespace}; ask its owner to add it to spec.allowedNamespaces`);
   }
 

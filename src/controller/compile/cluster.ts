@@ -41,7 +41,7 @@ export interface Cluster {
   receives(node: string, vip: string, way: Way): boolean;
   /** Whether a node has a VIP as a real server, perhaps from before: then it drops what comes from that address, taking it for its own. */
   bound(node: string, vip: string): boolean;
-  /** Labels of a namespace; null where there are no namespaces. */
+  /** Labels of a namespace; null where there are no namespaces, or it is not known yet. */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | null;
 }
 

@@ -116,7 +116,7 @@ describe('the rest', () => {
   it('Services, their slices in one order, Endpoints and namespaces are what the caches have', () => {
     const { s } = surroundings({ slices: [slice('ns/web-b', 'web', ['10.0.0.2']), slice('ns/web-a', 'web', ['10.0.0.1']), slice('other/web-a', 'web', ['10.0.0.9'])], namespaces: [namespace('ns', { team: 'a' })] });
     assert.deepEqual([s.service('ns/web')?.metadata.name, s.service('ns/no'), s.slices('ns/web').map((x) => x.metadata.name), s.endpoints('ns/web')?.subsets?.length, s.endpoints('ns/no')], ['web', null, ['web-a', 'web-b'], 1, null]);
-    assert.deepEqual([s.namespaceLabels('ns'), s.namespaceLabels('unknown')], [{ team: 'a' }, {}], 'a namespace that is not heard of yet has no labels');
+    assert.deepEqual([s.namespaceLabels('ns'), s.namespaceLabels('unknown')], [{ team: 'a' }, null], 'of a namespace that is not heard of yet nothing is known');
     assert.deepEqual(sliceService({ ...slice('ns/x', 'web', []), metadata: { name: 'x', namespace: 'ns' } }), [], 'a slice of nobody');
   });
 });

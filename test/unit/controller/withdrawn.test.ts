@@ -1,7 +1,7 @@
 /** Rights that are withdrawn: whoever a pool does not admit any more is served by none of its addresses, whatever way it had them. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { Bench, lease, node } from './bench.ts';
+import { Bench, lease, namespace, node } from './bench.ts';
 import { endpoints, group, pool, ports, server } from './compile/setup.ts';
 
 const programs = (b: Bench): string[] => b.all('VirtualServerProgram').map((p) => p.metadata.name).sort();
@@ -76,3 +76,18 @@ for (const [what, spec, reason] of [
     await b.stopAll();
   });
 }
+
+test('a namespace that the cache does not know yet is not refused, but waited for: a watch may be ahead of another', async () => {
+  const b = new Bench();
+  b.put(pool('public', { allowedNamespaces: { matchLabels: { team: 'shop' } } }), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), server('fresh/shop', endpoints('10.0.0.1')));
+  b.start();
+  await b.settle();
+  assert.deepEqual([b.condition('fresh/shop', 'Accepted'), b.condition('fresh/shop', 'Stalled'), programs(b)], ['False Pending', 'none', []]);
+  b.put(namespace('fresh'));
+  await b.settle();
+  assert.deepEqual([b.condition('fresh/shop', 'Accepted'), b.condition('fresh/shop', 'Stalled')], ['False NamespaceNotAllowed', 'True AddressUnavailable']);
+  b.put(namespace('fresh', { team: 'shop' }));
+  await b.settle();
+  assert.deepEqual([b.condition('fresh/shop', 'Accepted'), programs(b)], ['True Accepted', ['shop']]);
+  await b.stopAll();
+});
