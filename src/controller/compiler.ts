@@ -226,10 +226,13 @@ export class Compiler {
     const labels = this.#cluster.namespaceLabels(namespace);
     const pools = [...this.#readPools.values()];
     const holders = addresses.map(({ address }) => pools.filter((pool) => poolHolds(pool, address)));
-    if (holders.every((some) => some.some((pool) => admits(pool, namespace, labels)))) return false;
+    // Of a namespace that the cache does not know its labels say nothing.
+    const mayAdmit = (pool: Pool): boolean =>
+      admits(pool, namespace, labels) || (labels === null && this.#cluster.present && pool.object.spec.allowedNamespaces.matchLabels !== undefined);
+    if (holders.every((some) => some.some(mayAdmit))) return false;
     const lacks = this.#lacks('VIPPool');
     if (WITHDRAWN.has(reason)) return !(reason === 'PoolNotFound' && lacks);
-    return !lacks && holders.some((some) => some.length > 0 && !some.some((pool) => admits(pool, namespace, labels)));
+    return !lacks && holders.some((some) => some.length > 0 && !some.some(mayAdmit));
   }
 
   #compile(name: string, first: boolean, programs: Map<string, Program | null>): void {

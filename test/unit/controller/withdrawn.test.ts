@@ -91,3 +91,18 @@ test('a namespace that the cache does not know yet is not refused, but waited fo
   assert.deepEqual([b.condition('fresh/shop', 'Accepted'), programs(b)], ['True Accepted', ['shop']]);
   await b.stopAll();
 });
+
+test('nor does it lose anything by that', async () => {
+  const b = new Bench();
+  b.put(pool('public', { allowedNamespaces: { matchLabels: { team: 'shop' } } }), group('edge'), node('e1', ['192.0.2.1']), lease('e1'), namespace('fresh', { team: 'shop' }));
+  b.put(server('fresh/shop', endpoints('10.0.0.1')));
+  b.start();
+  await b.settle();
+  b.put(server('fresh/shop', { ...endpoints('10.0.0.1'), vip: { addresses: ['192.0.2.77'] } }));
+  await b.settle();
+  assert.deepEqual([b.condition('fresh/shop', 'Accepted'), programs(b)], ['False AddressOutsidePools', ['shop']]);
+  b.drop('Namespace', 'fresh');
+  await b.settle();
+  assert.deepEqual(programs(b), ['shop']);
+  await b.stopAll();
+});
