@@ -4,7 +4,7 @@
  */
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { runCommand } from '../lab/process.ts';
@@ -79,4 +79,19 @@ test('without crds.keep they go with the release', async () => {
   await ok('upgrade', 'ipvs-operator', chart, '--namespace', 'ipvs-system', '--set', 'crds.keep=false');
   await ok('uninstall', 'ipvs-operator', '--namespace', 'ipvs-system', '--wait');
   assert.deepEqual(await namesOf('crds'), []);
+});
+
+test('what kubectl installed is taken over by the command of docs/install.md, and what people wrote stays', async () => {
+  await cluster.kubectl(['delete', 'namespace', 'ipvs-system', '--ignore-not-found', '--wait=false']);
+  await cluster.apply(readFileSync(resolve(import.meta.dirname, '../../deploy/install.yaml'), 'utf8').replaceAll('ipvs-system', 'by-kubectl'));
+  await cluster.apply('apiVersion: ipvs-operator.dev/v1alpha1\nkind: DirectorGroup\nmetadata: { name: edge }');
+  const [, options] = /^helm upgrade --install ipvs-operator deploy\/chart -n ipvs-system --set \S+ (.*?) *#/m.exec(readFileSync(resolve(import.meta.dirname, '../../docs/install.md'), 'utf8'))!;
+  const refused = await helm('install', 'ipvs-operator', chart, '--namespace', 'by-kubectl');
+  assert.match(refused.stderr, /cannot be imported into the current release/);
+  await ok('upgrade', '--install', 'ipvs-operator', chart, '--namespace', 'by-kubectl', '--set', 'image.repository=registry.example.org/taken', ...options!.split(/ +/));
+  const { stdout } = await cluster.kubectl(['-n', 'by-kubectl', 'get', 'daemonset', 'ipvs-operator-agent', '-o', 'jsonpath={.spec.template.spec.containers[0].image}']);
+  assert.match(stdout, /^registry\.example\.org\/taken:/);
+  assert.equal((await cluster.kubectl(['get', 'dgroup', 'edge'])).code, 0);
+  await ok('upgrade', 'ipvs-operator', chart, '--namespace', 'by-kubectl');
+  await ok('rollback', 'ipvs-operator', '--namespace', 'by-kubectl');
 });
