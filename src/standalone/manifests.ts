@@ -123,8 +123,9 @@ export class ManifestFolder {
     }
     const content = contentName(bytes);
     // `program > shop.yaml` empties the file before the program has begun, and a full disk leaves it so.
-    // What came from it before this process began is not known: it may be something.
-    if (bytes.length === 0 && (this.#first || this.#keptFrom(file, new Set()).length > 0)) {
+    // What came from it before this process began is not known where it was so then, or could not be read: it may be something.
+    const before = this.#files.get(file);
+    if (bytes.length === 0 && (before === undefined ? this.#first : !before.complete || before.entries.length > 0)) {
       const message = 'it is empty, as after a write that has just begun or met a full disk; what came from it before stays in force; delete the file if nothing of it is wanted';
       return this.#broken(file, listed.signature, content, { code: 'FileEmpty', severity: 'error', file, message });
     }

@@ -137,6 +137,14 @@ test('a file that loses all of its bytes, as by `program > a.yaml` or on a full 
   assert.deepEqual(names(f.scan()), [], 'who writes a word means it');
 });
 
+test('a file that could not be read when the process began, and then loses all of its bytes, is not taken at its word either', (t) => {
+  const f = fixture(t, { 'a.yaml': 'spec: [' });
+  assert.equal(f.scan().complete, false);
+  f.write('a.yaml', '');
+  const scan = f.scan();
+  assert.deepEqual([scan.complete, codes(scan)], [false, ['a.yaml: FileEmpty']]);
+});
+
 test('deleting every file of the folder takes every object', (t) => {
   const f = fixture(t, { 'a.yaml': vs('a'), 'b.yaml': vs('b') });
   f.scan();
