@@ -11,7 +11,7 @@ import { WITHDRAWN } from './compile/claims.ts';
 import { affectedBy, claimSignature, compileOne, follow, prepare, undecided, type Context, type Followed, type Verdict } from './compile/compile.ts';
 import { NO_CLUSTER, sameWay, type Cluster } from './compile/cluster.ts';
 import type { Memory } from './compile/memory.ts';
-import { admits, poolHolds, readPool, type Pool } from './compile/pools.ts';
+import { admission, poolHolds, type Pool } from './compile/pools.ts';
 
 export interface CompileChange {
   /** Programs that changed; null: gone. */
@@ -39,7 +39,6 @@ export class Compiler {
   readonly #seen = new Set<string>();
   readonly #servers = new Map<string, VirtualServer>();
   readonly #pools = new Map<string, VIPPool>();
-  readonly #readPools = new Map<string, Pool>();
   readonly #groups = new Map<string, DirectorGroup>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #sharer = new Sharer();
@@ -119,10 +118,8 @@ export class Compiler {
       } else {
         all = true;
         if (kind === 'DirectorGroup') groups = true;
-        if (kind === 'VIPPool') {
-          put(this.#pools, name, object as VIPPool | undefined);
-          put(this.#readPools, name, object && readPool(object as VIPPool));
-        } else {
+        if (kind === 'VIPPool') put(this.#pools, name, object as VIPPool | undefined);
+        else {
           put(this.#groups, name, object as DirectorGroup | undefined);
           this.#lastGroups.delete(name);
         }
@@ -223,12 +220,9 @@ export class Compiler {
    * pool has it, and the refusal is about the right. A pool that cannot be read withdraws nothing.
    */
   #isWithdrawn({ metadata: { namespace } }: VirtualServer, { spec: { addresses } }: Program, { reason }: Verdict): boolean {
-    const labels = this.#cluster.namespaceLabels(namespace);
-    const pools = [...this.#readPools.values()];
+    const pools = [...this.#context!.pools.values()];
     const holders = addresses.map(({ address }) => pools.filter((pool) => poolHolds(pool, address)));
-    // Of a namespace that the cache does not know its labels say nothing.
-    const mayAdmit = (pool: Pool): boolean =>
-      admits(pool, namespace, labels) || (labels === null && this.#cluster.present && pool.object.spec.allowedNamespaces.matchLabels !== undefined);
+    const mayAdmit = (pool: Pool): boolean => admission(pool, namespace, this.#cluster) !== 'Refused';
     if (holders.every((some) => some.some(mayAdmit))) return false;
     const lacks = this.#lacks('VIPPool');
     if (WITHDRAWN.has(reason)) return !(reason === 'PoolNotFound' && lacks);

@@ -9,7 +9,7 @@ import { familyOf, toBigInt, type Family } from '../../ip/ip.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
 import { Occupancy, portsOf, rangeText, readPorts, type PortRange } from './occupancy.ts';
-import { admits, familiesOf, lowestFree, poolHolds, type Cursor, type Pool } from './pools.ts';
+import { admission, familiesOf, lowestFree, poolHolds, type Cursor, type Pool } from './pools.ts';
 
 export type ClaimReason =
   | 'PoolNotFound' | 'NamespaceNotAllowed' | 'AddressOutsidePools' | 'AddressReserved' | 'AddressInUse' | 'PoolExhausted' | 'PortConflict'
@@ -255,11 +255,9 @@ class Round {
   }
 
   #entry(pool: Pool, namespace: string): Refusal | null {
-    const { cluster } = this.#input;
-    const labels = cluster.namespaceLabels(namespace);
-    if (admits(pool, namespace, labels)) return null;
-    // It is there, for it has a VirtualServer; the watch of that was quicker.
-    if (labels === null && cluster.present && pool.object.spec.allowedNamespaces.matchLabels) return no('Pending', `namespace ${namespace} is not known yet`);
+    const word = admission(pool, namespace, this.#input.cluster);
+    if (word === 'Admitted') return null;
+    if (word === 'Unknown') return no('Pending', `namespace ${namespace} is not known yet`);
     return no('NamespaceNotAllowed', `VIPPool ${pool.name} does not admit namespace ${namespace}; ask its owner to add it to spec.allowedNamespaces`);
   }
 

@@ -4,6 +4,7 @@
  */
 import type { VIPPool } from '../../api/v1alpha1/index.ts';
 import { ADDRESS_BITS, familyOf, fromBigInt, parsePrefix, toBigInt, type Family } from '../../ip/ip.ts';
+import type { Cluster } from './cluster.ts';
 
 export interface Range {
   readonly family: Family;
@@ -54,6 +55,13 @@ export function admits(pool: Pool, namespace: string, labels: Readonly<Record<st
   if (all || names?.includes(namespace)) return true;
   if (!matchLabels || !labels) return false;
   return Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
+}
+
+/** What a pool says of a namespace of a cluster. Unknown: its labels are not in the cache yet; it is there, but another watch was quicker. */
+export function admission(pool: Pool, namespace: string, cluster: Pick<Cluster, 'present' | 'namespaceLabels'>): 'Admitted' | 'Refused' | 'Unknown' {
+  const labels = cluster.namespaceLabels(namespace);
+  if (admits(pool, namespace, labels)) return 'Admitted';
+  return labels === null && cluster.present && pool.object.spec.allowedNamespaces.matchLabels ? 'Unknown' : 'Refused';
 }
 
 /** Where the last search in a pool ended: nothing below it is free. Good for one family and as long as nothing is given back. */
