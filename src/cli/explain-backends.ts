@@ -4,13 +4,14 @@
  * What a backend offers is the controller's own code to say (controller/compile/sources.ts), so that both agree.
  */
 import type { IPVSNode, VirtualServerBackend } from '../api/v1alpha1/index.ts';
+import { names } from '../api/v1alpha1/problems.ts';
 import { candidatesOf, type SourceProblem } from '../controller/compile/sources.ts';
 import type { Service } from '../controller/core.ts';
 import { serviceIPs, sliceService, Surroundings } from '../controller/surroundings.ts';
 import { storeOf } from '../kube/store.ts';
 import { servicesOf, type Case } from './explain-case.ts';
 import { valueOf, type Facts, type Read } from './explain-facts.ts';
-import { count, good, look, names, unread, wrong, type Step } from './explain-step.ts';
+import { count, good, look, unread, wrong, type Step } from './explain-step.ts';
 
 export function backendSteps(c: Case): Step[] {
   const { server, facts, serves } = c;

@@ -1,8 +1,9 @@
 /** Steps about the program and the directors that run it: whole, and in which kernels. Pure. */
 import { joinSlices, MAX_APPLIED, readApplied, type IPVSNode } from '../api/v1alpha1/index.ts';
+import { names } from '../api/v1alpha1/problems.ts';
 import { conditionOf, servicesOf, type Case } from './explain-case.ts';
 import { valueOf } from './explain-facts.ts';
-import { count, good, look, names, unread, unsure, wrong, type Step } from './explain-step.ts';
+import { count, good, look, unread, unsure, wrong, type Step } from './explain-step.ts';
 
 export function programStep(c: Case): Step {
   const { facts, raw, program } = c;

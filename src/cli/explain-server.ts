@@ -1,9 +1,10 @@
 /** Steps about the VirtualServer itself: is it valid, did a controller look at it, what did it decide, what does it say now. Pure. */
 import { formatProblem, portText } from '../api/v1alpha1/index.ts';
+import { names } from '../api/v1alpha1/problems.ts';
 import { CONTROLLER_LEASE } from '../controller/options.ts';
 import { conditionOf, type Case } from './explain-case.ts';
 import { valueOf } from './explain-facts.ts';
-import { good, look, names, unread, unsure, wrong, type Step } from './explain-step.ts';
+import { good, look, unread, unsure, wrong, type Step } from './explain-step.ts';
 
 export function specStep({ facts, key, raw, server, problems }: Case): Step {
   const { namespace, name } = facts;

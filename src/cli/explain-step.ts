@@ -63,11 +63,6 @@ export const look = {
   labels: (labels: Readonly<Record<string, string>>) => Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(','),
 };
 
-/** `a, b, c and 4 more`. */
-export function names(list: readonly string[], most = 5): string {
-  return list.length <= most ? list.join(', ') : `${list.slice(0, most).join(', ')} and ${list.length - most} more`;
-}
-
 /** `1 real server`, `3 real servers`. */
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;

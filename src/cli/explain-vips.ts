@@ -1,10 +1,11 @@
 /** Steps about the VIPs: claimed, and held by a live director; and when nobody holds one, why. Pure. */
 import type { VirtualIP } from '../api/v1alpha1/index.ts';
+import { names } from '../api/v1alpha1/problems.ts';
 import { candidatesFor, type Member } from '../agent/ownership/election.ts';
 import { memberOf } from '../agent/ownership/membership.ts';
 import type { Case } from './explain-case.ts';
 import { valueOf } from './explain-facts.ts';
-import { good, look, names, unread, unsure, wrong, type Step } from './explain-step.ts';
+import { good, look, unread, unsure, wrong, type Step } from './explain-step.ts';
 import { formatSeconds } from './table.ts';
 
 export function addressSteps(c: Case): Step[] {

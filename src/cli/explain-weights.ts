@@ -5,11 +5,12 @@
  */
 import { WEIGHT_NAME } from '../api/v1alpha1/index.ts';
 import { parseRealServer } from '../api/v1alpha1/program.ts';
+import { names } from '../api/v1alpha1/problems.ts';
 import { candidatesOf } from '../controller/compile/sources.ts';
 import { surroundingsOf } from './explain-backends.ts';
 import { conditionOf, servicesOf, type Case } from './explain-case.ts';
 import { downWhereHeld } from './explain-health.ts';
-import { count, good, look, names, wrong, type Step } from './explain-step.ts';
+import { count, good, look, wrong, type Step } from './explain-step.ts';
 
 /** A real server whose weight is another than anybody wrote in the spec. */
 interface Weighed { readonly address: string; readonly node: string; readonly pod: string; readonly weight: number; readonly written: number }

@@ -2,6 +2,7 @@
  * Who else on a host works on IPVS, its addresses or its routes, and whether we get along: facts in, findings out. Pure.
  * We never touch what is theirs; some of them touch what is ours.
  */
+import { names } from '../api/v1alpha1/problems.ts';
 import { contains, parsePrefix } from '../ip/ip.ts';
 import { flagOf, type HostFacts, type Neighbour } from './preflight-facts.ts';
 import { fail, ok, warn, type Finding } from './preflight-finding.ts';
@@ -120,6 +121,4 @@ function foreignServices({ ipvs, ledger, wants }: HostFacts): Finding[] {
   return findings;
 }
 
-function some(names: readonly string[]): string {
-  return names.length <= NAMES_SHOWN ? names.join(', ') : `${names.slice(0, NAMES_SHOWN).join(', ')} and ${names.length - NAMES_SHOWN} more`;
-}
+function some(list: readonly string[]): string { return names(list, NAMES_SHOWN); }

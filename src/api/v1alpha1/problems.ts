@@ -80,6 +80,11 @@ export function formatPath(path: readonly PropertyKey[]): string {
   return text;
 }
 
+/** Names in a message: `a, b, c and 4 more`. */
+export function names(list: readonly string[], most = 5): string {
+  return list.length <= most ? list.join(', ') : `${list.slice(0, most).join(', ')} and ${list.length - most} more`;
+}
+
 /** A value as it is quoted in a message: short, on one line. */
 export function quote(value: unknown): string {
   if (value === undefined) return 'nothing';

@@ -5,6 +5,7 @@ import {
   claimedOf,
   type DirectorGroupStatus, type IPVSNode, type MemberState, type ServerObjects, type VIPPoolStatus, type VirtualIP,
 } from '../../api/v1alpha1/index.ts';
+import { names } from '../../api/v1alpha1/problems.ts';
 import { MAX_MEMBERS } from '../../api/v1alpha1/vocabulary.ts';
 import type { Family } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -109,7 +110,7 @@ export function groupStatus(group: ServerObjects['DirectorGroup'], members: read
     { type: 'Ready', status: said ? 'False' : 'True', reason: said?.reason ?? 'Ready', message: said?.message ?? '', ...meta(generation) }, now);
   const lost = list.filter((m) => m.state === 'Lost').map((m) => m.node);
   const degraded = said ? null
-    : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${lost.slice(0, NAMES).join(', ')}${lost.length > NAMES ? ` and ${lost.length - NAMES} more` : ''}` }
+    : lost.length > 0 ? { reason: 'MemberLost', message: `not live: ${names(lost, NAMES)}` }
       : live === 1 && members.length > 1 ? { reason: 'NoRedundancy', message: 'only one director is live' } : null;
   conditions = degraded
     ? setCondition(conditions, { type: 'Degraded', status: 'True', ...degraded, ...meta(generation) }, now)

@@ -3,7 +3,7 @@
  * part in it is the time it is given. What is said here is all that a person sees with `kubectl get ivs`, so each message says what to do.
  */
 import { CONDITIONS, WEIGHT_NAME, portText, type ReasonOf, type ConditionType, type ServerObjects, type VirtualServerStatus } from '../../api/v1alpha1/index.ts';
-import { quote } from '../../api/v1alpha1/problems.ts';
+import { names, quote } from '../../api/v1alpha1/problems.ts';
 import { parseRealServer, type Program } from '../../api/v1alpha1/program.ts';
 import { familyOf } from '../../ip/ip.ts';
 import { dropCondition, setCondition, type Condition } from '../../kube/conditions.ts';
@@ -162,7 +162,7 @@ function programmedOf({ verdict, program, directors, settling, refused }: Server
   const group = program.spec.directorGroup;
   if (group === '') return no('NoDirector', 'there is no DirectorGroup; create one whose nodeSelector selects the nodes that are to direct');
   if (directors.length === 0) return no('NoDirector', `DirectorGroup ${group} selects no node; give nodes its labels`);
-  if (live.length === 0) return no('NoDirector', `no agent of DirectorGroup ${group} is live (${names(directors)}); look at the agents' pods and their Leases`);
+  if (live.length === 0) return no('NoDirector', `no agent of DirectorGroup ${group} is live (${nodesOf(directors)}); look at the agents' pods and their Leases`);
   const failed = live.filter((d) => d.failure !== undefined);
   const [first] = failed;
   if (first?.failure) {
@@ -181,7 +181,7 @@ function programmedOf({ verdict, program, directors, settling, refused }: Server
   if (refused !== '') return no('Pending', `the API server does not take its program, so no director knows of it: ${refused}`);
   const behind = live.filter((d) => d.hash !== program.spec.contentHash);
   // Directors follow one after the other; as long as they have time for it, that is one state and not several.
-  return no(running === 0 || settling ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${names(behind)}`);
+  return no(running === 0 || settling ? 'Pending' : 'PartiallyProgrammed', `${running} of ${live.length} directors run it; waiting for ${nodesOf(behind)}`);
 }
 
 /** Whether what is served goes another way than what was accepted, for want of nodes that receive (compiler.ts). */
@@ -287,9 +287,8 @@ function unservedOf(program: Program | null): string[] {
 function badWeightOf({ badWeights }: ServerStatusInput['verdict'], kind: 'Node' | 'Pod'): Said<'Degraded'> | null {
   const list = badWeights.filter((b) => b.kind === kind).map((b) => `${b.name} (${quote(b.text)})`).sort();
   if (list.length === 0) return null;
-  const more = list.length > NAMES ? ` and ${list.length - NAMES} more` : '';
   const whose = kind === 'Node' ? `label ${WEIGHT_NAME} of node` : `annotation ${WEIGHT_NAME} of Pod`;
-  const message = `the ${whose} ${list.slice(0, NAMES).join(', ')}${more} is no whole number from 0 to 65535, and does not count`;
+  const message = `the ${whose} ${names(list, NAMES)} is no whole number from 0 to 65535, and does not count`;
   return { status: 'True', reason: `Invalid${kind}Weight`, message };
 }
 
@@ -297,9 +296,8 @@ function wasTrue(before: VirtualServerStatus | undefined, type: string, generati
   return before?.observedGeneration === generation && before?.conditions?.some((c) => c.type === type && c.status === 'True') === true;
 }
 
-function names(directors: readonly DirectorReport[]): string {
-  const list = directors.map((d) => d.node).sort();
-  return `${list.slice(0, NAMES).join(', ')}${list.length > NAMES ? ` and ${list.length - NAMES} more` : ''}`;
+function nodesOf(directors: readonly DirectorReport[]): string {
+  return names(directors.map((d) => d.node).sort(), NAMES);
 }
 
 /** Whether two statuses say the same, apart from when. */
