@@ -3,7 +3,7 @@
  * trying things may load modules (fou, netfilter).
  * Facts are read by preflight-read.ts and preflight-wants.ts, judged by preflight-checks.ts.
  */
-import { readLedger } from '../agent/ledger.ts';
+import { ledgerOf } from '../agent/load-ledger.ts';
 import { StateFolder } from '../agent/state-folder.ts';
 import { readMemory } from '../controller/compile/memory.ts';
 import { openNet } from '../kernel/net/client.ts';
@@ -46,8 +46,7 @@ export async function preflightCommand(args: readonly string[], signal: AbortSig
 
 async function preflight(options: StandaloneOptions, signal: AbortSignal): Promise<Finding[]> {
   const folder = StateFolder.view(options.state);
-  const file = folder.read('ledger');
-  const ledger = file.state === 'ok' ? readLedger(file.value) : null;
+  const ledger = ledgerOf(folder.read('ledger'));
   const net = openNet();
   try {
     const observation = net.observe();

@@ -7,7 +7,7 @@ import { Agent, type Report } from '../agent/agent.ts';
 import type { Kernel } from '../agent/apply.ts';
 import { Footprint } from '../agent/footprint.ts';
 import { HealthOnDemand } from '../agent/health/on-demand.ts';
-import { readLedger } from '../agent/ledger.ts';
+import { ledgerOf } from '../agent/load-ledger.ts';
 import { Loop } from '../agent/loop.ts';
 import { formatOperation, type Operation } from '../agent/operation.ts';
 import { StateFolder } from '../agent/state-folder.ts';
@@ -31,7 +31,7 @@ export async function standalone(args: readonly string[], signal: AbortSignal): 
   const options = readOptions(args);
   const log = openLog(options.logLevel, { node: options.node });
   const folder = StateFolder.open(options.state);
-  if (options.cleanup && !hasLedger(folder)) {
+  if (options.cleanup && ledgerOf(folder.read('ledger')) === null) {
     folder.close();
     process.stderr.write(`there is no ledger in ${options.state}: what is ours here is not known, and nothing was removed; if anything is, name its state folder with --state\n`);
     return 1;
@@ -125,11 +125,6 @@ async function once(host: Host, agent: Agent, signal: AbortSignal): Promise<numb
     for (const c of server.conditions) if (c.status === 'False') process.stderr.write(`VirtualServer ${name}: ${c.type}: ${c.reason}: ${c.message}\n`);
   }
   return status.ok && left.length === 0 ? 0 : 1;
-}
-
-function hasLedger(folder: StateFolder): boolean {
-  const file = folder.read('ledger');
-  return file.state === 'ok' && readLedger(file.value) !== null;
 }
 
 async function cleanup(agent: Agent, log: Logger, signal: AbortSignal): Promise<number> {
