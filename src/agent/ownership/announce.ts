@@ -43,8 +43,9 @@ export class Announcements {
 
   /** Somebody else may have been believed meanwhile: all of them as if they were just bound. */
   again(now: number): void {
-    for (const queue of this.#queues) queue.clear();
-    for (const key of this.#vips.keys()) this.#queues[0]!.set(key, now + WAITS_MS[0]);
+    const vips = this.#vips;
+    this.#take(new Map(), now);
+    this.#take(vips, now);
   }
 
   #take(vips: ReadonlyMap<string, VipAddress>, now: number): void {
