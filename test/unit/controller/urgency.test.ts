@@ -63,17 +63,23 @@ test('a status write that the server does not answer delays no program', async (
   await b.stopAll();
 });
 
-test('a real server that goes while hundreds of programs are being written does not wait for all of them', async () => {
-  const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), service('default/api'), slice('default/api-1', 'api', ['10.2.0.1', '10.2.0.2']), server('shop', { backends: [{ serviceRef: { name: 'api' } }] }));
+/** `shop` on the Service api, others on the Service web, and an API server that takes its time for each update. */
+async function busy({ api, others, updateMs }: { api: readonly string[]; others: number; updateMs: number }) {
+  const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), service('default/api'), slice('default/api-1', 'api', api), server('shop', { backends: [{ serviceRef: { name: 'api' } }] }));
   b.put(pool('big', { blocks: [{ cidr: '198.18.0.0/16' }], default: false }));
-  for (let i = 0; i < 200; i++) b.put(server(`s${i}`, { vip: { poolRef: { name: 'big' } }, backends: [{ serviceRef: { name: 'web' } }] }));
+  for (let i = 0; i < others; i++) b.put(server(`s${i}`, { vip: { poolRef: { name: 'big' } }, backends: [{ serviceRef: { name: 'web' } }] }));
   const client = b.api.client('one');
-  // An API server that is busy: sixteen at a time are 40 a second.
   b.start('one', { client: { ...client, update: async (resource, object, options) => {
-    await b.time.sleep(400, options!.signal!);
+    await b.time.sleep(updateMs, options!.signal!);
     return await client.update(resource, object, options);
   } } });
   await b.settle();
+  return b;
+}
+
+test('a real server that goes while hundreds of programs are being written does not wait for all of them', async () => {
+  // Sixteen at a time are 40 a second.
+  const b = await busy({ api: ['10.2.0.1', '10.2.0.2'], others: 200, updateMs: 400 });
   const written = (): number => b.api.writes.filter((w) => w.verb === 'update' && w.key.startsWith('default/s') && w.key !== 'default/shop').length;
   assert.equal(written(), 0);
   b.put(slice('default/web-1', 'web', ['10.1.0.1', '10.1.0.9']));
@@ -87,16 +93,8 @@ test('a real server that goes while hundreds of programs are being written does 
 });
 
 test('a real server that comes does not wait for ever while others go all the time', async () => {
-  const b = bench(service('default/web'), slice('default/web-1', 'web', ['10.1.0.1']), service('default/api'), slice('default/api-1', 'api', ['10.2.0.1']), server('shop', { backends: [{ serviceRef: { name: 'api' } }] }));
-  b.put(pool('big', { blocks: [{ cidr: '198.18.0.0/16' }], default: false }));
-  for (let i = 0; i < 100; i++) b.put(server(`s${i}`, { vip: { poolRef: { name: 'big' } }, backends: [{ serviceRef: { name: 'web' } }] }));
-  const client = b.api.client('one');
-  // An API server that is busy: sixteen at a time are 20 a second.
-  b.start('one', { client: { ...client, update: async (resource, object, options) => {
-    await b.time.sleep(800, options!.signal!);
-    return await client.update(resource, object, options);
-  } } });
-  await b.settle();
+  // Sixteen at a time are 20 a second.
+  const b = await busy({ api: ['10.2.0.1'], others: 100, updateMs: 800 });
   b.put(slice('default/web-1', 'web', ['10.1.0.2']));
   await b.pass(1_000);
   b.put(slice('default/api-1', 'api', ['10.2.0.1', '10.2.0.2']));

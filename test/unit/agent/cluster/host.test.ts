@@ -28,6 +28,17 @@ async function director(t: { after(fn: () => void | Promise<void>): void }, fiel
 const operations = (n: BenchNode, from: number) => n.kernel.log.slice(from).filter((o) => o.kind !== 'announce').map(formatOperation);
 const conditions = (bench: ClusterBench, node = 'n1') => (bench.nodeStatus(node).conditions ?? []).map((c) => `${c.type}=${c.status}/${c.reason}`).join(' ');
 
+/** Two nodes that run, each with a NIC of its own. */
+function two(bench: ClusterBench): BenchNode[] {
+  return ['n1', 'n2'].map((name, i) => {
+    const node = bench.node(name);
+    node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
+    bench.tell(name);
+    node.start();
+    return node;
+  });
+}
+
 /** Waits until no report was written for two and a half seconds: one of what happened before may still be on its way. */
 async function untilNoReport(bench: ClusterBench, what: string): Promise<void> {
   const writes = () => bench.server.asked.filter((a) => a.method !== 'GET' && a.collection.endsWith('ipvsnodes')).length;
@@ -371,13 +382,7 @@ describe('cluster host', { concurrency: 10 }, () => {
     const bench = await ClusterBench.start(t);
     bench.group('edge', { interface: { match: 'Name', name: 'e0' } });
     bench.program();
-    const nodes = ['n1', 'n2'].map((name, i) => {
-      const node = bench.node(name);
-      node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
-      bench.tell(name);
-      node.start();
-      return node;
-    });
+    const nodes = two(bench);
     await until('one has it, and the other stands by', () => nodes.filter((n) => n.has(VIP)).length === 1 && nodes.every((n) => n.services().length === 1));
     const [first, second] = nodes[0]!.has(VIP) ? nodes as [BenchNode, BenchNode] : nodes.toReversed() as [BenchNode, BenchNode];
     const carrier = (n: BenchNode, is: boolean) => { n.kernel.net.links = n.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, carrier: is } : l)); n.kernel.net.onChange?.(); };
@@ -395,13 +400,7 @@ describe('cluster host', { concurrency: 10 }, () => {
     const bench = await ClusterBench.start(t);
     bench.group();
     bench.program();
-    const nodes = ['n1', 'n2'].map((name, i) => {
-      const node = bench.node(name);
-      node.kernel.net.links = node.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: `02:00:00:00:00:0${i + 1}` } : l));
-      bench.tell(name);
-      node.start();
-      return node;
-    });
+    const nodes = two(bench);
     await until('one has it', () => nodes.filter((n) => n.has(VIP)).length === 1);
     await until('both have the services', () => nodes.every((n) => n.services().length === 1));
     const [first, second] = nodes[0]!.has(VIP) ? nodes as [BenchNode, BenchNode] : nodes.toReversed() as [BenchNode, BenchNode];
