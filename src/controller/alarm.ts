@@ -3,6 +3,9 @@
  */
 import { isAbort, type Sleep } from '../kube/wait.ts';
 
+/** Why a wait ends: without a reason each ring would make an error, with a stack that nobody reads. */
+const RUNG = 'rung';
+
 export class Alarm {
   readonly #now: () => number;
   readonly #sleep: Sleep;
@@ -25,7 +28,7 @@ export class Alarm {
   async wait(ms: number, signal: AbortSignal): Promise<number> {
     if (this.#rungAt !== null) return this.#rungAt;
     const woken = new AbortController();
-    this.#wake = () => woken.abort();
+    this.#wake = () => woken.abort(RUNG);
     try {
       await this.#sleep(ms, AbortSignal.any([signal, woken.signal]));
     } catch (error) {

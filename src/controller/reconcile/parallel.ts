@@ -9,8 +9,8 @@ export async function inParallel<T>(
   failed: (item: T, error: unknown) => void,
 ): Promise<void> {
   const queue = items[Symbol.iterator]();
-  const worker = async (): Promise<void> => {
-    for (let next = queue.next(); !next.done; next = queue.next()) {
+  const worker = async (first: IteratorResult<T>): Promise<void> => {
+    for (let next = first; !next.done; next = queue.next()) {
       signal.throwIfAborted();
       try {
         await work(next.value);
@@ -20,5 +20,10 @@ export async function inParallel<T>(
       }
     }
   };
-  await Promise.all(Array.from({ length: width }, worker));
+  const workers: Promise<void>[] = [];
+  // Most passes have nothing to write: who would find nothing to do is not begun.
+  for (let next = queue.next(); !next.done; next = queue.next()) {
+    if (workers.push(worker(next)) >= width) break;
+  }
+  await Promise.all(workers);
 }

@@ -84,7 +84,7 @@ export class Bench {
   }
 
   get<K extends keyof ServerObjects>(kind: K, key: string): ServerObjects[K] | undefined {
-    return this.api.all<never>(KINDS[kind] as never).get(key);
+    return this.api.find<never>(KINDS[kind] as never, key);
   }
 
   start(who = 'one', options: Partial<ControllerOptions> = {}): Running {

@@ -7,7 +7,7 @@ import type { KubeClient, ListOptions, WatchEvent, WatchOptions } from '../../..
 import { ApiError, errorFromStatus } from '../../../src/kube/errors.ts';
 import { collectionPath, keyOf, type KubeObject, type ObjectMeta, type Resource } from '../../../src/kube/types.ts';
 import { AbortError, onAbort, throwIfAborted } from '../../../src/kube/wait.ts';
-import { FakeCluster, Refusal, type Entry, type Stored } from '../kube/fake-cluster.ts';
+import { FakeCluster, Refusal, sameJson, type Entry, type Stored } from '../kube/fake-cluster.ts';
 import type { FakeTime } from '../kube/fake-time.ts';
 
 export type Verb = 'create' | 'update' | 'apply' | 'delete' | 'get' | 'list' | 'watch';
@@ -48,6 +48,7 @@ export class FakeAPI {
   /** Kinds (plurals) that this server does not have. */
   readonly absent = new Set<string>();
   #breaks = 0;
+  #collected = 0;
   readonly #rings = new Set<() => void>();
   readonly #options: Required<FakeAPIOptions>;
   readonly #resources = new Map<string, Resource>();
@@ -61,6 +62,9 @@ export class FakeAPI {
   all<T extends KubeObject>(resource: Resource<T>): Map<string, T> {
     return new Map(this.cluster.all(collectionPath(resource)).map((o) => [keyOf(o), o as unknown as T]));
   }
+
+  /** One object, if it is there. */
+  find<T extends KubeObject>(resource: Resource<T>, key: string): T | undefined { return this.#find(collectionPath(resource), key) as unknown as T | undefined; }
 
   /** Writes an object as a person would, at once: new, or the spec, labels and annotations of the one that is there. */
   put(resource: Resource, object: KubeObject): void {
@@ -88,6 +92,9 @@ export class FakeAPI {
 
   /** Deletes whatever has owners of which none exists, as kube-controller-manager does. */
   collectGarbage(): void {
+    if (this.cluster.version === this.#collected) return;
+    // Of before: what is deleted now may have owned something.
+    this.#collected = this.cluster.version;
     const uids = new Set<string>();
     const objects: [string, Stored][] = [];
     for (const [collection] of this.#resources) for (const object of this.cluster.all(collection)) { uids.add(object.metadata.uid); objects.push([collection, object]); }
@@ -114,7 +121,7 @@ export class FakeAPI {
         if (this.absent.has(resource.plural)) throw new Refusal(404, 'NotFound', 'the server could not find the requested resource');
         this.arrives(asked);
         const before = this.cluster.version;
-        result = structuredClone(work());
+        result = work();
         if (this.cluster.version !== before) this.writes.push(asked);
       } catch (error) {
         await this.#travel(signal);
@@ -207,7 +214,7 @@ export class FakeAPI {
         await this.#travel(signal);
         if (this.#breaks !== breaks) throw new ApiError({ code: 'UNREACHABLE', message: 'socket hang up', verb: 'WATCH', path: collection });
         const event = eventFor(queue.shift()!, namespace, labelSelector);
-        if (event) yield structuredClone(event);
+        if (event) yield event;
       }
     } finally {
       this.cluster.listeners.delete(listener);
@@ -240,7 +247,7 @@ function typesOf(conditions: unknown): ReadonlySet<string> {
 /** A write of the main resource: status stays, the generation counts changes of spec. */
 function mainOf(object: KubeObject, old: Stored): KubeObject {
   const { status: _, ...rest } = object as { -readonly [K in keyof Written]: Written[K] };
-  const same = JSON.stringify(sorted((object as Written).spec)) === JSON.stringify(sorted(old.spec));
+  const same = sameJson((object as Written).spec, old.spec);
   const { generation = 1, creationTimestamp } = old.metadata;
   if (Object.keys(rest.metadata.labels ?? {}).length === 0) rest.metadata = { ...rest.metadata, labels: undefined };
   return { ...rest, ...(old.status === undefined ? {} : { status: old.status }), metadata: { ...rest.metadata, generation: same ? generation : generation + 1, creationTimestamp } } as KubeObject;
@@ -276,10 +283,4 @@ function selects({ metadata }: { readonly metadata: ObjectMeta }, namespace: str
   if (selector.startsWith('!')) return !(selector.slice(1) in labels);
   const at = selector.indexOf('=');
   return at < 0 ? selector in labels : labels[selector.slice(0, at)] === selector.slice(at + 1);
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, sorted(v)]));
 }

@@ -5,7 +5,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { KubeClient } from '../../../src/kube/client.ts';
-import type { KubeObject, Resource } from '../../../src/kube/types.ts';
+import { keyOf, type KubeObject, type Resource } from '../../../src/kube/types.ts';
 import { RESOURCES } from '../../../src/api/v1alpha1/index.ts';
 import { ApiError } from '../../../src/kube/errors.ts';
 import { hashOf } from '../../../src/controller/compile/compile.ts';
@@ -28,7 +28,7 @@ function bench(...objects: object[]): Bench {
 function putInvalid(b: Bench, object: KubeObject, spec: Record<string, unknown> = { mode: 'WRONG' }): void {
   const { group: api, version, plural } = RESOURCES[object.kind as 'VirtualServer'];
   const collection = `/apis/${api}/${version}/${plural}`;
-  const old = b.api.all<KubeObject>(RESOURCES[object.kind as 'VirtualServer'] as unknown as Resource<KubeObject>).get(object.metadata.namespace ? `${object.metadata.namespace}/${object.metadata.name}` : object.metadata.name);
+  const old = b.api.find(RESOURCES[object.kind as 'VirtualServer'] as unknown as Resource<KubeObject>, keyOf(object));
   if (old) b.api.cluster.replace(collection, { ...old, metadata: { ...old.metadata, generation: (old.metadata.generation ?? 1) + 1 }, spec } as unknown as KubeObject);
   else b.api.cluster.create(collection, { ...object, metadata: { ...object.metadata, generation: 1 }, spec } as unknown as KubeObject);
 }

@@ -1,6 +1,6 @@
 /**
  * What a fake API server knows: objects by URL, a version counter, and a history that watches are served from and that can be compacted.
- * Behaves as the real one where this runtime could notice. No sockets here, and no faults: those are in fake-server.ts.
+ * Behaves as the real one where this runtime could notice. What it gives is frozen. No sockets here, and no faults: those are in fake-server.ts.
  */
 import type { KubeObject, ObjectMeta } from '../../../src/kube/types.ts';
 
@@ -44,6 +44,8 @@ export class FakeCluster {
   compacted = 0;
   readonly listeners = new Set<(entry: Entry) => void>();
   readonly #objects = new Map<string, Map<string, Stored>>();
+  /** What is sorted, until a name comes or goes or an object changes. */
+  readonly #sorted = new Map<string, readonly Stored[]>();
   readonly #pages = new Map<string, { readonly version: number; readonly rest: readonly Stored[] }>();
 
   get(collection: string, key: string): Stored {
@@ -54,7 +56,9 @@ export class FakeCluster {
 
   /** Sorted by key, as etcd has them. */
   all(collection: string, selection: Selection = { namespace: undefined, labels: {} }): Stored[] {
-    return [...this.#objects.get(collection) ?? []].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, o]) => o).filter((o) => selects(selection, o));
+    let all = this.#sorted.get(collection);
+    if (!all) this.#sorted.set(collection, all = [...this.#objects.get(collection) ?? []].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, o]) => o));
+    return all.filter((o) => selects(selection, o));
   }
 
   list(collection: string, selection: Selection, limit: number, token: string | null): { items: Stored[]; version: number; next: string | undefined } {
@@ -82,7 +86,7 @@ export class FakeCluster {
     if (uid !== undefined && uid !== old.metadata.uid) throw new Refusal(409, 'Conflict', 'Precondition failed: UID in precondition');
     const { resourceVersion: version, uid: same, managedFields } = old.metadata;
     const next = { ...object, metadata: { ...object.metadata, uid: same, resourceVersion: version, managedFields } } as Stored;
-    if (dryRun || JSON.stringify(sorted(next)) === JSON.stringify(sorted(old))) return dryRun ? next : old;
+    if (dryRun || sameJson(next, old)) return dryRun ? next : old;
     return this.#store('MODIFIED', collection, next, old);
   }
 
@@ -111,16 +115,18 @@ export class FakeCluster {
     this.version = version;
     this.history.length = 0;
     this.#objects.set(collection, new Map());
+    this.#sorted.delete(collection);
     for (const object of objects) this.create(collection, object);
   }
 
   #store(type: Entry['type'], collection: string, object: KubeObject, old: Stored | undefined): Stored {
     this.version += 1;
-    const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(this.version) } } as Stored;
+    const stored = frozenCopy({ ...object, metadata: { ...object.metadata, resourceVersion: String(this.version) } }) as Stored;
     const objects = this.#objects.get(collection) ?? new Map<string, Stored>();
     this.#objects.set(collection, objects);
     if (type === 'DELETED') objects.delete(keyOf(object));
     else objects.set(keyOf(object), stored);
+    this.#sorted.delete(collection);
     const entry: Entry = { version: this.version, collection, type, object: stored, old };
     this.history.push(entry);
     for (const listener of [...this.listeners]) listener(entry);
@@ -136,10 +142,28 @@ function selects({ namespace, labels }: Selection, { metadata }: KubeObject): bo
   return (namespace === undefined || metadata.namespace === namespace) && Object.entries(labels).every(([k, v]) => metadata.labels?.[k] === v);
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, sorted(v)]));
+/**
+ * What goes over a wire is nobody's to change: a copy is taken when it is stored, and those who read may have the same one. Who writes into what
+ * he read is told so by a TypeError. What is frozen already was copied here before.
+ */
+function frozenCopy(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  if (Array.isArray(value)) return Object.freeze(value.map(frozenCopy));
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    const field = (value as Record<string, unknown>)[key];
+    if (field !== undefined) copy[key] = frozenCopy(field);
+  }
+  return Object.freeze(copy);
+}
+
+/** Whether both would be the same JSON but for the order of fields: a field that is undefined is none. */
+export function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
+  if (Array.isArray(a)) return a.length === (b as unknown[]).length && a.every((item, i) => sameJson(item, (b as unknown[])[i]));
+  const [from, to] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  return Object.keys(from).every((key) => sameJson(from[key], to[key])) && Object.keys(to).every((key) => to[key] === undefined || from[key] !== undefined);
 }
 
 /** RFC 7386, also good enough for what apply does with one manager. */

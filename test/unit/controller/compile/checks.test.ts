@@ -112,7 +112,9 @@ test('whatever check the API takes, the checker takes', () => {
 /** Texts of parts that are allowed, and of those that are not quite. */
 const textLike = fc.oneof(
   fc.array(fc.constantFrom('/', 'a', 'Z9', '-', '_', '.', '..', ':', '[', ']', '=', '==', '+', ' ', '\n', '\r\n', '\u0000', '\u007f', '\u00e9', '\u{1f600}', '%20', '#', 'a'.repeat(63), 'QUJD'), { maxLength: 6 }).map((parts) => parts.join('')),
-  fc.string({ maxLength: 70 }), fc.domain(), fc.base64String({ maxLength: 40 }), fc.webPath(),
+  fc.string({ maxLength: 70 }), fc.domain(), fc.base64String({ maxLength: 40 }),
+  // A path as a URL may have it (RFC 3986, 3.3).
+  fc.array(fc.string({ unit: fc.constantFrom(...'azAZ09-._~!$&\'()*+,;=:@', '%2F', '%C3%A9'), maxLength: 12 }), { maxLength: 6 }).map((segments) => segments.map((s) => `/${s}`).join('')),
 );
 
 test('of any text the API and the checker think the same: nothing is taken that is then not checked', () => {
