@@ -1,13 +1,16 @@
 #!/usr/bin/env node
 /**
- * The program: a table of sub-commands, the root AbortController, and exit codes. Nothing else. A sub-command's code is loaded only
- * when it runs.
+ * The program: a table of sub-commands, help, the root AbortController, and exit codes. Nothing else. A sub-command's code is loaded only
+ * when it runs, and for help nothing but the text.
  */
 
 import { readFileSync } from 'node:fs';
+import { print } from './cli/output.ts';
+import { asksForHelp } from './usage.ts';
 
 interface Command {
   readonly about: string;
+  readonly usage: () => Promise<string>;
   /** Returns the exit code. */
   readonly run: (args: readonly string[], signal: AbortSignal) => Promise<number>;
 }
@@ -15,6 +18,7 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   standalone: {
     about: 'make this host what a folder of manifests says',
+    usage: async () => (await import('./standalone/options.ts')).STANDALONE_USAGE,
     run: async (args, signal) => {
       (await import('./agent/footprint.ts')).growLate();
       return (await import('./standalone/run.ts')).standalone(args, signal);
@@ -22,6 +26,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   controller: {
     about: 'in a cluster: give VirtualServers addresses and compile them for the directors',
+    usage: async () => (await import('./controller/options.ts')).CONTROLLER_USAGE,
     run: async (args, signal) => {
       const { Footprint, growAsNeeded, growLate } = await import('./agent/footprint.ts');
       growLate();
@@ -32,6 +37,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   agent: {
     about: 'in a cluster, on every node: make it the director and real server that the controller says',
+    usage: async () => (await import('./agent/cluster/options.ts')).AGENT_USAGE,
     run: async (args, signal) => {
       const { growLate, optimizeLater } = await import('./agent/footprint.ts');
       growLate();
@@ -41,26 +47,32 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   plan: {
     about: 'print what standalone would change, and change nothing',
+    usage: async () => (await import('./cli/usages.ts')).PLAN_USAGE,
     run: async (args, signal) => (await import('./cli/plan.ts')).planCommand(args, signal),
   },
   preflight: {
     about: 'look whether this host has what it takes, and who stands in the way',
+    usage: async () => (await import('./cli/usages.ts')).PREFLIGHT_USAGE,
     run: async (args, signal) => (await import('./cli/preflight.ts')).preflightCommand(args, signal),
   },
   status: {
     about: 'show what standalone last reported, with live counters',
+    usage: async () => (await import('./cli/usages.ts')).STATUS_USAGE,
     run: async (args, signal) => (await import('./cli/status.ts')).statusCommand(args, signal),
   },
   explain: {
     about: 'in a cluster: say where one VirtualServer stops on its way to the kernels, and why',
+    usage: async () => (await import('./cli/usages.ts')).EXPLAIN_USAGE,
     run: async (args, signal) => (await import('./cli/explain.ts')).explainCommand(args, signal),
   },
   save: {
     about: 'print the IPVS table of this host, for ipvsadm -R or as manifests',
+    usage: async () => (await import('./cli/usages.ts')).SAVE_USAGE,
     run: async (args, signal) => (await import('./cli/save.ts')).saveCommand(args, signal),
   },
   import: {
     about: 'turn the text of ipvsadm-save into manifests',
+    usage: async () => (await import('./cli/usages.ts')).IMPORT_USAGE,
     run: async (args, signal) => (await import('./cli/import.ts')).importCommand(args, signal),
   },
 };
@@ -89,13 +101,17 @@ async function main(): Promise<number> {
   const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
     const wanted = name === undefined || name === 'help' || name === '--help' || name === '-h';
-    (wanted ? process.stdout : process.stderr).write(`${wanted ? '' : `unknown command ${name}\n\n`}${usage()}\n`);
+    await print(`${wanted ? '' : `unknown command ${name}\n\n`}${usage()}\n`, wanted ? process.stdout : process.stderr);
     return wanted ? 0 : EXIT_USAGE;
   }
   const problem = nodeProblem();
   if (problem !== null) {
     process.stderr.write(`ipvs-operator ${name}: ${problem}\n`);
     return EXIT_UNAVAILABLE;
+  }
+  if (asksForHelp(args)) {
+    await print(`${await command.usage()}\n`);
+    return 0;
   }
   const root = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => root.abort(signal));

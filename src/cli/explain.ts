@@ -18,31 +18,14 @@ import { print, readFormat } from './output.ts';
 const EXIT = { served: 0, notServed: 1, unknown: 2 } as const;
 const SYSTEM_NAMESPACE = 'ipvs-system';
 
-export const EXPLAIN_USAGE = `ipvs-operator explain NAMESPACE/NAME [options]
-
-Follows one VirtualServer of a cluster from its spec to the kernel of each director, and says where it stops, why, and what to run.
-Changes nothing. What you may not read is named, and the rest is looked at all the same.
-
-  -n, --namespace NAME      when only a NAME is given (default that of the kubeconfig's context)
-  --kubeconfig FILE         as kubectl has it: $KUBECONFIG, the pod's service account, ~/.kube/config
-  --context NAME            of the kubeconfig
-  --system-namespace NAME   where the operator runs (default $POD_NAMESPACE, as in the pod of a controller, or ${SYSTEM_NAMESPACE})
-  -o json                   for programs
-
-Exit code: 0 clients are served, 1 they are not, 2 it cannot be told.`;
-
 export async function explainCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments({
     args: [...args], strict: true, allowPositionals: true,
     options: {
       namespace: { type: 'string', short: 'n' }, kubeconfig: { type: 'string' }, context: { type: 'string' }, 'system-namespace': { type: 'string' },
-      output: { type: 'string', short: 'o' }, help: { type: 'boolean', short: 'h' },
+      output: { type: 'string', short: 'o' },
     },
   });
-  if (values.help) {
-    await print(`${EXPLAIN_USAGE}\n`);
-    return EXIT.served;
-  }
   const format = readFormat(values.output, ['text', 'json']);
   const target = readTarget(positionals, values.namespace);
   try {

@@ -7,29 +7,13 @@ import { text as streamText } from 'node:stream/consumers';
 import { reasonOf } from '../standalone/listing.ts';
 import { UsageError, readArguments } from '../usage.ts';
 import { formatLineProblem, parseIpvsadm } from './ipvsadm-parse.ts';
-import { MANIFEST_OPTIONS_USAGE, count, printList, printManifests, readManifestOptions } from './manifest-output.ts';
-import { print } from './output.ts';
-
-export const IMPORT_USAGE = `ipvs-operator import [FILE|-]
-
-Reads what ipvsadm-save -n wrote (FILE, or stdin) and prints VirtualServer and VIPPool manifests that say the same.
-
-${MANIFEST_OPTIONS_USAGE}
-Exit code: 0 all of it, 1 something that manifests cannot say is left out (said on stderr and on top of the YAML),
-2 the text cannot be read (each line with its number on stderr; nothing is printed).
-
-A first start of standalone, without a state folder, adopts the services that it finds in the kernel and the manifests name:
-  ipvsadm-save -n | ipvs-operator import > /etc/ipvs/imported.yaml && ipvs-operator plan --manifests /etc/ipvs`;
+import { count, printList, printManifests, readManifestOptions } from './manifest-output.ts';
 
 export async function importCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments({
     args: [...args], strict: true, allowPositionals: true,
-    options: { namespace: { type: 'string' }, pool: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: { namespace: { type: 'string' }, pool: { type: 'string' } },
   });
-  if (values.help) {
-    await print(`${IMPORT_USAGE}\n`);
-    return 0;
-  }
   if (positionals.length > 1) throw new UsageError(`import reads one file, not ${positionals.length}: ${positionals.join(', ')}`);
   const options = readManifestOptions(values);
   const file = positionals[0] ?? '-';

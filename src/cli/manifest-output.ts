@@ -10,10 +10,6 @@ import { toManifests, type ManifestOptions } from './to-manifests.ts';
 /** More than this nobody reads on a terminal. */
 const LINES_SHOWN = 100;
 
-export const MANIFEST_OPTIONS_USAGE = `  --namespace NAME  namespace of the VirtualServers (default: default)
-  --pool NAME       name of the VIPPool that admits exactly these addresses (default: imported)
-`;
-
 /** Throws UsageError. */
 export function readManifestOptions({ namespace = 'default', pool = 'imported' }: { readonly namespace?: string; readonly pool?: string }): ManifestOptions {
   const sample = parseObject({

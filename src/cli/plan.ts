@@ -14,19 +14,9 @@ import { Host } from '../standalone/host.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
 import { readLookOptions, type StandaloneOptions } from '../standalone/options.ts';
 import type { Condition } from '../standalone/status.ts';
-import { asksForHelp } from '../usage.ts';
 import { print, takeJson } from './output.ts';
 
-export const PLAN_USAGE = `ipvs-operator plan --manifests DIR [--state DIR] [--node NAME] [--role ROLE] [--label K=V] [-o json]
-
-Prints what standalone would change on this host, and changes nothing.
-Exit code: 0 nothing to change, 2 something to change, 1 something asked for cannot be done (said on stderr).`;
-
 export async function planCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (asksForHelp(args)) {
-    await print(`${PLAN_USAGE}\n`);
-    return 0;
-  }
   const { json, rest } = takeJson(args);
   const options = readLookOptions('plan', rest);
   const kernel = { ipvs: openIpvs(), net: openNet() };

@@ -11,8 +11,7 @@ import type { NetClient, NetObservation } from '../kernel/net/types.ts';
 import { Compiler } from '../controller/compiler.ts';
 import { settledScan } from '../standalone/first-read.ts';
 import { ManifestFolder } from '../standalone/manifests.ts';
-import { DEFAULT_STATE, readLookOptions, type StandaloneOptions } from '../standalone/options.ts';
-import { asksForHelp } from '../usage.ts';
+import { readLookOptions, type StandaloneOptions } from '../standalone/options.ts';
 import { print, takeJson } from './output.ts';
 import { preflightFindings } from './preflight-checks.ts';
 import type { Wants } from './preflight-facts.ts';
@@ -21,21 +20,7 @@ import { readHost } from './preflight-read.ts';
 import { wantsOf } from './preflight-wants.ts';
 import { oneLine } from './table.ts';
 
-export const PREFLIGHT_USAGE = `ipvs-operator preflight [--manifests DIR] [--state DIR] [--node NAME] [--role ROLE] [--label K=V] [-o json]
-
-Looks whether this host has what it takes (modules, permissions, settings), and who else works on IPVS here. Changes nothing.
-With --manifests: what these manifests need of this host, and which settings they would change. Without: everything there is.
-
-  --state DIR   state folder of standalone, which tells what is ours (default ${DEFAULT_STATE})
-  -o json       for programs
-
-Exit code: 0 nothing stands in the way (there may be warnings), 1 something does.`;
-
 export async function preflightCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (asksForHelp(args)) {
-    await print(`${PREFLIGHT_USAGE}\n`);
-    return 0;
-  }
   const { json, rest } = takeJson(args);
   const options = readLookOptions('preflight', rest, false);
   const findings = await preflight(options, signal);

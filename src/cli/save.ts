@@ -7,30 +7,17 @@ import type { IpvsClient } from '../kernel/ipvs/contract.ts';
 import { readArguments } from '../usage.ts';
 import { printIpvsadm } from './ipvsadm-text.ts';
 import { tableOf, type TableEntry } from './ipvs-table.ts';
-import { MANIFEST_OPTIONS_USAGE, count, printManifests, readManifestOptions } from './manifest-output.ts';
+import { count, printManifests, readManifestOptions } from './manifest-output.ts';
 import { print, readFormat } from './output.ts';
 
 /** There when ip_vs is loaded, for everybody to read. */
 const PROC_IP_VS = '/proc/net/ip_vs';
 
-export const SAVE_USAGE = `ipvs-operator save [-o ipvsadm|yaml]
-
-Prints the IPVS table of this host (this network namespace), whoever made it. Changes nothing.
-
-  -o ipvsadm        as ipvsadm-save -n, with the thresholds that ipvsadm-save forgets (default); for ipvsadm -R
-  -o yaml           as VirtualServer and VIPPool manifests, for ipvs-operator standalone
-${MANIFEST_OPTIONS_USAGE}
-Exit code: 0 all of it, 1 something is left out (said on stderr and on top of the YAML) or cannot be read.`;
-
 export async function saveCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
   const { values } = readArguments({
     args: [...args], strict: true, allowPositionals: false,
-    options: { output: { type: 'string', short: 'o' }, namespace: { type: 'string' }, pool: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: { output: { type: 'string', short: 'o' }, namespace: { type: 'string' }, pool: { type: 'string' } },
   });
-  if (values.help) {
-    await print(`${SAVE_USAGE}\n`);
-    return 0;
-  }
   const format = readFormat(values.output, ['ipvsadm', 'yaml']);
   const options = readManifestOptions(values);
   let table: TableEntry[] = [];

@@ -26,25 +26,11 @@ const USER_HZ = 100;
 /** /proc/stat's btime is whole seconds, and a file's time is the kernel's coarse clock. */
 const START_SLACK_MS = 2_000;
 
-export const STATUS_USAGE = `ipvs-operator status [--state DIR] [-o json] [NAME]
-
-Shows what standalone last reported about this host, with the kernel's connection counters where they may be read (root).
-With NAME (shop or default/shop): one VirtualServer, its conditions and its real servers.
-
-  --state DIR   state folder of standalone (default ${DEFAULT_STATE})
-  -o json       for programs
-
-Exit code: 0 ok, 1 not ok, 3 there is no status.`;
-
 export async function statusCommand(args: readonly string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments({
     args: [...args], strict: true, allowPositionals: true,
-    options: { state: { type: 'string' }, output: { type: 'string', short: 'o' }, help: { type: 'boolean', short: 'h' } },
+    options: { state: { type: 'string' }, output: { type: 'string', short: 'o' } },
   });
-  if (values.help) {
-    await print(`${STATUS_USAGE}\n`);
-    return 0;
-  }
   if (positionals.length > 1) throw new UsageError(`status shows one VirtualServer, not ${positionals.length}`);
   const format = readFormat(values.output, ['text', 'json']);
   const state = values.state ?? DEFAULT_STATE;

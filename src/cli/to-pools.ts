@@ -4,7 +4,7 @@
  * networks become wider than needed. Pure.
  */
 import { VIPPoolModel, type IVIPPool } from '../api/v1alpha1/models.ts';
-import { MAX_BLOCKS, MAX_STATIC_CIDRS } from '../api/v1alpha1/vippool.ts';
+import { MAX_BLOCKS, MAX_STATIC_CIDRS } from '../api/v1alpha1/vocabulary.ts';
 import { ADDRESS_BITS, fromBigInt, toBigInt, type Family } from '../ip/ip.ts';
 import { familyOfAddress, type TableEntry } from './ipvs-table.ts';
 

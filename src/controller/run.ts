@@ -10,10 +10,9 @@ import { Transport } from '../kube/transport.ts';
 import { openLog } from '../observe/log.ts';
 import { createMetrics } from '../observe/metrics.ts';
 import { serveHealth } from '../observe/server.ts';
-import { asksForHelp } from '../usage.ts';
 import { Controller } from './controller.ts';
 import { controllerMetrics } from './metrics.ts';
-import { CONTROLLER_LEASE, CONTROLLER_USAGE, readControllerOptions } from './options.ts';
+import { CONTROLLER_LEASE, readControllerOptions } from './options.ts';
 import { transitions } from './transitions.ts';
 import { World } from './world.ts';
 
@@ -22,10 +21,6 @@ const STUCK_MS = 120_000;
 
 /** `worked` is called with each write: memory is given back when there was none for a while. */
 export async function controller(args: readonly string[], signal: AbortSignal, version: string, worked: () => void = () => {}): Promise<number> {
-  if (asksForHelp(args)) {
-    process.stdout.write(`${CONTROLLER_USAGE}\n`);
-    return 0;
-  }
   const options = readControllerOptions(args);
   const { namespace, identity } = options;
   const log = openLog(options.logLevel, { component: 'controller', identity });

@@ -17,17 +17,12 @@ import { openLog } from '../observe/log.ts';
 import { BUSY_MS, untilSettled } from './first-read.ts';
 import { Host } from './host.ts';
 import { ManifestFolder, watchFolder } from './manifests.ts';
-import { readOptions, STANDALONE_USAGE, type StandaloneOptions } from './options.ts';
-import { asksForHelp } from '../usage.ts';
+import { readOptions, type StandaloneOptions } from './options.ts';
 
 /** --once: reconciles at most; the first changes, the next verifies, the rest are for what a first try could not know. */
 const ONCE_TRIES = 5;
 
 export async function standalone(args: readonly string[], signal: AbortSignal): Promise<number> {
-  if (asksForHelp(args)) {
-    process.stdout.write(`${STANDALONE_USAGE}\n`);
-    return 0;
-  }
   const options = readOptions(args);
   const log = openLog(options.logLevel, { node: options.node });
   const folder = StateFolder.open(options.state);

@@ -10,7 +10,7 @@ const MAX_LINES = 400;
 
 /** What each room may import, besides itself: architecture.md, "Dependencies run downwards only". */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'main.ts': ['cli', 'standalone', 'controller', 'agent'],
+  'main.ts': ['cli', 'standalone', 'controller', 'agent', 'usage.ts'],
   cli: ['standalone', 'agent', 'controller', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   standalone: ['agent', 'controller', 'observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],
   agent: ['observe', 'api', 'kube', 'kernel', 'ip', 'usage.ts'],

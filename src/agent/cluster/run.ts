@@ -14,7 +14,6 @@ import { Transport } from '../../kube/transport.ts';
 import { openLog } from '../../observe/log.ts';
 import { createMetrics } from '../../observe/metrics.ts';
 import { serveHealth } from '../../observe/server.ts';
-import { asksForHelp } from '../../usage.ts';
 import { Agent } from '../agent.ts';
 import type { Kernel } from '../apply.ts';
 import { Footprint, growUpTo, optimize } from '../footprint.ts';
@@ -23,7 +22,7 @@ import { Loop } from '../loop.ts';
 import { StateFolder } from '../state-folder.ts';
 import { ClusterHost } from './host.ts';
 import { agentMetrics } from './metrics.ts';
-import { AGENT_USAGE, readAgentOptions, type AgentCommandOptions } from './options.ts';
+import { readAgentOptions, type AgentCommandOptions } from './options.ts';
 
 /** Resyncs without a report until the process counts as stuck; never less than STUCK_MS. Milliseconds. */
 const STUCK_RESYNCS = 12;
@@ -41,10 +40,6 @@ const LAST_WORDS_MS = 1_000;
 const PARTING_MS = 3_000;
 
 export async function agent(args: readonly string[], signal: AbortSignal, version: string): Promise<number> {
-  if (asksForHelp(args)) {
-    process.stdout.write(`${AGENT_USAGE}\n`);
-    return 0;
-  }
   const options = readAgentOptions(args);
   const log = openLog(options.logLevel, { component: 'agent', node: options.node });
   const credentials = await credentialsOf(options);

@@ -5,10 +5,9 @@
 import { z } from 'zod';
 import { address, clusterMetadata, integer, matchLabels, namespaceName, prefix, reference } from './fields.ts';
 import { API_VERSION, MAX_DIRECTOR_GROUP_NAME, type ObjectMetadata } from './metadata.ts';
+import { MAX_BLOCKS, MAX_STATIC_CIDRS } from './vocabulary.ts';
 
-export const MAX_BLOCKS = 64;
-export const MAX_EXCLUDED = 256;
-export const MAX_STATIC_CIDRS = 64;
+const MAX_EXCLUDED = 256;
 
 const block = z.strictObject({
   cidr: prefix().optional().describe('A prefix, as 203.0.113.0/28. Instead of start and stop.'),

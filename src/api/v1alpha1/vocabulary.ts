@@ -17,6 +17,10 @@ export const DEFAULT_WEIGHT = 1;
 /** IANA's port of GUE (draft-ietf-intarea-gue). */
 export const GUE_PORT = 6080;
 
+/** Of a pool. */
+export const MAX_BLOCKS = 64;
+export const MAX_STATIC_CIDRS = 64;
+
 export const MAX_PORTS = 64;
 export const MAX_BACKENDS = 16;
 export const MAX_ENDPOINTS = 1000;

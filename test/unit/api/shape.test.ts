@@ -75,12 +75,13 @@ test('names that objects inherit are unknown fields, and a map may have them as 
   }
 });
 
-test('nothing that parses manifests loads zod', () => {
+test('nothing that parses or writes manifests loads zod', () => {
   const program = `
     import { registerHooks } from 'node:module';
     registerHooks({ resolve(specifier, context, next) { if (specifier === 'zod') throw new Error('zod is loaded by ' + context.parentURL); return next(specifier, context); } });
     const { parseObject } = await import('./src/api/v1alpha1/index.ts');
     await import('./src/standalone/manifests.ts');
+    await import('./src/cli/import.ts');
     if (!parseObject(${JSON.stringify(virtualServer())}).ok) throw new Error('refused');`;
   execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: new URL('../../..', import.meta.url), stdio: ['ignore', 'ignore', 'pipe'] });
 });

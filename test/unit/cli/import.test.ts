@@ -1,8 +1,9 @@
 /** `ipvs-operator import` and `save` as processes: pipes, exit codes, help. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { IMPORT_USAGE, importCommand } from '../../../src/cli/import.ts';
-import { SAVE_USAGE, saveCommand } from '../../../src/cli/save.ts';
+import { importCommand } from '../../../src/cli/import.ts';
+import { saveCommand } from '../../../src/cli/save.ts';
+import { IMPORT_USAGE, SAVE_USAGE } from '../../../src/cli/usages.ts';
 import { tableFrom } from './pipeline.ts';
 import { run, runIntoClosedPipe } from './program.ts';
 

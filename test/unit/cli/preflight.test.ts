@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PREFLIGHT_USAGE, findingsText, preflightCommand } from '../../../src/cli/preflight.ts';
+import { findingsText, preflightCommand } from '../../../src/cli/preflight.ts';
+import { PREFLIGHT_USAGE } from '../../../src/cli/usages.ts';
 import { preflightFindings, TUNNEL_MODULES } from '../../../src/cli/preflight-checks.ts';
 import {
   flagOf, kubeProxySettings, managesForeignRoutes, neighbourOf, parseCapabilities, parseModuleList, parseProcIpvs,
