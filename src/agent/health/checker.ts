@@ -12,6 +12,7 @@ import type { CheckTarget } from './check.ts';
 import { countBegun, countResult, noCounts, type CheckCounts } from './counts.ts';
 import { DueQueue, type Due } from './due-queue.ts';
 import { Flights } from './flights.ts';
+import { Line } from './line.ts';
 import type { Result } from './outcome.ts';
 import { problemOf } from './problems.ts';
 import { firstDue, fractionOf, nextDue, secondDue } from './schedule.ts';
@@ -86,7 +87,7 @@ export class Checker {
   /** The same of those that failed and are not down yet: their next check may decide, so it begins when it is due and is not gathered with others. */
   readonly #doubted = new DueQueue<Entry>();
   /** Those that are due and have no socket yet, in the order in which they came; in this order they get one. */
-  readonly #waiting: Record<Pace, Set<Entry>> = { quick: new Set(), fresh: new Set(), slow: new Set() };
+  readonly #waiting: Record<Pace, Line<Entry>> = { quick: new Line(), fresh: new Line(), slow: new Line() };
   readonly #flights: Flights<Entry>;
   #generation = 0;
   #fresh: CheckTarget[] = [];
@@ -292,9 +293,9 @@ export class Checker {
   #nextWaiting(): Entry | null {
     if (this.#flights.size >= this.#maxOpen) return null;
     const { quick, fresh, slow } = this.#waiting;
-    if (quick.size > 0) return firstOf(quick);
+    if (quick.size > 0) return quick.first;
     if (this.#slowOpen >= this.#maxOpen * SLOW_SHARE) return null;
-    return firstOf(fresh) ?? firstOf(slow);
+    return fresh.first ?? slow.first;
   }
 
   #takeOff(entry: Entry, moment: number): void {
@@ -343,9 +344,4 @@ export class Checker {
     this.counts.missed += Math.max(Math.round((next - dueAt) / periodMs) - 1, 0);
     return next;
   }
-}
-
-function firstOf(entries: ReadonlySet<Entry>): Entry | null {
-  for (const entry of entries) return entry;
-  return null;
 }
