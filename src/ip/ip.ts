@@ -129,6 +129,7 @@ function octets(text: string): Uint8Array {
   return bytes;
 }
 
+/** Every way to write one begins with a zero or with `::`; a second parser is for those only. */
 function isMapped(text: string): boolean {
-  return ipaddr.IPv6.isValid(text) && ipaddr.IPv6.parse(text).isIPv4MappedAddress();
+  return (text.startsWith(':') || text.startsWith('0')) && ipaddr.IPv6.isValid(text) && ipaddr.IPv6.parse(text).isIPv4MappedAddress();
 }

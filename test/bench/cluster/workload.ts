@@ -26,7 +26,7 @@ export const nodeAddress = (n: number): string => dotted(0x0a67ff01 + n);
 export const NETWORK = { cidr: '10.100.0.0/14', prefix: 14 } as const;
 
 function dotted(n: number): string {
-  return [24, 16, 8, 0].map((shift) => (n >>> shift) & 255).join('.');
+  return `${n >>> 24}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`;
 }
 
 const named = (apiVersion: string, kind: string, name: string, namespace: string | undefined, rest: object): Stored =>
@@ -84,10 +84,12 @@ export function slice(s: number, addresses: readonly string[], node = 'worker'):
 
 export const nameOf = (s: number): string => `web-${s}`;
 
+/** The endpoint that is replaced: another address each turn, for sixteen of them. */
+export const firstOf = (s: number, reals: number, turn: number): string => (turn === 0 ? realOf(s * reals) : realOf(0x80000 + s * 16 + (turn % 16)));
+
 /** Addresses of the endpoints of one Service; `turn`: how often its first one was replaced. */
 export function endpointsOf(s: number, reals: number, turn = 0): string[] {
-  const first = turn === 0 ? realOf(s * reals) : realOf(0x80000 + s * 16 + (turn % 16));
-  return [first, ...Array.from({ length: reals - 1 }, (_, r) => realOf(s * reals + r + 1))];
+  return [firstOf(s, reals, turn), ...Array.from({ length: reals - 1 }, (_, r) => realOf(s * reals + r + 1))];
 }
 
 /** Creates an object on an API server. Rejects with the server's words. */

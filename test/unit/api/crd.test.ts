@@ -10,7 +10,8 @@ import { ALL_KINDS } from '../../../src/api/v1alpha1/index.ts';
 
 const folder = new URL('../../../crds/', import.meta.url);
 const rootOf = (crd: CustomResourceDefinition) => crd.spec.versions[0]!.schema.openAPIV3Schema;
-const virtualServer = () => allDefinitions()[0]!;
+const DEFINITIONS = allDefinitions();
+const virtualServer = () => DEFINITIONS[0]!;
 
 test('crds/ is what the schemas generate; if not, run npm run generate', () => {
   const fresh = definitionFiles();
@@ -19,20 +20,21 @@ test('crds/ is what the schemas generate; if not, run npm run generate', () => {
 });
 
 test('the files are YAML that means the same as the definition', () => {
-  for (const crd of allDefinitions()) assert.deepEqual(load(definitionFiles().get(`${crd.spec.names.plural}.yaml`)!), JSON.parse(JSON.stringify(crd)));
+  const files = definitionFiles();
+  for (const crd of DEFINITIONS) assert.deepEqual(load(files.get(`${crd.spec.names.plural}.yaml`)!), JSON.parse(JSON.stringify(crd)));
 });
 
 test('every kind has a CRD without complaints', () => {
-  assert.deepEqual(allDefinitions().map((c) => c.spec.names.kind), Object.keys(ALL_KINDS));
-  for (const crd of allDefinitions()) assert.deepEqual(lintDefinition(crd), [], crd.spec.names.kind);
+  assert.deepEqual(DEFINITIONS.map((c) => c.spec.names.kind), Object.keys(ALL_KINDS));
+  for (const crd of DEFINITIONS) assert.deepEqual(lintDefinition(crd), [], crd.spec.names.kind);
 });
 
 test('scope is namespaced exactly where parsing expects a namespace', () => {
-  for (const crd of allDefinitions()) assert.equal(crd.spec.scope === 'Namespaced', ALL_KINDS[crd.spec.names.kind as keyof typeof ALL_KINDS].namespaced);
+  for (const crd of DEFINITIONS) assert.equal(crd.spec.scope === 'Namespaced', ALL_KINDS[crd.spec.names.kind as keyof typeof ALL_KINDS].namespaced);
 });
 
 test('every CEL rule of a kind stands in its CRD', () => {
-  for (const crd of allDefinitions()) {
+  for (const crd of DEFINITIONS) {
     const text = JSON.stringify(crd);
     for (const rule of ALL_KINDS[crd.spec.names.kind as keyof typeof ALL_KINDS].rules) {
       for (const { at, rule: cel } of rule.cel) {

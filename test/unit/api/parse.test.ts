@@ -176,13 +176,13 @@ test('whatever is given, parsing does not throw and names at least one problem',
   }), { numRuns: 2000 });
 });
 
-test('10,000 VirtualServers with 10 real servers each are parsed in well under two seconds', (t) => {
-  const objects = Array.from({ length: 10_000 }, (_, i) => virtualServer(
+test('5,000 VirtualServers with 10 real servers each are parsed in well under a second', (t) => {
+  const objects = Array.from({ length: 5_000 }, (_, i) => virtualServer(
     { vip: { addresses: [`10.1.${i >> 8}.${i & 255}`] }, backends: backends(...Array.from({ length: 10 }, (_, k) => `10.2.${i >> 8}.${(i + k) & 255}`)) }, { name: `s${i}` }));
   // CPU time, because other tests may run at the same time.
   const start = process.threadCpuUsage();
   for (const o of objects) assert.ok(parseObject(o).ok);
   const took = process.threadCpuUsage(start).user / 1000;
   t.diagnostic(`took ${Math.round(took)} ms`);
-  assert.ok(took < 1500, `took ${Math.round(took)} ms`);
+  assert.ok(took < 750, `took ${Math.round(took)} ms`);
 });

@@ -18,9 +18,9 @@ test('shapes.generated.ts is what the schemas generate; if not, run npm run gene
 function agree(kind: Kind | MachineKind, value: unknown): void {
   const zod = ZOD_SCHEMAS[kind].safeParse(value);
   const shape = readShape(SHAPES[kind], value);
-  assert.equal(shape.problems.length === 0, zod.success, `${JSON.stringify(value)}\nshape: ${shape.problems.map(formatProblem).join('; ')}\nzod: ${zod.success ? '' : zod.error.message}`);
+  if ((shape.problems.length === 0) !== zod.success) assert.fail(`${JSON.stringify(value)}\nshape: ${shape.problems.map(formatProblem).join('; ')}\nzod: ${zod.success ? '' : zod.error.message}`);
   if (!zod.success) return;
-  const expected = structuredClone(zod.data) as { metadata: Record<string, unknown>; status?: unknown };
+  const expected = { ...zod.data } as { metadata: Record<string, unknown>; status?: unknown };
   if (Object.hasOwn(KINDS, kind)) delete expected.status;
   expected.metadata = Object.fromEntries(Object.entries(expected.metadata).filter(([key]) => ['name', 'namespace', 'labels', 'annotations'].includes(key)));
   assert.deepEqual(shape.value, expected);
@@ -38,14 +38,14 @@ function places(value: unknown, path: (string | number)[] = []): (string | numbe
 }
 
 function spoil(value: unknown, path: readonly (string | number)[], by: unknown, remove: boolean): unknown {
-  if (path.length === 0) return by;
-  const copy = structuredClone(value) as Record<string | number, unknown>;
-  let at = copy;
-  for (const step of path.slice(0, -1)) at = at[step] as Record<string | number, unknown>;
-  const last = path.at(-1)!;
-  if (!remove) at[last] = by;
-  else if (Array.isArray(at)) at.splice(last as number, 1);
-  else delete at[last];
+  const [step, ...rest] = path;
+  if (step === undefined) return by;
+  // What is not on the path is shared.
+  const copy = (Array.isArray(value) ? [...(value as unknown[])] : { ...(value as object) }) as Record<string | number, unknown>;
+  if (rest.length > 0) copy[step] = spoil(copy[step], rest, by, remove);
+  else if (!remove) copy[step] = by;
+  else if (Array.isArray(copy)) copy.splice(step as number, 1);
+  else delete copy[step];
   return copy;
 }
 
@@ -55,11 +55,13 @@ const replacement = fc.oneof(
 );
 
 test('shape and zod agree on objects with one or two places replaced or removed', () => {
-  const spoiled = fc.record({ c: fc.constantFrom(...CASES.filter((c) => JSON.stringify(c.object).length < 5000)), a: fc.nat(), b: fc.nat(), by: replacement, or: replacement, remove: fc.boolean(), twice: fc.boolean() });
+  const small = CASES.filter((c) => JSON.stringify(c.object).length < 5000);
+  const placesOf = new Map(small.map((c) => [c, places(c.object)]));
+  const spoiled = fc.record({ c: fc.constantFrom(...small), a: fc.nat(), b: fc.nat(), by: replacement, or: replacement, remove: fc.boolean(), twice: fc.boolean() });
   fc.assert(fc.property(spoiled, ({ c, a, b, by, or, remove, twice }) => {
-    const pick = (value: unknown, n: number) => { const all = places(value); return all[n % all.length]!; };
-    let value: unknown = spoil(c.object, pick(c.object, a), by, remove);
-    if (twice) value = spoil(value, pick(value, b), or, false);
+    const pick = (all: (string | number)[][], n: number) => all[n % all.length]!;
+    let value: unknown = spoil(c.object, pick(placesOf.get(c)!, a), by, remove);
+    if (twice) value = spoil(value, pick(places(value), b), or, false);
     agree(c.object['kind'] as Kind | MachineKind, value);
   }), { numRuns: 3_000 });
 });

@@ -7,7 +7,7 @@ import type { KubeObject, Resource } from '../../../src/kube/types.ts';
 import { MEASURES, quantile, type Results } from '../../bench/cluster/measures.ts';
 import { rowsOf, verdictOf } from '../../bench/cluster/report.ts';
 import { StandIn, type Write } from '../../bench/cluster/stand-in.ts';
-import { endpointsOf, PATHS, slice, virtualServer } from '../../bench/cluster/workload.ts';
+import { endpointsOf, firstOf, PATHS, slice, virtualServer } from '../../bench/cluster/workload.ts';
 
 interface Widget extends KubeObject { readonly spec?: unknown; readonly status?: Record<string, unknown> }
 const WIDGETS: Resource<Widget> = { group: 'example.org', version: 'v1', kind: 'Widget', plural: 'widgets', namespaced: true };
@@ -80,8 +80,9 @@ test('two kinds that are listed in pages at once are not mixed up', async (t) =>
 });
 
 test('each VirtualServer of the workload has endpoints that no other has, whichever was replaced', () => {
-  const all = Array.from({ length: 5_000 }, (_, s) => [...endpointsOf(s, 10), ...Array.from({ length: 15 }, (_, turn) => endpointsOf(s, 10, turn + 1)[0]!)]).flat();
+  const all = Array.from({ length: 5_000 }, (_, s) => [...endpointsOf(s, 10), ...Array.from({ length: 15 }, (_, turn) => firstOf(s, 10, turn + 1))]).flat();
   assert.equal(new Set(all).size, all.length);
+  assert.deepEqual(endpointsOf(7, 10, 3), [firstOf(7, 10, 3), ...endpointsOf(7, 10).slice(1)]);
   assert.equal(slice(3, ['10.0.0.1']).metadata.labels?.['kubernetes.io/service-name'], virtualServer(3).metadata.name);
   assert.ok(Object.values(PATHS).every((path) => path.startsWith('/api')));
 });

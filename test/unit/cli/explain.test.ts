@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { MAX_APPLIED } from '../../../src/api/v1alpha1/index.ts';
 import { caseOf } from '../../../src/cli/explain-case.ts';
 import { valueOf, type Facts } from '../../../src/cli/explain-facts.ts';
-import { exitOf, readTarget, systemNamespace } from '../../../src/cli/explain.ts';
+import { exitOf, explainCommand, readTarget, systemNamespace } from '../../../src/cli/explain.ts';
 import { explain } from '../../../src/cli/explain-judge.ts';
 import { seeLeases } from '../../../src/cli/explain-leases.ts';
 import { readFacts } from '../../../src/cli/explain-read.ts';
 import { STEPS, type StepName } from '../../../src/cli/explain-step.ts';
 import { conclusion, explanationText } from '../../../src/cli/explain-text.ts';
+import { EXPLAIN_USAGE } from '../../../src/cli/usages.ts';
 import { ApiError } from '../../../src/kube/errors.ts';
 import type { Lease } from '../../../src/kube/lease.ts';
 import { UsageError } from '../../../src/usage.ts';
@@ -280,10 +281,11 @@ describe('the command line', () => {
     assert.deepEqual([systemNamespace(undefined, {}), systemNamespace(undefined, { POD_NAMESPACE: '' })], ['ipvs-system', 'ipvs-system']);
   });
 
-  it('says what it is for, what is wrong with an option, and that it cannot tell without a server', () => {
-    assert.match(run(['explain', '--help']).stdout, /Exit code: 0 clients are served, 1 they are not, 2 it cannot be told/);
-    assert.equal(run(['explain']).code, 64);
-    assert.equal(run(['explain', 'a/b', '-o', 'yaml']).code, 64);
+  it('says what it is for, what is wrong with an option, and that it cannot tell without a server', async () => {
+    assert.match(EXPLAIN_USAGE, /Exit code: 0 clients are served, 1 they are not, 2 it cannot be told/);
+    const never = new AbortController().signal;
+    await assert.rejects(explainCommand([], never), { code: 'USAGE' });
+    await assert.rejects(explainCommand(['a/b', '-o', 'yaml'], never), { code: 'USAGE', message: /-o yaml/ });
     const lost = run(['explain', 'a/b', '--kubeconfig', '/nowhere']);
     assert.equal(lost.code, 2);
     assert.match(lost.stderr, /^ipvs-operator explain: KUBECONFIG_INVALID: /);

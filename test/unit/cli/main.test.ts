@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { asksForHelp } from '../../../src/usage.ts';
 import { MAIN, run } from './program.ts';
 
 const COMMANDS = [...run(['--help']).stdout.matchAll(/^  (\w+) /gm)].map(([, name]) => name!);
@@ -16,13 +17,18 @@ test('the help names the commands', () => {
 });
 
 for (const command of COMMANDS) {
-  test(`${command} says what it takes, with --help as with -h`, () => {
-    const [long, short] = [run([command, '--help']), run([command, '-h'])];
-    assert.deepEqual([long.code, long.stderr], [0, '']);
-    assert.match(long.stdout, new RegExp(`^ipvs-operator ${command} `));
-    assert.deepEqual(short, long);
+  test(`${command} says what it takes`, () => {
+    const { code, stdout, stderr } = run([command, '--help']);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, new RegExp(`^ipvs-operator ${command} `));
   });
 }
+
+test('-h is --help, for every command and beside other options: nothing is looked at before', () => {
+  for (const args of [['-h'], ['--help'], ['--wrong', '-h'], ['web', '-o', 'json', '--help']]) assert.equal(asksForHelp(args), true, args.join(' '));
+  for (const args of [[], ['help'], ['--manifests', '-help'], ['-o', 'h']]) assert.equal(asksForHelp(args), false, args.join(' '));
+  assert.deepEqual(run(['standalone', '--wrong', '-h']), run(['standalone', '--help']));
+});
 
 for (const name of ['bogus', 'constructor', 'toString']) {
   test(`${name} is no command: exit code 64, and those that are`, () => {
