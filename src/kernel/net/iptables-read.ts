@@ -25,17 +25,27 @@ export function parseIptables(text: string): IptablesState {
   const jumps: { table: string; text: string }[] = [];
   let table = '';
   for (const line of text.split('\n')) {
-    const [word = '', chain = '', ...rest] = line.split(' ');
     if (line.startsWith('*')) table = line.slice(1).trim();
-    else if (line.startsWith(':') && isOwnChain(word.slice(1))) chains.set(`${table} ${word.slice(1)}`, []);
-    else if (word === '-A' && isOwnChain(chain)) chains.get(`${table} ${chain}`)?.push(rest.join(' ').trim());
-    else if (word === '-A' && /-[jg] (IPVS-OPERATOR|IVO)-/.test(line)) jumps.push({ table, text: `${chain} ${rest.join(' ').trim()}` });
+    else if (line.startsWith(':')) {
+      const [chain] = cut(line.slice(1));
+      if (isOwnChain(chain)) chains.set(`${table} ${chain}`, []);
+    } else if (line.startsWith('-A ')) {
+      const [chain, rule] = cut(line.slice('-A '.length));
+      if (isOwnChain(chain)) chains.get(`${table} ${chain}`)?.push(rule);
+      else if (/-[jg] (IPVS-OPERATOR|IVO)-/.test(line)) jumps.push({ table, text: `${chain} ${rule}` });
+    }
   }
   return {
     chains: (own) => [...chains.keys()].filter((key) => key.startsWith(`${own} `)).map((key) => key.slice(own.length + 1)),
     jumps: (chain) => jumps.filter((jump) => jump.table === chain.table && jump.text.endsWith(` ${chain.name}`)).map((jump) => jump.text),
     rules: (own, chain) => chains.get(`${own} ${chain}`) ?? [],
   };
+}
+
+/** The first word, and what follows it. */
+function cut(text: string): [first: string, rest: string] {
+  const end = text.indexOf(' ');
+  return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end + 1).trim()];
 }
 
 /** Whether anything of ours is in this state. */

@@ -114,11 +114,13 @@ COMMIT
     const many = Array.from({ length: 5000 }, (_, i) => ({ family: 'IPv4', protocol: 'TCP', vip: `10.0.${i >> 8}.${i & 255}`, firstPort: 80, lastPort: 90, mark: i + 1 }) as const);
     const rules = sortRules({ ...NO_RULES, marks: many, sourceNat: many.map((rule) => ({ ...rule, mark: 0, to: rule.vip })) });
     const saved = set(SAVED, rules, 'IPv4');
-    assert.ok(parseIptables(saved).rules('mangle', 'IPVS-OPERATOR-MARK').length <= 20);
-    assert.ok(parseIptables(saved).rules('nat', 'IPVS-OPERATOR-SNAT').length <= 20);
+    const state = parseIptables(saved);
+    assert.ok(state.rules('mangle', 'IPVS-OPERATOR-MARK').length <= 20);
+    assert.ok(state.rules('nat', 'IPVS-OPERATOR-SNAT').length <= 20);
     assert.deepEqual(read(saved), rules);
-    assert.deepEqual(read(set(saved, SAMPLE, 'IPv4')), ofFamily(SAMPLE, 'IPv4'), 'buckets disappear again');
-    assert.equal(parseIptables(set(saved, SAMPLE, 'IPv4')).chains('mangle').length, 2);
+    const few = set(saved, SAMPLE, 'IPv4');
+    assert.deepEqual(read(few), ofFamily(SAMPLE, 'IPv4'), 'buckets disappear again');
+    assert.equal(parseIptables(few).chains('mangle').length, 2);
   });
 });
 
