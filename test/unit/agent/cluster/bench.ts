@@ -101,8 +101,8 @@ export class BenchNode {
     const host = new ClusterHost({
       node: name, namespace: 'ipvs-system', client, agent, net: kernel.net, folder, log: this.#bench.log, clock, now, random: Math.random, version: '1.2.3', kernel: '6.1.0-fake', patienceMs, lingerMs,
       events: { record: (happening) => { this.events.push(happening); } }, readCommands: () => this.commands,
-      // Attempts come after 0.2, 0.4, 0.8 s instead of four times that: what is tested is that they come.
-      sleep: (ms, signal) => sleep(ms / 4, signal),
+      // Attempts come after 0.1, 0.2, 0.4 s instead of eight times that: what is tested is that they come.
+      sleep: (ms, signal) => sleep(ms / 8, signal),
       probe: async (vips, _links, { signal } = {}) => {
         await new Promise((resolve) => { setTimeout(resolve, 60); });
         signal?.throwIfAborted();
