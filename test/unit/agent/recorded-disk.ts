@@ -33,7 +33,7 @@ export interface RecordedDisk {
   delayMs: (name: string) => number;
   /** Until when such an fsync is held up besides; null: it is not. */
   holds: (name: string) => Promise<void> | null;
-  /** What may be on the disk after the first `count` steps: what was done, and what a power failure may leave of it. */
+  /** What may be on the disk after the first `count` steps: what was done, and what a power failure may leave of it. Equal contents are one Buffer. */
   images(count: number): Image[];
   stop(): void;
 }
@@ -75,9 +75,10 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
     note(steps.length);
     step(file === 'folder' ? { op: 'sync folder' } : { op: 'sync', inode: file.inode, writes: written.get(file.inode) ?? 0 });
   };
+  const contents = new Contents();
   const disk: RecordedDisk = {
     steps, refuse: () => null, delayMs: () => 0, holds: () => null,
-    images: (count) => imagesOf(start, steps.slice(0, count)),
+    images: (count) => imagesOf(start, steps.slice(0, count), contents),
     stop: () => { Object.assign(fs, real); syncBuiltinESMExports(); },
   };
   Object.assign(fs, {
@@ -140,8 +141,8 @@ export function recordDisk(folder: string, before: Image, note: (step: number) =
 }
 
 /** Of what was not synced, nothing, half and everything; of what was done to names since the folder was synced, every beginning, and all but one. */
-function imagesOf(start: ReadonlyMap<string, Inode>, steps: readonly Step[]): Image[] {
-  const writes = new Map<Inode, { bytes: Buffer; all: Write[]; safe: number }>();
+function imagesOf(start: ReadonlyMap<string, Inode>, steps: readonly Step[], contents: Contents): Image[] {
+  const writes = new Map<Inode, Written>();
   for (const inode of start.values()) writes.set(inode, { bytes: inode.bytes, all: [], safe: 0 });
   const names: Step[] = [];
   let safe = 0;
@@ -165,12 +166,42 @@ function imagesOf(start: ReadonlyMap<string, Inode>, steps: readonly Step[]): Im
       folder.set(s.to, renamed);
       folder.delete(s.from);
     }
-    for (const share of [0, 0.5, 1]) images.push(new Map([...folder].map(([name, inode]) => [name, contentOf(writes.get(inode)!, share)])));
+    const files = [...folder].map(([name, inode]) => [name, writes.get(inode)!] as const);
+    const shares = files.every(([, { all, safe }]) => safe === all.length) ? [1] : [0, 0.5, 1];
+    for (const share of shares) images.push(new Map(files.map(([name, written]) => [name, contents.of(written, share)])));
   }
   return images;
 }
 
-function contentOf({ bytes: before, all, safe }: { readonly bytes: Buffer; readonly all: readonly Write[]; readonly safe: number }, share: number): Buffer {
+/** What a file had when it was empty, or at the start, and what was written to it since. */
+interface Written { bytes: Buffer; all: Write[]; safe: number }
+
+/** Contents of files: each is made once, however many images have it. */
+class Contents {
+  readonly #byText = new Map<string, Buffer>();
+  /** By the first write and how many there are: the same write is in every list that has it. */
+  readonly #byWrites = new Map<Write, Map<string, Buffer>>();
+
+  of(written: Written, share: number): Buffer {
+    const { all, safe } = written;
+    if (all.length === 0) return this.#one(written.bytes);
+    let known = this.#byWrites.get(all[0]!);
+    if (!known) this.#byWrites.set(all[0]!, known = new Map());
+    const key = safe === all.length ? `${all.length}` : `${all.length} ${safe} ${share}`;
+    let content = known.get(key);
+    if (!content) known.set(key, content = this.#one(contentOf(written, share)));
+    return content;
+  }
+
+  #one(bytes: Buffer): Buffer {
+    const text = bytes.toString('latin1');
+    const known = this.#byText.get(text);
+    if (!known) this.#byText.set(text, bytes);
+    return known ?? bytes;
+  }
+}
+
+function contentOf({ bytes: before, all, safe }: Written, share: number): Buffer {
   const unsafe = all.slice(safe);
   const total = unsafe.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let left = Math.floor(total * share);

@@ -42,10 +42,15 @@ const fill = (path: string, image: Image): void => {
   for (const [name, bytes] of image) writeFileSync(join(path, name), bytes);
 };
 
-/** What a process that starts with these files believes it was told; null: nothing. */
+const crashed = { path: join(root, 'crashed'), files: new Map<string, Buffer>() };
+mkdirSync(crashed.path);
+
+/** What a process that starts with these files believes it was told; null: nothing. Who only looks changes no file: those that are the same stay. */
 function toldBy(image: Image): string | null {
-  const path = join(root, 'crashed');
-  fill(path, image);
+  const { path, files } = crashed;
+  for (const name of files.keys()) if (!image.has(name)) rmSync(join(path, name));
+  for (const [name, bytes] of image) if (files.get(name) !== bytes) writeFileSync(join(path, name), bytes);
+  crashed.files = new Map(image);
   const snapshot = loadSnapshot(StateFolder.view(path), 'n1', silence);
   return snapshot && textOf(snapshot.state);
 }
@@ -108,11 +113,13 @@ async function live(random: () => number, before: Image, mood: Mood, changes: nu
   was.saved[steps] = file.saved;
   was.asked[steps] = states.length - 1;
   const seen = new Map<string, string | null>();
+  const numbers = new Map<Buffer, number>();
+  const numberOf = (bytes: Buffer): number => numbers.get(bytes) ?? (numbers.set(bytes, numbers.size), numbers.size - 1);
   let left: Image = new Map();
   let images = 0;
   for (let count = 0; count <= steps; count++) {
     for (const image of disk.images(count)) {
-      const key = [...image].map(([name, bytes]) => `${name}:${bytes.toString('latin1')}`).sort().join('\0');
+      const key = [...image].map(([name, bytes]) => `${name}:${numberOf(bytes)}`).sort().join();
       if (!seen.has(key)) seen.set(key, toldBy(image));
       const text = seen.get(key)!;
       const [saved, asked] = [was.saved[count]!, was.asked[count]!];
