@@ -1,5 +1,5 @@
 /** Every type of check against real servers that do what servers do: answer, refuse, hang, answer wrong, late, by halves, or elsewhere. */
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createSecureServer as http2SecureServer, createServer as http2Server, type Http2Server, type ServerHttp2Stream } from 'node:http2';
@@ -181,7 +181,7 @@ const dns: readonly Case[] = [
   { name: 'refuses', probe: DNS, server: () => refusingPort('udp'), reason: 'Refused', message: /refused/ },
 ];
 
-for (const { name, probe, server, reason, message, timeoutMs, address } of [...accept, ...http, ...https, ...grpc, ...datagram, ...dns]) {
+function check({ name, probe, server, reason, message, timeoutMs, address }: Case): void {
   test(`${probe.type}: a server that ${name} is ${reason}`, { skip: address === '::1' && !hasIPv6 && 'this host has no ::1' }, async () => {
     await using one = await server();
     const result = await checkOnce(probe, one.port, { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(address === undefined ? {} : { address }) });
@@ -189,6 +189,10 @@ for (const { name, probe, server, reason, message, timeoutMs, address } of [...a
     assert.match(result.message, message);
   });
 }
+
+const all = [...accept, ...http, ...https, ...grpc, ...datagram, ...dns];
+for (const one of all) if (one.timeoutMs === undefined) check(one);
+describe('what takes all its time is waited for together', { concurrency: true }, () => { for (const one of all) if (one.timeoutMs !== undefined) check(one); });
 
 test('what is asked is a GET of the path at the host, and nothing that anybody could add to', async () => {
   let request = '';
