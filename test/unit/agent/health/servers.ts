@@ -1,10 +1,9 @@
 /** Servers on loopback that behave and misbehave, and one check against them: for the tests of probes and of the checker. */
-import { fork, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { checkTarget, type HealthCheck, type Probe } from '../../../../src/agent/health/check.ts';
 import { Flights } from '../../../../src/agent/health/flights.ts';
 import type { Result } from '../../../../src/agent/health/outcome.ts';
@@ -56,12 +55,15 @@ export async function udp(answers: (datagram: Buffer) => readonly Uint8Array[], 
   };
 }
 
+/** What such a process does: it loads nothing that it does not need. */
+const BLACK_HOLE = `const server = require('node:net').createServer().listen({ port: 0, host: '0.0.0.0', backlog: 1 }, () => process.send(server.address().port))`;
+
 /**
  * A port of all of 127.0.0.0/8 that lets every connection hang before it is made: a stopped process whose queue is full, so that the kernel
  * drops what comes. As far as a client can tell it is a host that is gone.
  */
 export async function blackHole(): Promise<Running> {
-  const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['black-hole'], { execArgv: process.execArgv.filter((a) => !a.startsWith('--test')) });
+  const child = spawn(process.execPath, ['-e', BLACK_HOLE], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const [port] = await once(child, 'message') as [number];
   child.kill('SIGSTOP');
   // A signal is sent before it is heard: what goes on running takes connections out of the queue that is filled here.
@@ -106,9 +108,4 @@ export function checkOnce(probe: Probe, port: number, { timeoutMs = timing.timeo
     }, 2);
     flights.start({}, checkTarget(address, { ...timing, timeoutMs, port, ...probe } as HealthCheck), performance.now());
   });
-}
-
-if (process.argv[2] === 'black-hole') {
-  const server = createServer();
-  server.listen({ port: 0, host: '0.0.0.0', backlog: 1 }, () => process.send!((server.address() as AddressInfo).port));
 }
