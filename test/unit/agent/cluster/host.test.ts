@@ -8,7 +8,8 @@ import { readApplied, RESOURCES } from '../../../../src/api/v1alpha1/index.ts';
 import type { KubeObject } from '../../../../src/kube/types.ts';
 import { program, service, tempFolder } from '../setup.ts';
 import type { Fault } from '../../kube/fake-server.ts';
-import { ClusterBench, hashed, quiet, until, type BenchNode } from './bench.ts';
+import { BenchNode, ClusterBench, hashed, neighbour, quiet, until } from './bench.ts';
+import { Cut } from './cut.ts';
 
 const VIP = '10.0.1.200';
 const SERVICE = `TCP ${VIP}:80`;
@@ -50,7 +51,7 @@ async function untilNoReport(bench: ClusterBench, what: string): Promise<void> {
 }
 
 // They wait for Leases and for what is not to happen: two seconds of CPU in all, so all of them may wait at the same time.
-describe('cluster host', { concurrency: 24 }, () => {
+describe('cluster host', { concurrency: true }, () => {
   test('a director programs, claims, serves and reports', async (t) => {
     const { bench, n1, hash } = await director(t, { sourceAddress: 'Masquerade' });
     assert.deepEqual(n1.services(), [SERVICE]);
@@ -415,5 +416,44 @@ describe('cluster host', { concurrency: 24 }, () => {
     await until('it is back', () => first.services().length === 1);
     await quiet(1_500);
     assert.deepEqual([first.has(VIP), second.has(VIP)], [false, true], 'who has it keeps it');
+  });
+
+  /** As soon as it can hear, it hears. */
+  test('a director that was cut off and lost its VIPs lets go of them as soon as its Lease is renewed, and who has them says so again', async (t) => {
+    const bench = await ClusterBench.start(t);
+    const cut = new Cut();
+    const nodes: BenchNode[] = [];
+    const surroundings = {
+      log: bench.log,
+      answerFor: (address: string, asker: BenchNode) => neighbour(nodes.filter((n) => !(cut.off && n.name === 'n1')), address, asker),
+      connect: () => { const { client, close } = bench.connect(); return { client: cut.client(client), close }; },
+    };
+    const n1 = new BenchNode(surroundings, t, 'n1');
+    const n2 = new BenchNode({ ...surroundings, connect: () => bench.connect() }, t, 'n2');
+    nodes.push(n1, n2);
+    n2.kernel.net.links = n2.kernel.net.links.map((l) => (l.name === 'e0' ? { ...l, mac: '02:00:00:00:00:02' } : l));
+    bench.group();
+    bench.program();
+    bench.tell('n1');
+    n1.start();
+    await until('n1 has it', () => n1.has(VIP, 'e0'));
+    bench.tell('n2');
+    n2.start();
+    await until('n2 stands by', () => n2.services().length === 1 && bench.server.cluster.all('/apis/coordination.k8s.io/v1/leases').length === 2);
+
+    cut.off = true;
+    await until('n2 has taken it', () => n2.has(VIP, 'e0'));
+    assert.ok(n1.has(VIP, 'e0'), 'n1 has not heard of it');
+    const announced = () => n2.kernel.log.filter((o) => o.kind === 'announce').length;
+    // The first, and its repeats.
+    await until('n2 has said so', () => announced() >= 3);
+    const before = announced();
+    bench.program({ realServers: ['10.0.1.29'] });
+    cut.off = false;
+    await until('n1 has let go of it', () => !n1.has(VIP, 'e0'));
+    assert.equal(bench.vipStatus(VIP).activeNode, 'n2');
+    await until('n1 knows the real servers of today', () => n1.kernel.ipvs.services.get(`TCP ${VIP}:80`)!.destinations.has('10.0.1.29:80'));
+    // By itself it does so once a minute.
+    await until('n2 said it again, to whoever believed n1', () => announced() >= before + 2);
   });
 });
