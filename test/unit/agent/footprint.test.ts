@@ -65,12 +65,6 @@ test('a large amount of garbage is really given back', async () => {
   assert.ok(process.memoryUsage.rss() < before - 30e6, `${before} ${process.memoryUsage.rss()}`);
 });
 
-test('the agent does not load what it never uses: an import of node:http would bring undici, 3 MB', () => {
-  const script = `await import(${JSON.stringify(new URL('../../../src/agent/cluster/run.ts', import.meta.url).href)}); console.log(process.moduleLoadList.some((m) => m.endsWith(' http')), process.moduleLoadList.filter((m) => m.includes('undici')).join())`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-  assert.equal(stdout.trim(), 'true', stderr);
-});
-
 test('nothing is compiled before there is much to do, and then it is', () => {
   const script = `
     import { optimize, optimizeLater } from ${JSON.stringify(new URL('../../../src/agent/footprint.ts', import.meta.url).href)};

@@ -431,7 +431,7 @@ test('the agent measures what it does', async (t) => {
 
 // ---- what it loads
 
-test('the agent loads neither client-node nor zod, and a YAML parser only for a kubeconfig', (t) => {
+test('the agent loads neither client-node nor zod nor undici, which an import of node:http would bring, and a YAML parser only for a kubeconfig', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'agent-loads-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const script = join(folder, 'load.mjs');
@@ -440,9 +440,11 @@ test('the agent loads neither client-node nor zod, and a YAML parser only for a 
     const seen = new Set();
     registerHooks({ load(url, context, next) { const m = /node_modules\\/((?:@[^/]+\\/)?[^/]+)/.exec(url); if (m) seen.add(m[1]); return next(url, context); } });
     await import(${JSON.stringify(join(import.meta.dirname, '../../../../src/agent/cluster/run.ts'))});
-    process.stdout.write(JSON.stringify([...seen]));`);
-  const loaded = JSON.parse(execFileSync(process.execPath, [script], { encoding: 'utf8' })) as string[];
+    process.stdout.write(JSON.stringify({ loaded: [...seen], builtin: process.moduleLoadList }));`);
+  const { loaded, builtin } = JSON.parse(execFileSync(process.execPath, [script], { encoding: 'utf8' })) as { loaded: string[]; builtin: string[] };
   assert.ok(loaded.includes('pino'), 'or this test would see nothing');
   for (const name of ['@kubernetes/client-node', 'zod', 'js-yaml', '@kubernetes-models/base']) assert.ok(!loaded.includes(name), `${name} is loaded`);
+  // Three megabytes.
+  assert.deepEqual([builtin.some((name) => name.endsWith(' http')), builtin.filter((name) => name.includes('undici'))], [true, []]);
   assert.match(readFileSync(join(import.meta.dirname, '../../../../src/agent/cluster/run.ts'), 'utf8'), /await import\('\.\.\/\.\.\/kube\/kubeconfig-file\.ts'\)/);
 });
