@@ -61,7 +61,8 @@ const open = new Set<Bench>();
 afterEach(async () => { for (const bench of open) await bench.stopAll(); });
 
 export class Bench {
-  readonly time = new FakeTime();
+  /** Nothing of the controller uses setImmediate; and its tests let time pass a hundred thousand times. */
+  readonly time = new FakeTime(2);
   readonly api: FakeAPI;
   readonly #random: () => number;
   readonly #running: Running[] = [];

@@ -24,6 +24,11 @@ export class FakeTime {
   /** In the order in which they were set; of those for one moment the first rings first. */
   readonly #alarms = new Set<Alarm>();
 
+  readonly #turns: number;
+
+  /** `turns` of the event loop, at most, for what is ready to be done: one, and one for each time that it gives others their turn (setImmediate). */
+  constructor(turns = 8) { this.#turns = turns; }
+
   readonly now = (): number => this.#now;
 
   readonly sleep: Sleep = (ms, signal) => new Promise((resolve, reject) => {
@@ -50,7 +55,7 @@ export class FakeTime {
   async idle(): Promise<void> {
     await new Promise<void>((resolve) => {
       let turns = 0;
-      const turn = (): void => { if (++turns > 8) resolve(); else setImmediate(turn); };
+      const turn = (): void => { if (++turns > this.#turns) resolve(); else setImmediate(turn); };
       turn();
     });
   }
