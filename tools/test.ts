@@ -61,8 +61,8 @@ const UNIT_TESTS: readonly (readonly string[])[] = [
   ['test/unit/controller/**/*.test.ts'],
   ['test/unit/{api,bench,cli,deploy,ip,kernel,lab,tools}/**/*.test.ts', 'test/unit/*.test.ts'],
   ['test/unit/{kube,observe}/**/*.test.ts', 'test/unit/agent/cluster/{faults,hostile.property}.test.ts'],
-  ['test/unit/agent/cluster/!(faults|hostile.property).test.ts', 'test/unit/agent/ownership/**/*.test.ts'],
-  ['test/unit/agent/*.test.ts', 'test/unit/agent/health/!(checker-sockets).test.ts'],
+  ['test/unit/agent/cluster/!(faults|hostile.property|told-file.property).test.ts', 'test/unit/agent/ownership/**/*.test.ts'],
+  ['test/unit/agent/*.test.ts', 'test/unit/agent/health/!(checker-sockets).test.ts', 'test/unit/agent/cluster/told-file.property.test.ts'],
   // In this order: the first counts what is open.
   ['test/unit/agent/health/checker-sockets.test.ts', 'test/unit/standalone/**/*.test.ts'],
 ];

@@ -1,7 +1,7 @@
 /**
  * Alarm: one loop waits, whoever changes something rings. A ring that nobody waited for is kept. It knows when it was rung, not why.
  */
-import { isAbort, type Sleep } from '../kube/wait.ts';
+import { childOf, isAbort, type Sleep } from '../kube/wait.ts';
 
 /** Why a wait ends: without a reason each ring would make an error, with a stack that nobody reads. */
 const RUNG = 'rung';
@@ -27,14 +27,15 @@ export class Alarm {
   /** Resolves to when it was first rung since the last `clear`; or, when it was not, after `ms`, to now. Rejects with an AbortError. */
   async wait(ms: number, signal: AbortSignal): Promise<number> {
     if (this.#rungAt !== null) return this.#rungAt;
-    const woken = new AbortController();
-    this.#wake = () => woken.abort(RUNG);
+    const { controller: either, detach } = childOf(signal);
+    this.#wake = () => either.abort(RUNG);
     try {
-      await this.#sleep(ms, AbortSignal.any([signal, woken.signal]));
+      await this.#sleep(ms, either.signal);
     } catch (error) {
       if (!isAbort(error) || signal.aborted) throw error;
     } finally {
       this.#wake = null;
+      detach();
     }
     return this.#rungAt ?? this.#now();
   }
