@@ -237,7 +237,7 @@ export class Compiler {
     // Who says to stop is heard, whatever else is wrong.
     if (!verdict.accepted && old && !server.spec.suspend && !this.#isWithdrawn(server, old, verdict)) {
       const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
-      verdict = { ...verdict, ...now, message: `${verdict.message}. Until then its last accepted form is served` };
+      verdict = { ...verdict, ...now, ...this.#told(name, server, old), message: `${verdict.message}. Until then its last accepted form is served` };
     } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {
       this.#follow(name, server, old, first, programs);
     } else if (verdict.program) {
@@ -262,16 +262,30 @@ export class Compiler {
    * that somebody wrote do not change by themselves. Null: as it was, to the last real server.
    */
   #follow(name: string, server: VirtualServer, old: Program, first: boolean, programs: Map<string, Program | null>): Followed | null {
-    const accepted = this.#accepted.get(name);
-    const form = accepted ?? (server.spec.backends.some((b) => b.static) ? null : server);
-    let now: Followed | null = null;
-    try {
-      now = form && follow(name, form, old, this.#context!);
-    } catch {
-      // What is wrong is ours, and told of the newest form (undecided); the old one goes on as it was.
-    }
+    const now = this.#followed(name, this.#accepted.get(name) ?? withoutStatic(server), old);
     this.#serve(name, now === null || now.program.spec.contentHash === old.spec.contentHash ? old : this.#lean(now).program, old, first, programs);
     return now;
+  }
+
+  #followed(name: string, form: VirtualServer | null, old: Program): Followed | null {
+    try {
+      return form && follow(name, form, old, this.#context!);
+    } catch {
+      // What is wrong is ours, and told of the newest form (undecided); the old one goes on as it was.
+      return null;
+    }
+  }
+
+  /**
+   * What is said of references and real servers of one that is refused: what the VirtualServer as it is now says of them, if that makes the form
+   * that is served. The form of before has other fields, of another generation; and a process that began later does not know it.
+   */
+  #told(name: string, server: VirtualServer, old: Program): Pick<Verdict, 'problems' | 'excluded' | 'excludedCount'> & Partial<Pick<Verdict, 'backends'>> {
+    const now = this.#followed(name, withoutStatic(server), old);
+    if (now === null) return { problems: [], excluded: [], excludedCount: 0 };
+    const { backends, problems, excluded, excludedCount } = now;
+    // How many there are is said beside those that cannot be used.
+    return { problems, excluded, excludedCount, ...(excludedCount > 0 ? { backends } : {}) };
   }
 }
 
@@ -292,4 +306,9 @@ function sameUnread(a: Unread, b: Unread): boolean {
 function put<T>(map: Map<string, T>, key: string, value: T | undefined): void {
   if (value) map.set(key, value);
   else map.delete(key);
+}
+
+/** Whether static real servers are permitted is not known of a form of before. */
+function withoutStatic(server: VirtualServer): VirtualServer | null {
+  return server.spec.backends.some((b) => b.static) ? null : server;
 }

@@ -112,8 +112,9 @@ function sameClaim(a: Claim | undefined, b: Claim | undefined): boolean {
 }
 
 /** Whether some of these addresses may be real servers of a VirtualServer: a VIP is none, and is one again when it is no VIP any more. */
-function mayHave({ accepted, program, backends, excludedCount, waiting }: Verdict, addresses: ReadonlySet<string>): boolean {
-  if (!accepted) return backends + excludedCount > 0;
+function mayHave({ accepted, program, addresses: served, excludedCount, waiting }: Verdict, addresses: ReadonlySet<string>): boolean {
+  // Its form of before is served, whose real servers are not in the verdict.
+  if (!accepted) return served.length > 0;
   if (program === null || excludedCount > 0 || waiting.length > 0) return true;
   return program.spec.services.some((s) => s.realServers.some((r) => addresses.has(r.slice(0, r.indexOf('|')))));
 }

@@ -155,3 +155,23 @@ test('the same objects give the same result, in whatever order they were written
     assert.deepEqual(pictures[0], pictures[1]);
   }), { numRuns: Number(process.env['RUNS'] ?? 12) });
 });
+
+test('of a VirtualServer that is refused two controllers, one of which had never seen the form that is served, said other things about its references, for ever; and so did a restart', async () => {
+  const b = new Bench(567_137, 400);
+  begin(b);
+  b.start('left');
+  b.start('right');
+  const server = (key: string, anew: boolean, spec: Record<string, unknown>): Written => ({ do: 'server', key, drop: false, anew, spec: { ports: [{ port: 80 }], suspend: false, ...spec } });
+  const backends = [{ serviceRef: { name: 'web' } }];
+  const steps: readonly Step[] = [
+    { do: 'wait', ms: 300 }, { do: 'wait', ms: 60 }, server('a/one', true, { backends }), { do: 'slice', key: 'a/web', n: 1, hosts: [], drop: false }, server('a/two', true, { vip: { poolRef: { name: 'second' } }, backends }),
+    server('a/two', false, { vip: { addresses: ['203.0.113.1'] }, mode: 'DR', backends: [{ nodes: { selector: { matchLabels: { role: 'web' } } } }] }),
+  ];
+  for (const s of steps) await (isWritten(s) ? write(b, s) : happen(b, s as Exclude<Step, Written>));
+  await b.pass(2_000);
+  await rest(b);
+  consistent(b);
+  // Of spec.backends[0].serviceRef, which the spec of this generation does not have, nothing is said.
+  assert.deepEqual([b.condition('a/two', 'Accepted'), b.condition('a/two', 'ResolvedRefs')], ['False PortConflict', 'True ResolvedRefs']);
+  await secondWritesNothing(b);
+});
