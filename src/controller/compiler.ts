@@ -236,8 +236,9 @@ export class Compiler {
     let verdict = this.#decide(name, server);
     // Who says to stop is heard, whatever else is wrong.
     if (!verdict.accepted && old && !server.spec.suspend && !this.#isWithdrawn(server, old, verdict)) {
-      const { program: _, ...now } = this.#follow(name, server, old, first, programs) ?? { addresses: old.spec.addresses.map((a) => a.address) };
-      verdict = { ...verdict, ...now, ...this.#told(name, server, old), message: `${verdict.message}. Until then its last accepted form is served` };
+      const followed = this.#follow(name, server, old, first, programs);
+      const { program: _, ...now } = followed ?? { addresses: old.spec.addresses.map((a) => a.address) };
+      verdict = { ...verdict, ...now, ...this.#told(name, server, old, followed), message: `${verdict.message}. Until then its last accepted form is served` };
     } else if (verdict.program && old && awaitsNodes(verdict, verdict.program, old)) {
       this.#follow(name, server, old, first, programs);
     } else if (verdict.program) {
@@ -278,10 +279,12 @@ export class Compiler {
 
   /**
    * What is said of references and real servers of one that is refused: what the VirtualServer as it is now says of them, if that makes the form
-   * that is served. The form of before has other fields, of another generation; and a process that began later does not know it.
+   * that is served. The form of before has other fields, of another generation; and a process that began later does not know it. `followed`: what
+   * the form that is served came to.
    */
-  #told(name: string, server: VirtualServer, old: Program): Pick<Verdict, 'problems' | 'excluded' | 'excludedCount'> & Partial<Pick<Verdict, 'backends'>> {
-    const now = this.#followed(name, withoutStatic(server), old);
+  #told(name: string, server: VirtualServer, old: Program, followed: Followed | null): Pick<Verdict, 'problems' | 'excluded' | 'excludedCount'> & Partial<Pick<Verdict, 'backends'>> {
+    const form = withoutStatic(server);
+    const now = form === (this.#accepted.get(name) ?? form) ? followed : this.#followed(name, form, old);
     if (now === null) return { problems: [], excluded: [], excludedCount: 0 };
     const { backends, problems, excluded, excludedCount } = now;
     // How many there are is said beside those that cannot be used.
